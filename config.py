@@ -1,0 +1,355 @@
+"""Settings of every stage: profiles, single overrides, and where every folder is.
+
+A profile picks a whole set of values, `--set` changes single ones, and nothing else does.
+
+    python config.py                                    # what the default profile (cpu) would use
+    python config.py --profile gpu --set train.lora_rank=16
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import json
+import os
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+DATASETS = ("cord", "cuad", "docvqa", "tatqa")
+QUANTIZATION_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "Q3_K_M")
+
+
+class ConfigError(ValueError):
+    """A value that no stage could run with; the message names the setting."""
+
+
+def _at_least(section: object, name: str, **lower_bounds: float) -> None:
+    for key, bound in lower_bounds.items():
+        value = getattr(section, key)
+        if value is not None and value < bound:
+            raise ConfigError(f"{name}.{key} must be at least {bound}, got {value}")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """How many documents of each kind stage 2 makes itself, for training only."""
+
+    receipt: int = 0
+    invoice: int = 0
+    letter: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least(self, "data.generate", receipt=0, invoice=0, letter=0)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    source: str = "samples"  # samples: data/samples/, no network; hub: the public datasets
+    datasets: tuple[str, ...] = ("cord", "cuad", "tatqa")
+    samples_dir: str = "data/samples"
+    datasets_dir: str = "data/datasets"
+    training_dir: str = "data/training"
+    images: bool = False  # hub only: also keep page images (CORD 2.3 GB, DocVQA 12 GB)
+    max_documents: int | None = None  # per dataset and split; None takes them all
+    eval_fraction: float = 0.1  # of the training documents, where a dataset publishes no eval split
+    window_chars: int = 2400  # characters of contract text in one window
+    window_overlap: int = 400  # characters that two neighboring windows share
+    negative_ratio: float = 0.35  # contract windows without any clause, as a share of those with one
+    max_quote_chars: int = 300  # longer clause quotes are cut at a word boundary, and counted
+    questions_per_document: int | None = 4  # in training and eval; test keeps every question
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    seed: int = 3407
+
+    def __post_init__(self) -> None:
+        _one_of("data.source", self.source, ("samples", "hub"))
+        for name in self.datasets:
+            _one_of("data.datasets", name, DATASETS)
+        if not 0 < self.eval_fraction < 0.5:
+            raise ConfigError(f"data.eval_fraction must be between 0 and 0.5, got {self.eval_fraction}")
+        _at_least(self, "data", max_documents=1, window_chars=200, window_overlap=0, negative_ratio=0)
+        _at_least(self, "data", max_quote_chars=20, questions_per_document=1)
+        if self.window_overlap * 2 > self.window_chars:
+            raise ConfigError("data.window_overlap must be at most half of data.window_chars")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    base_model: str = "smollm2-moe"  # built from a PyPI wheel; or a hub id, or a folder
+    experts: int = 4  # of smollm2-moe only: copies of each dense MLP
+    experts_per_token: int = 2
+    init_adapter: str | None = "data/embedded/adapter"  # training continues from it; null starts from the base
+    load_in_4bit: bool = False
+    max_seq_length: int = 1024  # tokens, prompt and completion together
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    lora_targets: str = "attention+experts"
+    expert_lora_rank: int | None = None  # None: lora_rank
+    batch_size: int = 1  # packed sequences per step on the device
+    gradient_accumulation_steps: int = 4
+    epochs: float = 1.0
+    max_steps: int = -1  # optimizer steps; -1: as many as the epochs need
+    learning_rate: float = 2e-4
+    warmup_ratio: float = 0.05
+    router_aux_loss_coef: float = 0.001  # weight of the router's load-balancing loss
+    packing: bool = True
+    eval_steps: int = 10  # optimizer steps between two eval losses and checkpoints
+    eval_rows: int | None = None  # of the eval split, evenly over tasks; None: all
+    optimizer: str = "adamw_torch"
+    device: str = "cpu"
+    seed: int = 3407
+
+    def __post_init__(self) -> None:
+        _one_of("train.lora_targets", self.lora_targets, ("attention", "attention+experts"))
+        _one_of("train.device", self.device, ("cpu", "cuda"))
+        _at_least(self, "train", experts=2, experts_per_token=1, max_seq_length=64, lora_rank=1, lora_alpha=1)
+        _at_least(self, "train", expert_lora_rank=1, batch_size=1, gradient_accumulation_steps=1, max_steps=-1)
+        _at_least(self, "train", eval_steps=1, eval_rows=1, warmup_ratio=0, router_aux_loss_coef=0)
+        if self.epochs <= 0 or self.learning_rate <= 0:
+            raise ConfigError("train.epochs and train.learning_rate must be above 0")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    batch_size: int = 8  # rows decoded together by the transformers backend
+    rows_per_task: int | None = None  # the first rows of each task's test split; None: all
+    bootstrap_samples: int = 1000
+
+    def __post_init__(self) -> None:
+        _at_least(self, "evaluate", batch_size=1, rows_per_task=1, bootstrap_samples=100)
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    quantization: str = "Q8_0"  # the GGUF build that stage 5 and 7 load by default
+    context_tokens: int = 2048  # prompt and answer together
+    max_new_tokens: int = 512  # answer; one cut at this limit is closed and reported
+    threads: int = 0  # 0: all cores
+    max_file_mb: float = 20.0
+    max_pages: int = 20  # the rest is reported as skipped
+    max_text_chars: int = 200_000
+    max_image_pixels: int = 60_000_000
+    timeout_seconds: float = 120.0  # of one request to an http backend
+
+    def __post_init__(self) -> None:
+        _one_of("inference.quantization", self.quantization, QUANTIZATION_TYPES)
+        _at_least(self, "inference", context_tokens=256, max_new_tokens=16, threads=0, max_pages=1)
+        _at_least(self, "inference", max_text_chars=100, max_image_pixels=10_000, max_file_mb=0.01)
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    quantization: tuple[str, ...] = ("Q8_0", "Q4_K_M")
+    num_ctx: int = 8192  # context of the Ollama model, tokens
+
+    def __post_init__(self) -> None:
+        if not self.quantization:
+            raise ConfigError("export.quantization must name at least one type")
+        for name in self.quantization:
+            _one_of("export.quantization", name, QUANTIZATION_TYPES)
+
+
+@dataclass(frozen=True)
+class AppConfig:
+    host: str = "127.0.0.1"
+    port: int = 7860
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    dir: str = "output"
+    cache_dir: str = ".cache"  # what can always be fetched again: the GGUF converter's sources
+
+
+@dataclass(frozen=True)
+class Config:
+    profile: str
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+    app: AppConfig = field(default_factory=AppConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+
+    @property
+    def samples_dir(self) -> Path:
+        return ROOT / self.data.samples_dir
+
+    @property
+    def datasets_dir(self) -> Path:
+        return ROOT / self.data.datasets_dir
+
+    @property
+    def training_dir(self) -> Path:
+        return ROOT / self.data.training_dir
+
+    @property
+    def output_dir(self) -> Path:
+        return ROOT / self.output.dir / self.profile
+
+    @property
+    def base_dir(self) -> Path:
+        """The base model this project builds itself (cpu profile)."""
+        return self.output_dir / "base_model"
+
+    @property
+    def adapter_dir(self) -> Path:
+        return self.output_dir / "lora_adapters"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        return self.output_dir / "checkpoints"
+
+    @property
+    def evaluation_dir(self) -> Path:
+        return self.output_dir / "evaluation"
+
+    @property
+    def gguf_dir(self) -> Path:
+        return self.output_dir / "gguf"
+
+    @property
+    def cache_dir(self) -> Path:
+        return ROOT / self.output.cache_dir
+
+    @property
+    def init_adapter_dir(self) -> Path | None:
+        return ROOT / self.train.init_adapter if self.train.init_adapter else None
+
+    def gguf_file(self, quantization: str) -> Path:
+        """The GGUF build of one quantization type, whether or not it exists yet."""
+        return self.gguf_dir / f"doc-intel-{quantization}.gguf"
+
+
+PROFILES = {
+    "cpu": Config(
+        profile="cpu",
+        data=DataConfig(generate=GenerateConfig(receipt=24, invoice=16, letter=8)),
+        train=TrainConfig(max_steps=10, eval_steps=5, eval_rows=24, learning_rate=5e-5),
+        evaluate=EvaluateConfig(rows_per_task=10),
+    ),
+    "gpu": Config(
+        profile="gpu",
+        data=DataConfig(
+            source="hub",
+            datasets=("cord", "cuad", "docvqa"),
+            window_chars=6000,
+            window_overlap=600,
+            max_quote_chars=480,
+            questions_per_document=None,
+        ),
+        train=TrainConfig(
+            base_model="Qwen/Qwen3-30B-A3B",
+            init_adapter=None,
+            load_in_4bit=True,
+            max_seq_length=2048,
+            lora_rank=32,
+            lora_alpha=64,
+            lora_targets="attention",
+            gradient_accumulation_steps=16,
+            epochs=2.0,
+            eval_steps=100,
+            optimizer="adamw_8bit",
+            device="cuda",
+        ),
+        inference=InferenceConfig(quantization="Q4_K_M", context_tokens=8192, max_new_tokens=2048),
+        export=ExportConfig(quantization=("Q4_K_M",)),
+    ),
+}
+
+
+def parser(doc: str) -> argparse.ArgumentParser:
+    """A stage's argument parser: its module docstring is its help page."""
+    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = os.environ.get("PIPELINE_PROFILE", "cpu")
+    p.add_argument("--profile", choices=PROFILES, default=default, help=f"a whole set of settings (default: {default})")
+    p.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="overrides")
+    return p
+
+
+def read(p: argparse.ArgumentParser, argv: list[str] | None) -> tuple[argparse.Namespace, Config]:
+    """The arguments, and the profile they name with its overrides applied in order.
+
+    A profile or setting that does not exist, or a value of the wrong type, ends the program with status 2.
+    """
+    args = p.parse_args(argv)
+    try:
+        if args.profile not in PROFILES:  # argparse does not check a default, and ours comes from the environment
+            raise ConfigError(f"PIPELINE_PROFILE={args.profile}: the profiles are {', '.join(PROFILES)}")
+        cfg = PROFILES[args.profile]
+        for item in args.overrides:
+            cfg = override(cfg, item)
+    except ConfigError as error:
+        p.error(str(error))
+    return args, cfg
+
+
+def settings(section: object, prefix: str = "") -> dict[str, typing.Any]:
+    """Every setting by its dotted name: `{"data.source": "samples", "data.generate.receipt": 24, ...}`."""
+    found = {}
+    for f in dataclasses.fields(section):
+        value, name = getattr(section, f.name), prefix + f.name
+        found |= settings(value, name + ".") if dataclasses.is_dataclass(value) else {name: value}
+    return found
+
+
+def override(cfg: Config, item: str) -> Config:
+    """`override(cfg, "train.lora_rank=32")` is a copy of cfg with that one value changed.
+
+    Raises ConfigError for an unknown setting (naming the nearest one) and for a value of the wrong type.
+    """
+    path, equals, text = item.partition("=")
+    known = [name for name in settings(cfg) if name != "profile"]
+    if path not in known:
+        near = difflib.get_close_matches(path, known, n=1)
+        hint = f"Did you mean {near[0]}?" if near else "python config.py lists them."
+        raise ConfigError(f"--set {item}: no setting called {path!r}. {hint}")
+    if not equals:
+        raise ConfigError(f"--set {item}: write --set {path}=VALUE")
+    return _replace(cfg, path.split("."), text, item)
+
+
+def _replace(section: typing.Any, path: list[str], text: str, item: str) -> typing.Any:
+    name = path[0]
+    if len(path) > 1:
+        value = _replace(getattr(section, name), path[1:], text, item)
+    else:
+        value = _parse(text, typing.get_type_hints(type(section))[name], item)
+    return dataclasses.replace(section, **{name: value})
+
+
+def _parse(text: str, wanted: typing.Any, item: str) -> typing.Any:
+    options = typing.get_args(wanted) if typing.get_origin(wanted) in (typing.Union, types.UnionType) else (wanted,)
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    if str in options and value is not None:
+        return text if not isinstance(value, str) else value
+    if typing.get_origin(wanted) is tuple:
+        value = tuple(value) if isinstance(value, list) else tuple(part for part in text.split(",") if part)
+        if all(isinstance(part, str) for part in value):
+            return value
+    if float in options and type(value) is int:
+        value = float(value)
+    if type(value) not in options:
+        expected = " or ".join("null" if o is type(None) else getattr(o, "__name__", str(o)) for o in options)
+        raise ConfigError(f"--set {item}: expected {expected}, got {text!r}")
+    return value
+
+
+if __name__ == "__main__":
+    _, resolved = read(parser(__doc__), None)
+    for name, value in settings(resolved).items():
+        print(f"{name:34} {json.dumps(value)}")
+    for name in ("samples_dir", "datasets_dir", "training_dir", "adapter_dir", "evaluation_dir", "gguf_dir"):
+        print(f"{name:34} {getattr(resolved, name)}")
