@@ -553,7 +553,8 @@ def merge_clauses(windows: Iterable[dict]) -> dict:
 
 _AMOUNT = re.compile(r"(?<![\d/.-])\d{1,3}(?:[.,]\d{3})+(?:[.,]\d{2})?\b|(?<![\d/.-])\d+[.,]\d{2}(?![\d/.-])")
 _RECEIPT_WORDS = re.compile(
-    r"\b(?:sub\s?-?total|total|cash|change|tunai|kembali|qty|tax|vat|ppn|invoice|receipt|amount due|bill to|balance due)\b",
+    r"\b(?:sub\s?-?total|total|cash|change|tunai|kembali|qty|tax|vat|ppn|invoice|receipt|amount due|bill to"
+    r"|balance due)\b",
     re.IGNORECASE,
 )
 _CONTRACT_WORDS = re.compile(
