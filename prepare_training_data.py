@@ -1,0 +1,468 @@
+"""Stage 2 of 7: turn the raw datasets into training rows.
+
+Reads   data/datasets/{cord,cuad,docvqa,tatqa}/   made by download_datasets.py
+Writes  data/training/    train.jsonl, eval.jsonl, test.jsonl, stats.json, stats.png, manifest.json
+Next    python train_moe.py
+
+    python prepare_training_data.py
+    python prepare_training_data.py --set data.generate.receipt=500     # more documents of our own making
+    python prepare_training_data.py --set data.datasets_dir=/my/data --set data.training_dir=/my/rows
+
+A row holds the prompt as messages, the completion we want, and the target record. Published test splits stay whole;
+a document is only ever in one split; what is left out is counted by reason in stats.json.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import config
+from extraction import documents, generate, handoff, metrics, models, tasks
+
+SPLITS = ("train", "eval", "test")
+# Questions about receipts: the path of the field that answers them, and how people ask.
+RECEIPT_QUESTIONS = {
+    "total": ("What is the total?", "How much is the total amount?", "What was the total amount to pay?"),
+    "merchant.name": ("Who is the merchant?", "Which company issued this document?", "What is the name of the shop?"),
+    "date": ("What is the date?", "When was this issued?", "On which date was this printed?"),
+    "cash": ("How much cash was paid?", "What amount was given in cash?"),
+    "change": ("How much change was returned?", "What is the change?"),
+    "tax": ("How much is the tax?", "What is the tax amount?"),
+    "subtotal": ("What is the subtotal?",),
+    "invoice_number": ("What is the invoice number?", "What is the number of this document?"),
+    "due_date": ("When is the payment due?", "What is the due date?"),
+}
+NEAR_DUPLICATE = 0.8  # Jaccard similarity of five-word shingles from which two documents count as the same
+
+
+@dataclass
+class Sources:
+    """What the datasets gave: documents by split, and how many were left out, by reason."""
+
+    documents: dict[str, list[dict]] = field(default_factory=lambda: {split: [] for split in SPLITS})
+    left_out: Counter = field(default_factory=Counter)
+
+    def add(self, split: str, document: dict) -> None:
+        self.documents[split].append(document)
+
+    def leave_out(self, source: str, split: str, reason: str, count: int = 1) -> None:
+        self.left_out[f"{source}/{split}: {reason}"] += count
+
+
+# --- documents: {"id", "source", "rows": [{"task", "text", "question", "record", "answers"}], "text"} ----------
+
+
+def from_cord(folder: Path, data: config.DataConfig, sources: Sources) -> None:
+    """Receipts with the gold words as text, and one question about each."""
+    for split, name in zip(SPLITS, ("train", "validation", "test"), strict=True):
+        for number, row in enumerate(handoff.read_jsonl(folder / f"{name}.jsonl")):
+            if data.max_documents is not None and number >= data.max_documents:
+                sources.leave_out("cord", split, "beyond data.max_documents")
+                continue
+            truth = json.loads(row["ground_truth"])
+            record = tasks.from_cord(truth["gt_parse"])
+            if tasks.to_cord(record) != truth["gt_parse"]:
+                sources.leave_out("cord", split, "its tree cannot be mapped without loss")
+                continue
+            words = [
+                (word["text"], [(word["quad"][f"x{n}"], word["quad"][f"y{n}"]) for n in (1, 2, 3, 4)])
+                for line in truth["valid_line"]
+                for word in line["words"]
+            ]
+            text = documents.layout(documents.words_from_quads(words)).text
+            sources.add(split, receipt(row["id"], "cord", text, record, data.seed))
+
+
+def receipt(name: str, source: str, text: str, record: dict, seed: int) -> dict:
+    """A receipt as a document: its record with a summary, and one question that the record answers."""
+    record = tasks.ordered(tasks.RECEIPT, record)
+    rows = [with_summary(tasks.RECEIPT, text, record)]
+    answers = [(path, value) for path, value in metrics.leaves(record) if path in RECEIPT_QUESTIONS]
+    if answers:
+        draw = random.Random(f"{seed}/{name}")
+        path, value = draw.choice(answers)
+        rows.append({"task": "question", "text": text, "question": draw.choice(RECEIPT_QUESTIONS[path])})
+        rows[-1]["answers"] = [value]
+    return {"id": name, "source": source, "text": text, "rows": rows}
+
+
+def with_summary(task: tasks.Task, text: str, record: dict) -> dict:
+    return {"task": task.name, "text": text, "record": {**record, "summary": tasks.summarize(task, record)}}
+
+
+def from_cuad(folder: Path, data: config.DataConfig, sources: Sources) -> None:
+    """Contracts in windows. Some training contracts become the eval split; test contracts keep every window."""
+    contracts = {name: handoff.read_json(folder / f"{name}.json")["data"] for name in ("train", "test")}
+    if data.max_documents is not None:
+        for name, entries in contracts.items():
+            sources.leave_out("cuad", name, "beyond data.max_documents", max(len(entries) - data.max_documents, 0))
+            contracts[name] = entries[: data.max_documents]
+    held_out = chosen((entry["title"] for entry in contracts["train"]), data.eval_fraction, data.seed)
+    for name, entries in contracts.items():
+        for entry in entries:
+            split = "eval" if entry["title"] in held_out else name
+            text, spans = contract_spans(entry["paragraphs"][0])
+            rows = list(contract_windows(text, spans, data, sources, split))
+            if split != "test":
+                rows = balance(rows, data.negative_ratio, f"{data.seed}/{entry['title']}", sources, split)
+            sources.add(split, {"id": f"cuad/{name}/{entry['title']}", "source": "cuad", "text": text, "rows": rows})
+
+
+def contract_spans(paragraph: dict) -> tuple[str, list[tuple[str, int, int]]]:
+    """A contract's text without its layout, and its labeled spans `(category, start, end)` in that text.
+
+    White space is all that `prose` changes, so the n-th printed character stays the n-th printed character.
+    """
+    original, text = paragraph["context"], documents.prose(paragraph["context"])
+    printed_before = [0]
+    for character in original:
+        printed_before.append(printed_before[-1] + (not character.isspace()))
+    place = [i for i, character in enumerate(text) if not character.isspace()]
+    spans = []
+    for question in paragraph["qas"]:
+        category = question["id"].rsplit("__", 1)[-1]
+        for answer in question["answers"]:
+            first = printed_before[answer["answer_start"]]
+            last = printed_before[answer["answer_start"] + len(answer["text"])]
+            if last > first:
+                spans.append((category, place[first], place[last - 1] + 1))
+    return text, spans
+
+
+def contract_windows(
+    text: str, spans: list[tuple[str, int, int]], data: config.DataConfig, sources: Sources, split: str
+) -> Iterator[dict]:
+    """One row per window, with the quotes that this window holds and no others."""
+    for start, end in documents.windows(text, data.window_chars, data.window_overlap):
+        clauses: dict[str, list[str]] = {}
+        for category, a, b in spans:
+            visible_start, visible_end = max(a, start), min(b, end)
+            visible = visible_end - visible_start
+            if visible <= 0:
+                continue
+            if visible < (b - a) / 2 and visible < data.window_overlap / 2:
+                sources.leave_out("cuad", split, "quote mostly in the neighboring window")
+                continue
+            quote = text[visible_start:visible_end].strip()
+            if len(quote) > data.max_quote_chars:
+                quote = quote[: data.max_quote_chars].rsplit(None, 1)[0]
+                sources.leave_out("cuad", split, "end of a long quote")
+            if quote and quote not in clauses.setdefault(category, []):
+                clauses[category].append(quote)
+        clauses = {name: quotes[:6] for name, quotes in clauses.items() if quotes}
+        yield {"task": "contract", "text": text[start:end], "record": {"clauses": clauses}}
+
+
+def balance(rows: list[dict], negative_ratio: float, seed: str, sources: Sources, split: str) -> list[dict]:
+    """All windows with a clause, and `negative_ratio` times as many without (at least one)."""
+    empty = [i for i, row in enumerate(rows) if not row["record"]["clauses"]]
+    wanted = max(1, round(negative_ratio * (len(rows) - len(empty))))
+    dropped = set(random.Random(seed).sample(empty, max(len(empty) - wanted, 0)))
+    if dropped:
+        sources.leave_out("cuad", split, "window without a clause, beyond data.negative_ratio", len(dropped))
+    return [row for i, row in enumerate(rows) if i not in dropped]
+
+
+def from_tatqa(folder: Path, data: config.DataConfig, sources: Sources) -> None:
+    """Report pages (a table and its paragraphs) with the questions whose answer is printed on them."""
+    for split, name in zip(SPLITS, ("train", "validation", "test"), strict=True):
+        path = folder / f"{name}.json"
+        contexts = handoff.read_json(path) if path.is_file() else []
+        if data.max_documents is not None:
+            sources.leave_out("tatqa", split, "beyond data.max_documents", max(len(contexts) - data.max_documents, 0))
+            contexts = contexts[: data.max_documents]
+        for context in contexts:
+            paragraphs = sorted(context["paragraphs"], key=lambda p: p["order"])
+            text = documents.table(context["table"]["table"]) + "\n\n" + "\n".join(p["text"] for p in paragraphs)
+            asked = []
+            for question in context["questions"]:
+                if question["answer_type"] not in ("span", "multi-span"):
+                    sources.leave_out("tatqa", split, f"answer is not printed ({question['answer_type']})")
+                    continue
+                answer = ", ".join(map(str, question["answer"]))
+                asked.append({"question": question["question"], "answers": [answer]})
+            name_ = f"tatqa/{context['table']['uid']}"
+            sources.add(split, page(name_, "tatqa", text, asked, data, sources, split))
+
+
+def from_docvqa(folder: Path, data: config.DataConfig, sources: Sources) -> None:
+    """Scanned pages with their OCR words. The published validation split is the test split: test has no answers."""
+    texts = {}
+    for row in handoff.read_jsonl(folder / "pages.jsonl"):
+        words = [documents.Word(text, (left, top, right, bottom)) for text, left, top, right, bottom in row["words"]]
+        texts[row["document"]] = documents.layout(words).text
+    for split, name in (("train", "train"), ("test", "validation")):
+        pages: dict[str, list[dict]] = defaultdict(list)
+        for row in handoff.read_jsonl(folder / f"{name}.jsonl"):
+            pages[row["document"]].append({"question": row["question"], "answers": row["answers"]})
+        held_out = chosen(pages, data.eval_fraction, data.seed) if split == "train" else set()
+        for number, (document, asked) in enumerate(pages.items()):
+            place = "eval" if document in held_out else split
+            if data.max_documents is not None and number >= data.max_documents:
+                sources.leave_out("docvqa", place, "beyond data.max_documents", len(asked))
+            else:
+                sources.add(place, page(f"docvqa/{document}", "docvqa", texts[document], asked, data, sources, place))
+
+
+def page(
+    name: str, source: str, text: str, asked: list[dict], data: config.DataConfig, sources: Sources, split: str
+) -> dict:
+    """A page as a document: a row per question. In training the answer must stand in the text that is shown."""
+    rows = []
+    for entry in asked:
+        shown = documents.best_window(text, entry["question"], data.window_chars, data.window_overlap)
+        longest = max(map(len, entry["answers"]))
+        if split != "test":
+            flat = " ".join(shown.casefold().split())
+            entry["answers"] = [a for a in entry["answers"] if " ".join(a.casefold().split()) in flat] or (
+                entry["answers"] if all(part.casefold() in flat for part in entry["answers"][0].split(", ")) else []
+            )
+            if not entry["answers"]:
+                sources.leave_out(source, split, "answer is not in the text shown")
+                continue
+            if longest > 480:
+                sources.leave_out(source, split, "answer longer than 480 characters")
+                continue
+        rows.append({"task": "question", "text": shown, **entry})
+    if split != "test" and data.questions_per_document is not None and len(rows) > data.questions_per_document:
+        sources.leave_out(source, split, "beyond data.questions_per_document", len(rows) - data.questions_per_document)
+        rows = random.Random(f"{data.seed}/{name}").sample(rows, data.questions_per_document)
+    return {"id": name, "source": source, "text": text, "rows": rows}
+
+
+def from_generator(data: config.DataConfig, sources: Sources) -> None:
+    """Receipts, invoices and letters of our own making, for training and eval only."""
+    for kind, count in asdict(data.generate).items():
+        held_out = max(1, round(count * data.eval_fraction)) if count else 0
+        for number, made in enumerate(generate.documents(kind, count, data.seed)):
+            split = "eval" if number < held_out else "train"
+            text = documents.layout([documents.Word(w[0], tuple(w[1:])) for w in made["words"]]).text
+            if kind == "letter":
+                record = tasks.ordered(tasks.DOCUMENT, made["record"])
+                rows = [with_summary(tasks.DOCUMENT, text, record)]
+                sources.add(split, {"id": made["id"], "source": "generated", "text": text, "rows": rows})
+            else:
+                sources.add(split, receipt(made["id"], "generated", text, made["record"], data.seed))
+
+
+READERS = {"cord": from_cord, "cuad": from_cuad, "tatqa": from_tatqa, "docvqa": from_docvqa}
+
+
+def chosen(names: Iterable[str], fraction: float, seed: int) -> set[str]:
+    """A share of the names (at least one), the same for the same seed whatever their order."""
+    names = sorted(set(names))
+    return set(random.Random(seed).sample(names, max(1, round(len(names) * fraction)))) if names else set()
+
+
+# --- separation ----------------------------------------------------------------------------------------------
+
+
+def remove_near_duplicates(sources: Sources, seed: int) -> list[dict]:
+    """Take documents out of train and eval that nearly equal one of a later split. Returns the pairs found.
+
+    Candidates come from MinHash and locality-sensitive hashing over five-word shingles (datasketch).
+    """
+    from datasketch import MinHash, MinHashLSH
+
+    index = MinHashLSH(threshold=NEAR_DUPLICATE, num_perm=64)
+    found = []
+    for split in reversed(SPLITS):
+        kept, signatures = [], []
+        for number, document in enumerate(sources.documents[split]):
+            words = document["text"].casefold().split()
+            signature = MinHash(num_perm=64, seed=seed % 2**32)
+            shingles = {" ".join(words[i : i + 5]) for i in range(max(len(words) - 4, 1))}
+            signature.update_batch([shingle.encode() for shingle in shingles])
+            twins = index.query(signature)
+            if twins:
+                found.append({"document": document["id"], "split": split, "twin": sorted(twins)[0]})
+                sources.leave_out(document["source"], split, "nearly equals a document of a later split")
+                continue
+            kept.append(document)
+            signatures.append((f"{document['id']}#{split}{number}", signature))
+        sources.documents[split] = kept
+        for key, signature in signatures:  # after the split, so that twins within one split stay
+            index.insert(key, signature)
+    return found
+
+
+# --- rows ----------------------------------------------------------------------------------------------------
+
+
+def to_rows(document: dict) -> Iterator[dict]:
+    """Training rows: the prompt exactly as the model will see it, and the answer we want."""
+    for number, row in enumerate(document["rows"]):
+        task = tasks.TASKS[row["task"]]
+        record = row.get("record") or {"answer": row["answers"][0]} if task is tasks.QUESTION else row["record"]
+        yield {
+            "id": f"{document['id']}#{number}",
+            "document": document["id"],
+            "task": task.name,
+            "source": document["source"],
+            "prompt": tasks.messages(task, row["text"], row.get("question")),
+            "completion": [{"role": "assistant", "content": tasks.completion(record)}],
+            "target": {"answers": row["answers"]} if task is tasks.QUESTION else record,
+        }
+
+
+def count_tokens(rows: list[dict], tokenizer: Any) -> None:
+    """Add `tokens` = {"prompt", "completion"} to each row, as the base model's tokenizer counts them."""
+    from tqdm import tqdm
+
+    for start in tqdm(range(0, len(rows), 256), desc="counting tokens", unit="batch", disable=None):
+        batch = rows[start : start + 256]
+        prompts = [
+            tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True) for row in batch
+        ]
+        answers = [row["completion"][0]["content"] + tokenizer.eos_token for row in batch]
+        prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+        answer_ids = tokenizer(answers, add_special_tokens=False)["input_ids"]
+        for row, prompt, answer in zip(batch, prompt_ids, answer_ids, strict=True):
+            row["tokens"] = {"prompt": len(prompt), "completion": len(answer)}
+
+
+def fitting(rows: list[dict], split: str, limit: int, sources: Sources) -> list[dict]:
+    """Without the training and eval rows that are longer than the model is trained on. Test rows all stay."""
+    if split == "test":
+        return rows
+    kept = []
+    for row in rows:
+        if sum(row["tokens"].values()) <= limit:
+            kept.append(row)
+        else:
+            sources.leave_out(row["source"], split, f"{row['task']} row longer than train.max_seq_length")
+    return kept
+
+
+# --- statistics ----------------------------------------------------------------------------------------------
+
+
+def describe(splits: dict[str, list[dict]], sources: Sources, twins: list[dict]) -> dict:
+    """What a reader wants to know about the rows before training on them."""
+    stats: dict[str, Any] = {"rows": {}, "documents": {}, "tokens": {}, "labels": {}}
+    for split, rows in splits.items():
+        by_source = Counter(f"{row['task']}/{row['source']}" for row in rows)
+        stats["rows"][split] = {"all": len(rows), **dict(sorted(by_source.items()))}
+        stats["documents"][split] = len({row["document"] for row in rows})
+        stats["tokens"][split] = {
+            task: {
+                part: spread([row["tokens"][part] for row in rows if row["task"] == task]) for part in rows[0]["tokens"]
+            }
+            for task in sorted({row["task"] for row in rows})
+        }
+        labels: dict[str, Counter] = defaultdict(Counter)
+        for row in rows:
+            target = row["target"].get("clauses", row["target"])
+            if row["task"] == "contract":
+                labels["contract"].update(list(target) or ["(none)"])
+            elif row["task"] != "question":
+                labels[row["task"]].update({path for path, _ in metrics.leaves(target)})
+        stats["labels"][split] = {task: dict(found.most_common()) for task, found in sorted(labels.items())}
+    stats["left_out"] = dict(sorted(sources.left_out.items()))
+    stats["near_duplicates"] = twins
+    return stats
+
+
+def spread(values: list[int]) -> dict[str, int]:
+    return {
+        "total": sum(values),
+        "min": min(values),
+        "median": metrics.percentile(values, 0.5),
+        "p95": metrics.percentile(values, 0.95),
+        "max": max(values),
+    }
+
+
+def draw(splits: dict[str, list[dict]], limit: int, path: Path) -> None:
+    """Rows by split and task, token lengths, and the most frequent labels, as one picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(16, 5), layout="constrained")
+    names = sorted({row["task"] for rows in splits.values() for row in rows})
+    bottom = [0] * len(splits)
+    for name in names:
+        counts = [sum(row["task"] == name for row in rows) for rows in splits.values()]
+        left.bar(list(splits), counts, bottom=bottom, label=name)
+        bottom = [b + c for b, c in zip(bottom, counts, strict=True)]
+    left.set_title("rows by split and task")
+    left.legend()
+    lengths = {name: [sum(r["tokens"].values()) for r in splits["train"] if r["task"] == name] for name in names}
+    middle.hist(lengths.values(), bins=30, stacked=True, label=lengths.keys())
+    middle.axvline(limit, color="black", linestyle="--", label="train.max_seq_length")
+    middle.set_title("tokens of a training row, prompt and completion")
+    middle.legend()
+    labels = Counter()
+    for row in splits["train"]:
+        if row["task"] == "contract":
+            labels.update(list(row["target"]["clauses"]))
+        elif row["task"] == "receipt":
+            labels.update({path for path, _ in metrics.leaves(row["target"])})
+    top = labels.most_common(25)[::-1]
+    right.barh([name for name, _ in top], [count for _, count in top])
+    right.set_title("most frequent labels in train")
+    right.tick_params(axis="y", labelsize=7)
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+    plt.close(figure)
+
+
+# --- the stage -----------------------------------------------------------------------------------------------
+
+
+def main(argv: list[str] | None = None) -> int:
+    p = config.parser(__doc__)
+    p.add_argument("--force", action="store_true", help="make the rows again even if nothing changed")
+    args, cfg = config.read(p, argv)
+    download = "python download_datasets.py" + ("" if cfg.profile == "cpu" else f" --profile {cfg.profile}")
+    inputs = {name: handoff.require(cfg.datasets_dir / name, made_by=download) for name in cfg.data.datasets}
+    settings = {
+        "profile": cfg.profile,
+        "base_model": cfg.train.base_model,
+        "max_seq_length": cfg.train.max_seq_length,
+        **asdict(cfg.data),
+    }
+    stage = "prepare_training_data"
+    if not args.force and handoff.is_current(cfg.training_dir, stage=stage, settings=settings, inputs=inputs):
+        print(f"[2/7] {cfg.training_dir} is already there")
+        return 0
+
+    out = handoff.begin(cfg.training_dir)
+    sources = Sources()
+    for name in cfg.data.datasets:
+        READERS[name](cfg.datasets_dir / name, cfg.data, sources)
+    from_generator(cfg.data, sources)
+    twins = remove_near_duplicates(sources, cfg.data.seed)
+    tokenizer = models.tokenizer(cfg.train.base_model, cfg.base_dir)
+    splits = {}
+    for split in SPLITS:
+        rows = [row for document in sources.documents[split] for row in to_rows(document)]
+        count_tokens(rows, tokenizer)
+        splits[split] = fitting(rows, split, cfg.train.max_seq_length, sources)
+        if not splits[split]:
+            raise handoff.StageError(f"no {split} rows are left; python config.py shows the data settings")
+    random.Random(cfg.data.seed).shuffle(splits["train"])
+
+    for split, rows in splits.items():
+        handoff.write_jsonl(out / f"{split}.jsonl", rows)
+    handoff.write_json(out / "stats.json", describe(splits, sources, twins))
+    draw(splits, cfg.train.max_seq_length, out / "stats.png")
+    handoff.seal(out, stage=stage, settings=settings, inputs=inputs)
+
+    print(f"[2/7] {', '.join(f'{len(rows):,} {split}' for split, rows in splits.items())} rows in {cfg.training_dir}")
+    print(
+        f"      {sum(sources.left_out.values()):,} left out by reason, token lengths and labels: stats.json, stats.png"
+    )
+    print("Next: python train_moe.py" + ("" if cfg.profile == "cpu" else f" --profile {cfg.profile}"))
+    return 0
+
+
+if __name__ == "__main__":
+    handoff.run_stage(main)

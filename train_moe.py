@@ -1,0 +1,453 @@
+"""Stage 3 of 7: rows -> LoRA adapter.
+
+Reads   data/training/                        made by prepare_training_data.py
+Writes  output/<profile>/base_model/          cpu profile: the small mixture of experts, built once
+        output/<profile>/checkpoints/         while training; --resume continues from the newest
+        output/<profile>/lora_adapters/       adapter, tokenizer, training_log.jsonl, loss.png, manifest.json
+Next    python export_gguf.py
+
+    python train_moe.py
+    python train_moe.py --resume                             # after an interruption
+    python train_moe.py --set train.init_adapter=null        # from the base model instead of the shipped adapter
+    python train_moe.py --profile gpu                        # Qwen3-30B-A3B by Unsloth, on a CUDA device
+
+Ctrl-C saves a checkpoint and says how to go on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import signal
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import config
+from extraction import handoff, models
+
+STAGE = "train_moe"
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]  # stacked over experts, as transformers holds them
+RUN = "run.json"  # in the checkpoint folder: which rows and settings its checkpoints belong to
+
+
+# --- the base model and the rows -----------------------------------------------------------------------------
+
+
+def base_settings(train: config.TrainConfig) -> dict:
+    """What the small base model depends on; adapters only fit a base that was built from the same."""
+    return {
+        "source": models.GGUF_SHA256,
+        "experts": train.experts,
+        "experts_per_token": train.experts_per_token,
+        "router_seed": models.ROUTER_SEED,
+    }
+
+
+def ensure_base(cfg: config.Config) -> dict | None:
+    """The manifest of the base model that this project builds; None where the profile uses a published one."""
+    if cfg.train.base_model != models.UPCYCLED:
+        return None
+    settings = base_settings(cfg.train)
+    if handoff.is_current(cfg.base_dir, stage=STAGE, settings=settings):
+        return handoff.require(cfg.base_dir, made_by="python train_moe.py")
+    print("building the base model: SmolLM2-135M, each MLP copied into "
+          f"{cfg.train.experts} experts", file=sys.stderr)  # fmt: skip
+    staging = handoff.begin(cfg.base_dir)
+    built = models.build_base(staging, cfg.train.experts, cfg.train.experts_per_token)
+    handoff.write_json(staging / "parity.json", built)
+    manifest = handoff.seal(staging, stage=STAGE, settings=settings)
+    print(f"[3/7] base model with {built['parameters'] / 1e6:.0f} M parameters in {cfg.base_dir}; "
+          f"largest logit difference to the dense model {built['max_logit_difference']:.1e}")  # fmt: skip
+    return manifest
+
+
+def load_rows(path: Path, tokenizer: Any, limit: int | None = None) -> Any:
+    """The rows of a split as a `datasets.Dataset` with `input_ids` and `completion_mask`.
+
+    Prompt and completion are tokenized apart, as in use, where the completion is yet to come. With a limit, tasks
+    take turns until it is reached.
+    """
+    from datasets import Dataset
+
+    rows = list(handoff.read_jsonl(path))
+    if limit is not None:
+        by_task: dict[str, list[dict]] = {}
+        for row in rows:
+            by_task.setdefault(row["task"], []).append(row)
+        turns = max(map(len, by_task.values()))
+        rows = [group[i] for i in range(turns) for group in by_task.values() if i < len(group)][:limit]
+    encoded = []
+    for row in rows:
+        prompt = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+        prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        answer = row["completion"][0]["content"] + tokenizer.eos_token
+        answer_ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
+        mask = [0] * len(prompt_ids) + [1] * len(answer_ids)
+        encoded.append({"input_ids": prompt_ids + answer_ids, "completion_mask": mask})
+    return Dataset.from_list(encoded)
+
+
+# --- the model -----------------------------------------------------------------------------------------------
+
+
+def load_model(cfg: config.Config) -> Any:
+    """Base model plus trainable adapter, on the profile's device. Raises StageError if the adapter does not fit."""
+    if cfg.train.load_in_4bit:
+        return load_with_unsloth(cfg)
+    import torch
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    models.quiet()
+    source = cfg.base_dir if cfg.train.base_model == models.UPCYCLED else models.resolve(cfg.train.base_model)
+    torch.manual_seed(cfg.train.seed)
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16).to(cfg.train.device)
+    if cfg.init_adapter_dir is not None:
+        check_init_adapter(cfg)
+        return PeftModel.from_pretrained(model, cfg.init_adapter_dir, is_trainable=True)
+    return get_peft_model(model, LoraConfig(**lora_arguments(cfg.train), task_type="CAUSAL_LM"))
+
+
+def lora_arguments(train: config.TrainConfig) -> dict:
+    """What PEFT's LoraConfig needs. Dropout stays 0: PEFT cannot apply it to stacked experts."""
+    arguments: dict[str, Any] = {"r": train.lora_rank, "lora_alpha": train.lora_alpha, "target_modules": ATTENTION}
+    if train.lora_targets == "attention+experts":
+        arguments["target_parameters"] = EXPERTS
+        if train.expert_lora_rank is not None:
+            arguments["rank_pattern"] = {name.split(".", 1)[1]: train.expert_lora_rank for name in EXPERTS}
+    return arguments
+
+
+def check_init_adapter(cfg: config.Config) -> None:
+    """Raises StageError unless the adapter to continue from was trained on this base with these LoRA settings."""
+    folder, undo = cfg.init_adapter_dir, "--set train.init_adapter=null starts from the base model"
+    manifest = handoff.manifest_of(folder)
+    if manifest is None:
+        raise handoff.StageError(f"{folder} holds no finished adapter; {undo}")
+    if cfg.train.base_model == models.UPCYCLED and manifest["settings"].get("base") != base_settings(cfg.train):
+        raise handoff.StageError(f"{folder} was trained on another base model; {undo}")
+    found = handoff.read_json(folder / "adapter_config.json")
+    for name, value in lora_arguments(cfg.train).items():
+        there = sorted(found[name]) if isinstance(found.get(name), list) else found.get(name)
+        if there != (sorted(value) if isinstance(value, list) else value):
+            raise handoff.StageError(f"{folder} was trained with {name}={there}, not {value}; {undo}")
+
+
+def load_with_unsloth(cfg: config.Config) -> Any:
+    """The 4-bit base model with a new LoRA adapter, by Unsloth, on a CUDA device."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise handoff.StageError("profile gpu trains on a CUDA device, and none was found; --profile cpu needs none")
+    try:
+        import unsloth  # first: it patches transformers, trl and peft
+    except ImportError as error:
+        message = "Unsloth is not installed. Run: pip install -r requirements-gpu.txt"
+        raise handoff.StageError(message) from error
+    train = cfg.train
+    model, _ = unsloth.FastLanguageModel.from_pretrained(
+        models.resolve(train.base_model), max_seq_length=train.max_seq_length, load_in_4bit=True
+    )
+    for name, parameter in model.named_parameters():
+        if "experts" in name and parameter.dtype != torch.uint8:
+            raise handoff.StageError(f"{name} was loaded as {parameter.dtype} and not in 4 bit; check the versions")
+    projections = ["gate_proj", "up_proj", "down_proj"] if train.lora_targets == "attention+experts" else []
+    return unsloth.FastLanguageModel.get_peft_model(
+        model,
+        r=train.lora_rank,
+        lora_alpha=train.lora_alpha,
+        lora_dropout=0,
+        target_modules=ATTENTION + projections,
+        use_gradient_checkpointing="unsloth",
+        random_state=train.seed,
+    )
+
+
+# --- training ------------------------------------------------------------------------------------------------
+
+
+def make_callback(log_path: Path, total_name: str = "training") -> Any:
+    """A callback that logs to a JSON Lines file, shows one progress bar, and turns Ctrl-C into a checkpoint."""
+    from tqdm import tqdm
+    from transformers import TrainerCallback
+
+    class Progress(TrainerCallback):
+        def __init__(self) -> None:
+            self.bar: Any = None
+            self.interrupted = False
+            self.started = time.monotonic()
+            self.tokens_before: float | None = None
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar = tqdm(
+                total=state.max_steps, initial=state.global_step, desc=total_name, unit="step", disable=None
+            )
+            self.started = time.monotonic()
+            self.previous = signal.signal(signal.SIGINT, self.interrupt)
+
+        def interrupt(self, *_: Any) -> None:
+            if self.interrupted:  # a second Ctrl-C does not wait
+                raise KeyboardInterrupt
+            self.interrupted = True
+            print("\nstopping after this step ...", file=sys.stderr)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar.update(state.global_step - self.bar.n)
+            if self.interrupted:
+                control.should_save = control.should_training_stop = True
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **_: Any) -> None:
+            logs = logs or {}
+            entry: dict[str, Any] = {"step": state.global_step, "epoch": round(state.epoch or 0, 4)}
+            if "loss" in logs:
+                seconds, tokens = time.monotonic() - self.started, logs.get("num_tokens", 0)
+                if self.tokens_before is None:  # a resumed run starts with the tokens of the one before
+                    self.tokens_before = tokens if state.global_step > 1 else 0
+                rate = (tokens - self.tokens_before) / seconds if seconds else 0
+                entry |= {
+                    "loss": logs["loss"],
+                    "learning_rate": logs.get("learning_rate"),
+                    "aux_loss": logs.get("aux_loss"),
+                }
+                entry |= {"tokens": int(tokens), "tokens_per_second": round(rate, 1)}
+                if self.bar is not None:
+                    self.bar.set_postfix(loss=f"{float(logs['loss']):.3f}", tokens_per_s=f"{rate:.0f}")
+            elif "eval_loss" in logs:
+                entry |= {"eval_loss": logs["eval_loss"]}
+            else:
+                return
+            with open(log_path, "a", encoding="utf-8") as f:
+                f.write(json.dumps(entry) + "\n")
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            signal.signal(signal.SIGINT, self.previous)
+            self.bar.close()
+
+    return Progress()
+
+
+def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any, eval_rows: Any, callback: Any) -> Any:
+    """TRL's trainer for packed, completion-only supervised fine-tuning."""
+    from transformers import PrinterCallback, ProgressCallback
+    from trl import SFTConfig, SFTTrainer
+
+    train = cfg.train
+    arguments = SFTConfig(
+        output_dir=str(cfg.checkpoints_dir),
+        per_device_train_batch_size=train.batch_size,
+        per_device_eval_batch_size=train.batch_size,
+        gradient_accumulation_steps=train.gradient_accumulation_steps,
+        num_train_epochs=train.epochs,
+        max_steps=train.max_steps,
+        learning_rate=train.learning_rate,
+        warmup_steps=train.warmup_ratio,  # below 1: a share of all steps
+        lr_scheduler_type="cosine",
+        optim=train.optimizer,
+        max_length=train.max_seq_length,
+        packing=train.packing,
+        completion_only_loss=True,
+        router_aux_loss_coef=train.router_aux_loss_coef,
+        bf16=train.device == "cuda",
+        use_cpu=train.device == "cpu",
+        gradient_checkpointing=False,
+        logging_steps=1,
+        eval_strategy="steps",
+        eval_steps=train.eval_steps,
+        save_strategy="steps",
+        save_steps=train.eval_steps,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        dataloader_pin_memory=train.device == "cuda",
+        seed=train.seed,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    trainer = SFTTrainer(
+        model=model,
+        args=arguments,
+        processing_class=tokenizer,
+        train_dataset=train_rows,
+        eval_dataset=eval_rows,
+        callbacks=[callback],
+    )
+    for shown in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(shown)
+    return trainer
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written whole: the trainer's state is the last file of one."""
+    found = []
+    for path in folder.glob("checkpoint-*"):
+        try:
+            state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if (path / "adapter_model.safetensors").is_file() and (path / "optimizer.pt").is_file():
+            found.append((state["global_step"], path))
+    return max(found)[1] if found else None
+
+
+def begin_run(cfg: config.Config, run: dict, resume: bool) -> Path | None:
+    """Prepare the checkpoint folder. Returns the checkpoint to continue from, or None to start at step 0."""
+    folder = cfg.checkpoints_dir
+    if resume:
+        checkpoint = newest_checkpoint(folder)
+        if checkpoint is None:
+            raise handoff.StageError(f"there is no checkpoint in {folder} to resume from. Run: python train_moe.py")
+        if handoff.read_json(folder / RUN) != handoff.plain(run):
+            raise handoff.StageError(
+                f"the checkpoints in {folder} belong to other rows or settings; without --resume a new run begins"
+            )
+        return checkpoint
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+        handoff.write_json(folder / RUN, run)
+    except OSError as error:
+        raise handoff.StageError(f"cannot write to {folder}: {error.strerror}") from error
+    return None
+
+
+def append(path: Path, entry: dict) -> None:
+    with open(path, "a", encoding="utf-8") as f:
+        f.write(json.dumps(entry) + "\n")
+
+
+def trim_log(path: Path, step: int) -> None:
+    """Drop the entries behind the checkpoint that a run resumes from."""
+    handoff.write_jsonl(path, [entry for entry in handoff.read_jsonl(path) if entry["step"] <= step])
+
+
+def draw_losses(log: list[dict], path: Path) -> None:
+    """Training loss by step, eval losses of adapter and base model."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
+    steps = [e for e in log if "loss" in e]
+    axes.plot([e["step"] for e in steps], [e["loss"] for e in steps], alpha=0.5, label="training loss")
+    evals = [e for e in log if "eval_loss" in e and e.get("model") != "base"]
+    axes.plot([e["step"] for e in evals], [e["eval_loss"] for e in evals], marker="o", label="eval loss")
+    for entry in log:
+        if entry.get("model") == "base":
+            axes.axhline(entry["eval_loss"], linestyle="--", color="gray", label="eval loss of the base model")
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel("cross-entropy per completion token")
+    axes.legend()
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+    plt.close(figure)
+
+
+def save_adapter(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write the adapter in bfloat16: half the size of the float32 that is trained, and what the base model has."""
+    from safetensors.torch import load_file, save_file
+
+    model.save_pretrained(folder)
+    path = folder / "adapter_model.safetensors"
+    tensors = load_file(path)
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise handoff.StageError("the adapter holds values that are not finite; lower train.learning_rate")
+    save_file({name: t.bfloat16().contiguous() for name, t in tensors.items()}, path, metadata={"format": "pt"})
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+    tokenizer.save_pretrained(folder)
+
+
+def restore_adapter(model: Any, folder: Path) -> None:
+    """Put the weights of a saved adapter back into the model's own adapter."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+
+
+# --- the stage -----------------------------------------------------------------------------------------------
+
+
+def main(argv: list[str] | None = None) -> int:
+    p = config.parser(__doc__)
+    p.add_argument("--resume", action="store_true", help="continue from the newest checkpoint")
+    p.add_argument("--force", action="store_true", help="train again even if nothing changed")
+    args, cfg = config.read(p, argv)
+    again = "" if cfg.profile == "cpu" else f" --profile {cfg.profile}"
+    prepare = f"python prepare_training_data.py{again}"
+    rows = handoff.require(cfg.training_dir, made_by=prepare)
+    for name, value in (("base_model", cfg.train.base_model), ("profile", cfg.profile)):
+        if rows["settings"].get(name) != value:
+            found = rows["settings"].get(name)
+            raise handoff.StageError(f"{cfg.training_dir} was prepared for {name} {found}. Run: {prepare}")
+    base = ensure_base(cfg)
+
+    inputs = {"rows": rows, **({"base": base} if base else {})}
+    settings = {**asdict(cfg.train), **({"base": base_settings(cfg.train)} if base else {})}
+    if not (args.force or args.resume) and handoff.is_current(
+        cfg.adapter_dir, stage=STAGE, settings=settings, inputs=inputs
+    ):
+        print(f"[3/7] {cfg.adapter_dir} is already there")
+        return 0
+
+    run = {"settings": settings, "inputs": {name: m["fingerprint"] for name, m in inputs.items()}}
+    checkpoint = begin_run(cfg, run, args.resume)
+    tokenizer = models.tokenizer(cfg.train.base_model, cfg.base_dir)
+    model = load_model(cfg)
+    log_path = cfg.checkpoints_dir / "training_log.jsonl"
+    callback = make_callback(log_path)
+    train_rows = load_rows(cfg.training_dir / "train.jsonl", tokenizer)
+    eval_rows = load_rows(cfg.training_dir / "eval.jsonl", tokenizer, cfg.train.eval_rows)
+    trainer = make_trainer(cfg, model, tokenizer, train_rows, eval_rows, callback)
+    if checkpoint:
+        trim_log(log_path, int(checkpoint.name.removeprefix("checkpoint-")))
+    else:
+        with trainer.model.disable_adapter():
+            loss = trainer.evaluate(metric_key_prefix="base")["base_loss"]
+        append(log_path, {"step": 0, "model": "base", "eval_loss": loss})
+        if cfg.train.init_adapter:
+            trainer.evaluate()  # step 0: the adapter that we continue from
+    started = time.monotonic()
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if callback.interrupted:
+        print(f"stopped at step {trainer.state.global_step}. Continue with: python train_moe.py --resume{again}")
+        return 130
+
+    log = list(handoff.read_jsonl(log_path))
+    evals = {e["step"]: e["eval_loss"] for e in log if "eval_loss" in e and e.get("model") != "base"}
+    best_step = min(evals, key=evals.get)
+    if not math.isfinite(evals[best_step]):
+        raise handoff.StageError("the eval loss is not finite; lower train.learning_rate")
+    staging = handoff.begin(cfg.adapter_dir)
+    if best_step == 0:  # continued training did not help: what it started from is the best there is
+        restore_adapter(trainer.model, cfg.init_adapter_dir)
+    save_adapter(trainer.model, tokenizer, staging)
+    handoff.write_jsonl(staging / "training_log.jsonl", log)
+    draw_losses(log, staging / "loss.png")
+    base_loss = next(e["eval_loss"] for e in log if e.get("model") == "base")
+    result = {
+        "steps": trainer.state.global_step,
+        "best_step": best_step,
+        "eval_loss": evals[best_step],
+        "base_eval_loss": base_loss,
+        "eval_rows": len(eval_rows),
+        "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    handoff.write_json(staging / "training_result.json", result)
+    handoff.seal(staging, stage=STAGE, settings=settings, inputs=inputs)
+    shutil.rmtree(cfg.checkpoints_dir, ignore_errors=True)
+
+    print(f"[3/7] adapter of step {best_step} in {cfg.adapter_dir}")
+    print(f"      eval loss {evals[best_step]:.3f}, base model {base_loss:.3f}, on {len(eval_rows)} rows")
+    print(f"Next: python export_gguf.py{again}")
+    return 0
+
+
+if __name__ == "__main__":
+    handoff.run_stage(main)
