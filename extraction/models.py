@@ -60,12 +60,19 @@ def tokenizer(base_model: str, base_dir: Path) -> Any:
 
 
 def _wheel_tokenizer() -> Any:
+    from tokenizers import decoders, pre_tokenizers
     from transformers import AutoTokenizer
 
     path = wheel_gguf()
     tokens = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     # transformers reads these three wrongly from the GGUF (it takes <|im_start|> for the end of a text)
     tokens.bos_token, tokens.eos_token, tokens.pad_token = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
+    # ... and gives it Llama's decoder; SmolLM2 has GPT-2's bytes, and digits one by one
+    tokens.backend_tokenizer.decoder = decoders.ByteLevel()
+    tokens.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokens.backend_tokenizer.model.byte_fallback = False
     tokens.clean_up_tokenization_spaces = False  # it would change the blanks of values that we copy verbatim
     tokens.chat_template = tasks.chat_template("mixtral")
     return tokens

@@ -152,7 +152,7 @@ class Document(Fields):
 
 
 class Answer(Fields):
-    answer: Long
+    answer: Long | None = None  # left out where the document does not say
 
 
 @dataclass(frozen=True)
