@@ -362,6 +362,17 @@ def _open_backend(cfg: config.Config, model: str) -> Backend:
     return LlamaBackend(path, run.context_tokens, run.max_new_tokens, run.threads)
 
 
+def identity(cfg: config.Config, model: str) -> str | None:
+    """What changes when the model does; None for a server, of which we cannot know, and for a model that is missing."""
+    folders = {"base": cfg.base_dir, "adapter": cfg.adapter_dir, "gguf": cfg.gguf_dir}
+    if model not in folders:
+        return handoff.sha256(Path(model)) if Path(model).is_file() else None
+    if model == "base" and cfg.train.base_model != models.UPCYCLED:
+        return cfg.train.base_model
+    manifest = handoff.manifest_of(folders[model])
+    return manifest["fingerprint"] if manifest else None
+
+
 # --- one document --------------------------------------------------------------------------------------------
 
 
@@ -533,7 +544,12 @@ def read_bytes(name: str, limit_mb: float) -> bytes:
 def results(names: Iterable[str], args: Any, cfg: config.Config, done: dict[str, dict]) -> Iterator[dict]:
     """A result, or an error, for each document not in `done`. The model is loaded when the first one needs it."""
     backend = None
-    options = {"type": args.type, "questions": args.question, "model": args.model, "profile": cfg.profile}
+    options = {
+        "type": args.type,
+        "questions": args.question,
+        "model": args.model,
+        "identity": identity(cfg, args.model),
+    }
     for name in names:
         key = None
         try:

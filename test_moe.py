@@ -249,17 +249,6 @@ def label_of(model: str, cfg: config.Config) -> str:
     )
 
 
-def identity(model: str, cfg: config.Config) -> str | None:
-    """What changes when the model does; None for a server, of which we cannot know."""
-    if "://" in model:
-        return None
-    folders = {"base": cfg.base_dir, "adapter": cfg.adapter_dir, "gguf": cfg.gguf_dir}
-    if model not in folders:
-        return handoff.sha256(Path(model)) if Path(model).is_file() else None
-    manifest = handoff.manifest_of(folders[model])
-    return manifest["fingerprint"] if manifest else cfg.train.base_model
-
-
 def main(argv: list[str] | None = None) -> int:
     p = config.parser(__doc__)
     p.add_argument("--model", default="gguf", help="gguf (default), adapter, base, FILE.gguf or URL of a server")
@@ -279,7 +268,7 @@ def main(argv: list[str] | None = None) -> int:
     label = label_of(args.model, cfg)
     settings = {
         "rows": rows_fingerprint,
-        "model": identity(args.model, cfg),
+        "model": inference.identity(cfg, args.model),
         "decoding": "greedy, constrained by the task's JSON schema",
         "max_new_tokens": cfg.inference.max_new_tokens,
         "context_tokens": cfg.inference.context_tokens,

