@@ -77,7 +77,7 @@ def words_from_quads(items: Iterable[tuple[str, Quad]], page: int = 1) -> list[W
     angles = []
     for _, ((x1, y1), (x2, y2), _, (x4, y4)) in items:
         width, height = math.hypot(x2 - x1, y2 - y1), math.hypot(x4 - x1, y4 - y1)
-        if width > 3 * max(height, 1):
+        if width > 1.5 * max(height, 1):
             angles.append(math.atan2(y2 - y1, x2 - x1))
     skew = median(angles) if angles else 0.0
     cos, sin = math.cos(-skew), math.sin(-skew)

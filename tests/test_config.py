@@ -1,0 +1,74 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+import config
+
+
+def test_an_override_changes_one_value_and_leaves_the_profile_alone():
+    cfg = config.override(config.PROFILES["cpu"], "train.lora_rank=32")
+    assert cfg.train.lora_rank == 32
+    assert config.PROFILES["cpu"].train.lora_rank == 16
+
+
+def test_nested_settings_optional_values_and_lists_can_be_set():
+    cfg = config.PROFILES["cpu"]
+    assert config.override(cfg, "data.generate.receipt=7").data.generate.receipt == 7
+    assert config.override(cfg, "train.init_adapter=null").train.init_adapter is None
+    assert config.override(cfg, "export.quantization=Q8_0,F16").export.quantization == ("Q8_0", "F16")
+    assert config.override(cfg, 'data.datasets=["cord"]').data.datasets == ("cord",)
+    assert config.override(cfg, "train.epochs=2").train.epochs == 2.0
+    assert config.override(cfg, "data.datasets_dir=/somewhere/else").datasets_dir.as_posix() == "/somewhere/else"
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("train.lora_rnk=16", "Did you mean train.lora_rank?"),
+        ("train=16", "no setting called 'train'"),
+        ("train.lora_rank", "write --set train.lora_rank=VALUE"),
+        ("train.lora_rank=much", "expected int"),
+        ("train.lora_rank=true", "expected int"),
+        ("train.lora_rank=0", "train.lora_rank must be at least 1"),
+        ("data.source=internet", "must be one of samples, hub"),
+        ("data.datasets=cord,sroie", "must be one of"),
+        ("export.quantization=Q9", "must be one of"),
+        ("data.window_overlap=1900", "at most half of data.window_chars"),
+    ],
+)
+def test_a_wrong_override_names_the_setting_and_what_is_allowed(item, message):
+    with pytest.raises(config.ConfigError, match=message.replace("?", r"\?")):
+        config.override(config.PROFILES["cpu"], item)
+
+
+def test_an_unknown_setting_or_profile_ends_a_stage_with_status_2(capsys, monkeypatch):
+    with pytest.raises(SystemExit) as stopped:
+        config.read(config.parser("doc"), ["--set", "train.lora_rnk=16"])
+    assert stopped.value.code == 2
+    assert "Did you mean train.lora_rank?" in capsys.readouterr().err
+    monkeypatch.setenv("PIPELINE_PROFILE", "tpu")
+    with pytest.raises(SystemExit) as stopped:
+        config.read(config.parser("doc"), [])
+    assert stopped.value.code == 2
+
+
+def test_each_profile_keeps_its_outputs_apart():
+    cpu, gpu = config.PROFILES["cpu"], config.PROFILES["gpu"]
+    assert cpu.adapter_dir != gpu.adapter_dir
+    assert cpu.gguf_file("Q8_0").name == "doc-intel-Q8_0.gguf"
+
+
+def test_running_config_prints_every_setting_with_its_value():
+    shown = subprocess.run(
+        [sys.executable, "config.py", "--set", "train.lora_rank=5"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=config.ROOT,
+    ).stdout
+    values = dict(line.split(None, 1) for line in shown.splitlines())
+    assert values["train.lora_rank"] == "5"
+    assert set(config.settings(config.PROFILES["cpu"])) <= set(values)
+    assert json.loads(values["export.quantization"]) == ["Q8_0", "Q4_K_M"]
