@@ -140,15 +140,13 @@ def check_init_adapter(cfg: config.Config) -> None:
 
 def load_with_unsloth(cfg: config.Config) -> Any:
     """The 4-bit base model with a new LoRA adapter, by Unsloth, on a CUDA device."""
-    import torch
-
-    if not torch.cuda.is_available():
-        raise handoff.StageError("profile gpu trains on a CUDA device, and none was found; --profile cpu needs none")
     try:
         import unsloth  # first: it patches transformers, trl and peft
     except ImportError as error:
         message = "Unsloth is not installed. Run: pip install -r requirements-gpu.txt"
         raise handoff.StageError(message) from error
+    import torch
+
     train = cfg.train
     model, _ = unsloth.FastLanguageModel.from_pretrained(
         models.resolve(train.base_model), max_seq_length=train.max_seq_length, load_in_4bit=True
@@ -166,6 +164,14 @@ def load_with_unsloth(cfg: config.Config) -> Any:
         use_gradient_checkpointing="unsloth",
         random_state=train.seed,
     )
+
+
+def check_device(cfg: config.Config) -> None:
+    """Raises StageError where the settings ask for a CUDA device and there is none."""
+    import torch
+
+    if cfg.train.device == "cuda" and not torch.cuda.is_available():
+        raise handoff.StageError("these settings train on a CUDA device, and none was found; --profile cpu needs none")
 
 
 # --- training ------------------------------------------------------------------------------------------------
@@ -385,6 +391,7 @@ def main(argv: list[str] | None = None) -> int:
         if rows["settings"].get(name) != value:
             found = rows["settings"].get(name)
             raise handoff.StageError(f"{cfg.training_dir} was prepared for {name} {found}. Run: {prepare}")
+    check_device(cfg)
     base = ensure_base(cfg)
 
     inputs = {"rows": rows, **({"base": base} if base else {})}

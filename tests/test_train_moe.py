@@ -1,0 +1,214 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import config
+import train_moe
+from extraction import handoff, models, tasks
+
+SETTINGS = ["train.init_adapter=null", "train.max_seq_length=256", "train.gradient_accumulation_steps=1"]
+
+
+def row(number, task=tasks.RECEIPT):
+    text = f"Tea {number}  2.0{number % 10}\nTOTAL  2.0{number % 10}"
+    record = {
+        "line_items": [{"description": f"Tea {number}", "amount": f"2.0{number % 10}"}],
+        "total": f"2.0{number % 10}",
+    }
+    return {
+        "id": f"made/{number}",
+        "document": f"made/{number}",
+        "task": task.name,
+        "source": "made",
+        "prompt": tasks.messages(task, text),
+        "completion": [{"role": "assistant", "content": tasks.completion(record)}],
+        "target": record,
+    }
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, tiny_moe):
+    """A folder with training rows for the tiny model, and the options that point every stage at it."""
+    root = tmp_path_factory.mktemp("project")
+    staging = handoff.begin(root / "training")
+    for split, numbers in (("train", range(40)), ("eval", range(40, 48)), ("test", range(48, 56))):
+        handoff.write_jsonl(staging / f"{split}.jsonl", [row(n) for n in numbers])
+    handoff.seal(staging, stage="prepare_training_data", settings={"profile": "cpu", "base_model": str(tiny_moe)})
+    overrides = [*SETTINGS, f"train.base_model={tiny_moe}", f"data.training_dir={root / 'training'}"]
+    return root, [argument for item in overrides for argument in ("--set", item)]
+
+
+def options(project, output, *overrides):
+    root, common = project
+    extra = [f"output.dir={root / output}", *overrides]
+    return [*common, *(argument for item in extra for argument in ("--set", item))]
+
+
+def settings_of(arguments):
+    return config.read(config.parser(""), arguments)[1]
+
+
+def test_training_lowers_the_loss_and_leaves_a_sealed_adapter(project, capsys):
+    arguments = options(project, "first", "train.max_steps=8", "train.eval_steps=4", "train.learning_rate=2e-3")
+    assert train_moe.main(arguments) == 0
+    cfg = settings_of(arguments)
+    manifest = handoff.require(cfg.adapter_dir, made_by="train")
+    assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "loss.png"} <= set(manifest["files"])
+    log = list(handoff.read_jsonl(cfg.adapter_dir / "training_log.jsonl"))
+    assert [e["step"] for e in log if "loss" in e] == list(range(1, 9))
+    assert all(e["tokens_per_second"] > 0 and e["aux_loss"] > 0 for e in log if "loss" in e)
+    result = handoff.read_json(cfg.adapter_dir / "training_result.json")
+    assert result["eval_loss"] < result["base_eval_loss"]
+    evals = {e["step"]: e["eval_loss"] for e in log if "eval_loss" in e and e.get("model") != "base"}
+    assert result["best_step"] == min(evals, key=evals.get)
+    assert not cfg.checkpoints_dir.exists()
+    capsys.readouterr()
+    assert train_moe.main(arguments) == 0
+    assert "already there" in capsys.readouterr().out
+
+
+def test_the_adapter_changes_attention_and_every_expert_stack(project):
+    from safetensors.torch import load_file
+
+    cfg = settings_of(options(project, "first"))
+    if not (cfg.adapter_dir / "adapter_model.safetensors").is_file():
+        pytest.fail("the test before this one makes the adapter")
+    tensors = load_file(cfg.adapter_dir / "adapter_model.safetensors")
+    layers = 4
+    assert sum(".self_attn." in name and "lora_B" in name for name in tensors) == 4 * layers
+    assert sum(".mlp.experts" in name and "lora_B" in name for name in tensors) == 2 * layers
+    assert all(t.abs().max() > 0 for name, t in tensors.items() if "lora_B" in name)
+
+
+def test_rows_of_one_pack_do_not_see_each_other(tiny_moe):
+    """The logits of two rows flattened into one sequence are those of each row alone."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_moe, dtype=torch.float32).eval()
+    first, second = torch.arange(5, 45)[None], torch.arange(100, 160)[None]
+    positions = torch.cat([torch.arange(40), torch.arange(60)])[None]
+    with torch.no_grad():
+        packed = model(torch.cat([first, second], 1), position_ids=positions, use_cache=False).logits
+        apart = torch.cat([model(first).logits, model(second).logits], 1)
+    assert (packed - apart).abs().max() < 1e-4
+
+
+def test_only_the_completion_is_learned(tiny_moe, project):
+    tokenizer = models.tokenizer(str(tiny_moe), tiny_moe)
+    rows = train_moe.load_rows(project[0] / "training" / "train.jsonl", tokenizer)
+    for encoded, original in zip(rows, handoff.read_jsonl(project[0] / "training" / "train.jsonl"), strict=True):
+        learned = [t for t, m in zip(encoded["input_ids"], encoded["completion_mask"], strict=True) if m]
+        assert tokenizer.decode(learned) == original["completion"][0]["content"] + "<|im_end|>"
+        prompt = tokenizer.decode(
+            [t for t, m in zip(encoded["input_ids"], encoded["completion_mask"], strict=True) if not m]
+        )
+        assert prompt.endswith("</think>\n\n")
+
+
+def test_ctrl_c_saves_and_resume_ends_where_an_undisturbed_run_does(project):
+    """Losses after the interruption equal those of a run that was never interrupted."""
+    steps = ["train.max_steps=6", "train.eval_steps=2", "train.learning_rate=1e-3"]
+    whole = options(project, "whole", *steps)
+    assert train_moe.main(whole) == 0
+    arguments = options(project, "stopped", *steps)
+    process = subprocess.Popen([sys.executable, "train_moe.py", *arguments], stdout=subprocess.PIPE, text=True)
+    log = settings_of(arguments).checkpoints_dir / "training_log.jsonl"
+    wait_for(lambda: log.is_file() and '"step": 1,' in log.read_text(), process)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Continue with: python train_moe.py --resume" in said
+    assert not settings_of(arguments).adapter_dir.exists()
+    assert train_moe.main([*arguments, "--resume"]) == 0
+    losses = [
+        {
+            e["step"]: e["loss"]
+            for e in handoff.read_jsonl(settings_of(a).adapter_dir / "training_log.jsonl")
+            if "loss" in e
+        }
+        for a in (whole, arguments)
+    ]
+    assert losses[0].keys() == losses[1].keys()
+    assert all(float(losses[0][n]) == pytest.approx(float(losses[1][n]), rel=1e-4) for n in losses[0])
+
+
+def wait_for(condition, process, seconds=120):
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the stage ended before it was interrupted"
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+def test_a_killed_run_leaves_no_adapter_and_its_broken_checkpoint_is_not_used(project):
+    arguments = options(project, "killed", "train.max_steps=6", "train.eval_steps=2")
+    cfg = settings_of(arguments)
+    process = subprocess.Popen([sys.executable, "train_moe.py", *arguments], stdout=subprocess.DEVNULL)
+    wait_for(lambda: (cfg.checkpoints_dir / "checkpoint-2" / "trainer_state.json").is_file(), process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not cfg.adapter_dir.exists()
+    newest = train_moe.newest_checkpoint(cfg.checkpoints_dir)
+    half = cfg.checkpoints_dir / "checkpoint-4"
+    half.mkdir(exist_ok=True)
+    (half / "trainer_state.json").write_text('{"global_step": 4')
+    assert train_moe.newest_checkpoint(cfg.checkpoints_dir) == newest
+    assert train_moe.main([*arguments, "--resume"]) == 0
+    handoff.require(cfg.adapter_dir, made_by="train")
+
+
+def test_resume_refuses_checkpoints_of_other_settings(project):
+    arguments = options(project, "other", "train.max_steps=6")
+    cfg = settings_of(arguments)
+    checkpoint = cfg.checkpoints_dir / "checkpoint-2"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "trainer_state.json").write_text('{"global_step": 2}')
+    for name in ("adapter_model.safetensors", "optimizer.pt"):
+        (checkpoint / name).write_text("")
+    (cfg.checkpoints_dir / train_moe.RUN).write_text(json.dumps({"settings": {}, "inputs": {}}))
+    with pytest.raises(handoff.StageError, match="belong to other rows or settings"):
+        train_moe.main([*arguments, "--resume"])
+
+
+def test_missing_or_foreign_rows_name_the_command_to_run(tmp_path, project):
+    with pytest.raises(handoff.StageError, match=r"Run: python prepare_training_data\.py"):
+        train_moe.main(["--set", f"data.training_dir={tmp_path / 'absent'}"])
+    with pytest.raises(handoff.StageError, match="was prepared for base_model"):
+        train_moe.main(["--set", f"data.training_dir={project[0] / 'training'}"])
+
+
+def test_resume_without_a_checkpoint_says_what_to_run(project):
+    with pytest.raises(handoff.StageError, match="no checkpoint"):
+        train_moe.main([*options(project, "nothing"), "--resume"])
+
+
+def test_an_adapter_with_other_settings_is_not_continued_from(project):
+    first = settings_of(options(project, "first")).adapter_dir
+    arguments = options(project, "next", f"train.init_adapter={first}", "train.lora_rank=8", "train.max_steps=2")
+    with pytest.raises(handoff.StageError, match=r"was trained with r=16, not 8"):
+        train_moe.main(arguments)
+
+
+def test_the_gpu_profile_without_a_gpu_is_one_sentence(tmp_path):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    staging = handoff.begin(tmp_path / "training")
+    handoff.write_jsonl(staging / "train.jsonl", [row(1)])
+    handoff.seal(staging, stage="prepare", settings={"profile": "gpu", "base_model": "Qwen/Qwen3-30B-A3B"})
+    process = subprocess.run(
+        [sys.executable, "train_moe.py", "--profile", "gpu", "--set", f"data.training_dir={tmp_path / 'training'}"]
+        + ["--set", f"output.dir={tmp_path}"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
+    assert process.returncode == 2
+    assert process.stderr.strip().endswith("--profile cpu needs none")
