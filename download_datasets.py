@@ -602,6 +602,8 @@ def make(name: str, cfg: config.Config, force: bool) -> dict[str, int]:
     if not force and is_made(folder, request, inputs):
         return handoff.manifest_of(folder)["settings"]["counts"]
 
+    if (old := handoff.manifest_of(folder)) is not None and old["settings"].get("source") != data.source:
+        print(f"note: {folder} was made from {old['settings'].get('source')} and is replaced", file=sys.stderr)
     print(f"{source.title}: {source.license}, {source.url}\n    {source.citation}", flush=True)
     staging = None
     try:
