@@ -243,6 +243,10 @@ def from_generator(data: config.DataConfig, sources: Sources) -> None:
         for number, made in enumerate(generate.documents(kind, count, data.seed)):
             split = "eval" if number < held_out else "train"
             text = documents.layout([documents.Word(w[0], tuple(w[1:])) for w in made["words"]]).text
+            flat = " ".join(text.split())
+            if not all(" ".join(value.split()) in flat for _, value in metrics.leaves(made["record"])):
+                sources.leave_out("generated", split, "a value was printed over by another")
+                continue
             if kind == "letter":
                 record = tasks.ordered(tasks.DOCUMENT, made["record"])
                 rows = [with_summary(tasks.DOCUMENT, text, record)]

@@ -1,0 +1,174 @@
+import pytest
+
+import config
+import download_datasets
+import prepare_training_data as prepare
+from extraction import documents, handoff, tasks
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """Stage 1 and 2 on the bundled samples: the folder of the rows, and the rows by split."""
+    root = tmp_path_factory.mktemp("prepared")
+    options = options_for(root)
+    assert download_datasets.main(options) == 0
+    assert prepare.main(options) == 0
+    return root, {s: list(handoff.read_jsonl(root / "training" / f"{s}.jsonl")) for s in prepare.SPLITS}
+
+
+def options_for(root, *more):
+    items = [f"data.datasets_dir={root / 'datasets'}", f"data.training_dir={root / 'training'}", *more]
+    items += ["data.generate.receipt=6", "data.generate.invoice=4", "data.generate.letter=4"]
+    return [argument for item in items for argument in ("--set", item)]
+
+
+def test_every_row_has_the_documented_form_and_its_completion_reads_back_as_the_target(rows):
+    for split in prepare.SPLITS:
+        assert rows[1][split]
+        for row in rows[1][split]:
+            assert set(row) == {"id", "document", "task", "source", "prompt", "completion", "target", "tokens"}
+            task = tasks.TASKS[row["task"]]
+            reading = tasks.parse(task, row["completion"][0]["content"])
+            assert reading.problem is None
+            if row["task"] == "question":
+                assert reading.record["answer"] in row["target"]["answers"]
+            else:
+                assert reading.record == tasks.prune(row["target"]) or row["target"] == {"clauses": {}}
+
+
+def test_the_official_splits_stay_whole_and_no_document_is_on_both_sides(rows):
+    documents_of = {split: {row["document"] for row in found} for split, found in rows[1].items()}
+    assert not documents_of["train"] & documents_of["eval"]
+    assert not documents_of["train"] & documents_of["test"]
+    assert not documents_of["eval"] & documents_of["test"]
+    receipts = [r for r in rows[1]["test"] if r["task"] == "receipt"]
+    assert len(receipts) == 22
+    contracts = handoff.read_json(rows[0] / "datasets" / "cuad" / "test.json")["data"]
+    assert {f"cuad/test/{c['title']}" for c in contracts} <= documents_of["test"]
+
+
+def test_a_contract_window_never_has_a_quote_that_its_text_does_not_contain(rows):
+    quotes = 0
+    for split in prepare.SPLITS:
+        for row in rows[1][split]:
+            if row["task"] == "contract":
+                for found in row["target"]["clauses"].values():
+                    for quote in found:
+                        quotes += 1
+                        assert quote in row["prompt"][1]["content"].replace("< |", "<|")
+    assert quotes > 300
+
+
+def test_test_contracts_keep_every_window_and_training_contracts_few_empty_ones(rows):
+    contracts = handoff.read_json(rows[0] / "datasets" / "cuad" / "test.json")["data"]
+    data = config.PROFILES["cpu"].data
+    windows = sum(
+        len(documents.windows(documents.prose(c["paragraphs"][0]["context"]), data.window_chars, data.window_overlap))
+        for c in contracts
+    )
+    assert sum(row["task"] == "contract" for row in rows[1]["test"]) == windows
+    train = [row for row in rows[1]["train"] if row["task"] == "contract"]
+    empty = sum(not row["target"]["clauses"] for row in train)
+    assert 0 < empty < 0.6 * len(train)
+
+
+def test_spans_keep_their_printed_characters_when_the_layout_is_taken_out():
+    context = "ARTICLE  1\n\n\n  This   Agreement is\n governed by  Ohio law.  End"
+    answer = "governed by  Ohio law."
+    paragraph = {
+        "context": context,
+        "qas": [{"id": "x__Governing Law", "answers": [{"text": answer, "answer_start": context.index(answer)}]}],
+    }
+    text, [(category, start, end)] = prepare.contract_spans(paragraph)
+    assert (category, text[start:end]) == ("Governing Law", "governed by Ohio law.")
+
+
+def test_training_answers_are_printed_in_the_text_that_is_shown(rows):
+    for row in rows[1]["train"]:
+        if row["task"] == "question":
+            text = " ".join(row["prompt"][1]["content"].casefold().split())
+            for part in row["target"]["answers"][0].casefold().split(", "):
+                assert " ".join(part.split()) in text
+
+
+def test_nothing_longer_than_the_model_is_trained_on_is_in_train(rows):
+    limit = config.PROFILES["cpu"].train.max_seq_length
+    assert max(sum(row["tokens"].values()) for row in rows[1]["train"]) <= limit
+
+
+def test_generated_documents_are_never_test_rows(rows):
+    assert any(row["source"] == "generated" for row in rows[1]["train"])
+    assert not any(row["source"] == "generated" for row in rows[1]["test"])
+
+
+def test_statistics_count_every_row_and_every_left_out_one_by_reason(rows):
+    stats = handoff.read_json(rows[0] / "training" / "stats.json")
+    for split, found in rows[1].items():
+        assert stats["rows"][split]["all"] == len(found)
+        assert sum(v for k, v in stats["rows"][split].items() if k != "all") == len(found)
+    assert any("answer is not printed" in reason for reason in stats["left_out"])
+    assert stats["labels"]["train"]["contract"]
+    assert (rows[0] / "training" / "stats.png").stat().st_size > 10_000
+
+
+def test_the_same_seed_gives_the_same_bytes(rows, capsys):
+    before = handoff.manifest_of(rows[0] / "training")
+    assert prepare.main(options_for(rows[0])) == 0
+    assert "already there" in capsys.readouterr().out
+    assert prepare.main([*options_for(rows[0]), "--force"]) == 0
+    after = handoff.manifest_of(rows[0] / "training")
+    same = ("train.jsonl", "eval.jsonl", "test.jsonl", "stats.json")
+    assert {n: before["files"][n] for n in same} == {n: after["files"][n] for n in same}
+
+
+def test_a_near_copy_of_a_test_document_is_taken_out_of_training():
+    sources = prepare.Sources()
+    text = " ".join(f"word{n}" for n in range(200))
+    for split, name, content in (
+        ("train", "copy", text + " end"),
+        ("train", "other", "unlike it " * 50),
+        ("test", "t", text),
+    ):
+        sources.add(split, {"id": name, "source": "made", "text": content, "rows": []})
+    found = prepare.remove_near_duplicates(sources, seed=1)
+    assert [entry["document"] for entry in found] == ["copy"]
+    assert [d["id"] for d in sources.documents["train"]] == ["other"]
+    assert [d["id"] for d in sources.documents["test"]] == ["t"]
+    assert sum(sources.left_out.values()) == 1
+
+
+def test_docvqa_pages_become_question_rows_with_the_page_as_text(tmp_path):
+    words = [
+        ["Salaries", 0, 0, 80, 20],
+        ["$117,047", 300, 0, 380, 20],
+        ["Travel", 0, 40, 60, 60],
+        ["29,928", 300, 40, 360, 60],
+    ]
+    pages = [{"document": f"d{n}_1", "width": 400, "height": 100, "words": words} for n in range(12)]
+    question = {"question": "What are the salaries?", "answers": ["$117,047", "117,047"]}
+    handoff.write_jsonl(tmp_path / "pages.jsonl", pages)
+    handoff.write_jsonl(
+        tmp_path / "train.jsonl", [{"id": f"q{n}", "document": f"d{n}_1", **question} for n in range(10)]
+    )
+    unanswered = {"id": "x", "document": "d0_1", "question": "Who?", "answers": ["Nobody"]}
+    handoff.write_jsonl(tmp_path / "train.jsonl", [*handoff.read_jsonl(tmp_path / "train.jsonl"), unanswered])
+    handoff.write_jsonl(tmp_path / "validation.jsonl", [{"id": "q", "document": "d11_1", **question}])
+    sources = prepare.Sources()
+    prepare.from_docvqa(tmp_path, config.PROFILES["gpu"].data, sources)
+    assert [len(sources.documents[s]) for s in prepare.SPLITS] == [9, 1, 1]
+    [row] = sources.documents["test"][0]["rows"]
+    assert [line.split() for line in row["text"].split("\n")] == [["Salaries", "$117,047"], ["Travel", "29,928"]]
+    assert sum(sources.left_out.values()) == 1
+
+
+def test_a_missing_dataset_names_the_command_to_run(tmp_path):
+    with pytest.raises(handoff.StageError, match=r"Run: python download_datasets\.py"):
+        prepare.main(options_for(tmp_path))
+
+
+def test_a_limit_on_documents_is_counted(tmp_path, rows):
+    sources = prepare.Sources()
+    settings = config.override(config.PROFILES["cpu"], "data.max_documents=3").data
+    prepare.from_cord(rows[0] / "datasets" / "cord", settings, sources)
+    assert [len(sources.documents[s]) for s in prepare.SPLITS] == [3, 3, 3]
+    assert sum(sources.left_out.values()) == 70 - 9
