@@ -153,7 +153,7 @@ def build_page(extract: Extract, cfg: config.Config) -> gr.Blocks:
                 with gr.Tabs():
                     with gr.Tab("Fields") as fields_tab:
                         field_table = table(["Field", "Value"], ["40%", "60%"], "fields", show_search="search")
-                    with gr.Tab("JSON"):
+                    with gr.Tab("JSON"):  # an object {"path": "text"} in it would be a file to fetch for gradio_client
                         shown = gr.JSON(show_label=False, open=True, max_height=560, buttons=["copy"], elem_id="json")
                     with gr.Tab("Answers") as answers_tab:
                         answer_table = table(["Question", "Answer"], ["50%", "50%"], "answers")
