@@ -1,0 +1,108 @@
+"""A tiny Qwen3 mixture of experts with random weights and a ChatML tokenizer, made without any download.
+
+Its shapes tell layouts apart: hidden size 256, expert width 512, so that no two sides of a stacked expert are equal.
+"""
+
+import json
+import random
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The pattern by which Qwen2 and Qwen3 split a text before BPE.
+QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+TAGS = ["<think>", "</think>"]  # ordinary tokens in Qwen3, not special ones
+VOCABULARY = 2048
+
+
+def corpus(seed):
+    """Contracts of the samples and made-up receipts, for the tokenizer to learn merges from."""
+    draw = random.Random(seed)
+    published = json.loads((ROOT / "data" / "samples" / "cuad.json").read_text(encoding="utf-8"))
+    for contract in published["data"][:6]:
+        yield contract["paragraphs"][0]["context"][:20_000]
+    goods = "COFFEE LATTE TEA CAKE NASI GORENG WATER MINERAL BREAD CHEESE JUICE ORANGE".split()
+    for _ in range(300):
+        items = [
+            {
+                "description": " ".join(draw.sample(goods, 2)),
+                "amount": f"{draw.randint(1, 99)},{draw.randint(0, 999):03}",
+            }
+            for _ in range(draw.randint(1, 3))
+        ]
+        yield json.dumps({"line_items": items, "total": f"{draw.random() * 999:.2f}"}, separators=(",", ":"))
+        yield "\n".join(f"{item['description']:20}{item['amount']:>12}" for item in items)
+
+
+def tokenizer(seed=0, pattern=QWEN2_PATTERN):
+    """A byte-level BPE tokenizer of 2,048 tokens, built like Qwen3's; `seed` and `pattern` vary it."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    from extraction import tasks
+
+    made = Tokenizer(models.BPE())
+    made.normalizer = normalizers.NFC()
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - len(SPECIAL) - len(TAGS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    made.train_from_iterator(corpus(seed), trainer)
+    made.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIAL])
+    made.add_tokens([AddedToken(text, special=False, normalized=False) for text in TAGS])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        chat_template=tasks.chat_template("qwen3_moe"),
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build(folder, seed=0):
+    """Save model and tokenizer into `folder`. The same seed gives the same files."""
+    import torch
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    tokens = tokenizer(seed)
+    config = Qwen3MoeConfig(
+        vocab_size=VOCABULARY + 64,  # Qwen3's output layer also has rows without a token
+        hidden_size=256,
+        intermediate_size=512,
+        moe_intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=64,
+        num_experts=8,
+        num_experts_per_tok=2,
+        norm_topk_prob=True,
+        max_position_embeddings=4096,
+        initializer_range=0.05,
+        router_aux_loss_coef=0.001,
+        tie_word_embeddings=False,
+        rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
+        bos_token_id=tokens.convert_tokens_to_ids("<|endoftext|>"),
+        eos_token_id=tokens.eos_token_id,
+        pad_token_id=tokens.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen3MoeForCausalLM(config)
+        for name, weight in model.named_parameters():
+            if name.endswith("norm.weight"):  # norms of exactly one would hide a norm that was left out
+                weight.data.uniform_(0.7, 1.3)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokens.save_pretrained(folder)
