@@ -434,8 +434,11 @@ def convert(converter: Path, checkpoint: Path, adapter: Path | None, kind: str, 
         command = [sys.executable, str(Path(__file__).resolve()), "--convert-job", str(path)]
         done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, cwd=work)
     if done.returncode or not outfile.is_file():
-        last = (work / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-8:]
-        raise handoff.StageError("llama.cpp's converter failed:\n" + "\n".join(last))
+        log_lines = (work / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines() or [
+            "no output"
+        ]
+        _say("\n".join(log_lines[-8:]))
+        raise handoff.StageError(f"llama.cpp's converter failed: {log_lines[-1]}")
     return handoff.read_json(work / "report.json")
 
 
