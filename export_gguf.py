@@ -878,7 +878,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"      logits before quantization: within {result['logits']['max_difference']:.1e} of transformers'")
     else:
         print(f"      logits {result['logits_reason']}")
-    print(f"Next: python inference.py{_again(cfg)} data/samples/documents/receipt_photo_1.jpg")
+    if args.base_only:
+        print(f"Next: python test_moe.py{_again(cfg)} --model {folder / name(cfg.export.quantization[0])}")
+    else:
+        print(f"Next: python inference.py{_again(cfg)} data/samples/documents/receipt_photo_1.jpg")
     return 0
 
 

@@ -188,7 +188,8 @@ def test_a_large_base_model_alone_goes_through_16_bits_and_says_that_logits_were
     found = handoff.read_json(folder / "verification.json")
     assert found["logits"] is None and "not compared" in found["logits_reason"]
     assert found["adapter"] is None
-    assert "not compared" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "not compared" in said and "Next: python test_moe.py --model" in said
     assert set(handoff.manifest_of(folder)["inputs"]) == {"base"}
 
 
@@ -206,6 +207,30 @@ def test_a_missing_adapter_is_one_sentence_with_the_command_and_status_2(tiny_mo
 def test_a_missing_base_model_names_the_stage_that_builds_it(tmp_path):
     with pytest.raises(handoff.StageError, match="base_model is not there yet. Run: python train_moe.py"):
         export_gguf.main(["--set", f"output.dir={tmp_path}"])
+
+
+def test_a_base_model_that_the_hub_does_not_give_is_one_sentence(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    def offline(*_, **__):
+        raise huggingface_hub.errors.LocalEntryNotFoundError("no connection\nmore about it")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    with pytest.raises(handoff.StageError, match="^the base model a/b could not be downloaded: no connection$"):
+        export_gguf.main(options("a/b", tmp_path))
+
+
+def test_a_base_model_from_the_hub_is_recorded_with_its_revision(tiny_moe, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    snapshot = tmp_path / "5c0ffee"
+    snapshot.symlink_to(tiny_moe)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda name, file: str(tiny_moe / file))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, allow_patterns: str(snapshot))
+    base = export_gguf.find_base(settings_of(options("a/b", tmp_path)), None)
+    assert base.manifest["fingerprint"] == "a/b@5c0ffee"
+    assert base.model_type == "qwen3_moe"
+    assert base.parameters == sum(shape[0] * (shape[1] if shape[1:] else 1) for shape in base.shapes.values())
 
 
 def test_a_quantized_base_model_is_refused(tiny_moe, tmp_path):
