@@ -234,7 +234,7 @@ PROFILES = {
     "cpu": Config(
         profile="cpu",
         data=DataConfig(generate=GenerateConfig(receipt=24, invoice=16, letter=8)),
-        train=TrainConfig(max_steps=10, eval_steps=5, eval_rows=24, learning_rate=5e-5),
+        train=TrainConfig(max_steps=6, eval_steps=6, eval_rows=9, gradient_accumulation_steps=1, learning_rate=2e-5),
         evaluate=EvaluateConfig(rows_per_task=10),
     ),
     "gpu": Config(

@@ -109,7 +109,10 @@ def load_model(cfg: config.Config) -> Any:
     model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16).to(cfg.train.device)
     if cfg.init_adapter_dir is not None:
         check_init_adapter(cfg)
-        return PeftModel.from_pretrained(model, cfg.init_adapter_dir, is_trainable=True)
+        model = PeftModel.from_pretrained(model, cfg.init_adapter_dir, is_trainable=True)
+        # where the base model is on this machine, or PEFT would ask the hub about it at every checkpoint
+        model.peft_config["default"].base_model_name_or_path = str(source)
+        return model
     return get_peft_model(model, LoraConfig(**lora_arguments(cfg.train), task_type="CAUSAL_LM"))
 
 
@@ -354,11 +357,13 @@ def draw_losses(log: list[dict], path: Path) -> None:
     plt.close(figure)
 
 
-def save_adapter(model: Any, tokenizer: Any, folder: Path) -> None:
+def save_adapter(model: Any, tokenizer: Any, folder: Path, base_model: str) -> None:
     """Write the adapter in bfloat16: half the size of the float32 that is trained, and what the base model has."""
     from safetensors.torch import load_file, save_file
 
     model.save_pretrained(folder)
+    config_path = folder / "adapter_config.json"  # PEFT notes the folder of the base model on this machine
+    handoff.write_json(config_path, {**handoff.read_json(config_path), "base_model_name_or_path": base_model})
     path = folder / "adapter_model.safetensors"
     tensors = load_file(path)
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
@@ -433,7 +438,7 @@ def main(argv: list[str] | None = None) -> int:
     staging = handoff.begin(cfg.adapter_dir)
     if best_step == 0:  # continued training did not help: what it started from is the best there is
         restore_adapter(trainer.model, cfg.init_adapter_dir)
-    save_adapter(trainer.model, tokenizer, staging)
+    save_adapter(trainer.model, tokenizer, staging, cfg.train.base_model)
     handoff.write_jsonl(staging / "training_log.jsonl", log)
     draw_losses(log, staging / "loss.png")
     base_loss = next(e["eval_loss"] for e in log if e.get("model") == "base")
