@@ -430,6 +430,7 @@ def _engine() -> Any:
         params={
             "Global.log_level": "critical",
             "Global.use_cls": False,  # the 180-degree classifier turns short lines of upright pages around
+            "Global.text_score": 0.8,  # below it stand smudges and handwriting rather than print
             "Global.return_word_box": False,
             "Det.limit_type": "max",
             "Det.limit_side_len": 1600,
