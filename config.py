@@ -235,7 +235,8 @@ PROFILES = {
         profile="cpu",
         data=DataConfig(generate=GenerateConfig(receipt=24, invoice=16, letter=8)),
         train=TrainConfig(max_steps=6, eval_steps=6, eval_rows=9, gradient_accumulation_steps=1, learning_rate=2e-5),
-        evaluate=EvaluateConfig(rows_per_task=10),
+        evaluate=EvaluateConfig(batch_size=24, rows_per_task=8),
+        inference=InferenceConfig(max_new_tokens=384),
     ),
     "gpu": Config(
         profile="gpu",

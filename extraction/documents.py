@@ -376,10 +376,12 @@ def _read_image(data: bytes, limits: Limits) -> Document:
                 upright = ImageOps.exif_transpose(frame.convert("RGB") if count > 1 else frame).convert("RGB")
                 upright.thumbnail((3000, 3000))
                 pages.append(layout(_ocr(upright, number)))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+    except Image.DecompressionBombError as error:
+        raise DocumentError(f"the image has more than {limits.max_image_pixels:,} pixels") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         if isinstance(error, DocumentError):
             raise
-        raise DocumentError(f"the image is broken or of an unknown kind: {error}") from error
+        raise DocumentError("the image is broken or of an unknown kind") from error
     skipped = count - len(pages)
     problems = [f"only the first {len(pages)} of {count} pages were read"] if skipped else []
     return _joined(pages, pages=count, pages_skipped=skipped, problems=problems, reader="ocr")
@@ -420,6 +422,7 @@ def _read_text(data: bytes, limits: Limits) -> Document:
 # --- OCR -----------------------------------------------------------------------------------------------------
 
 _OCR = threading.Lock()
+PRINT_SCORE = 0.8  # lines below it are smudges and handwriting rather than print
 
 
 @lru_cache(maxsize=1)
@@ -430,7 +433,6 @@ def _engine() -> Any:
         params={
             "Global.log_level": "critical",
             "Global.use_cls": False,  # the 180-degree classifier turns short lines of upright pages around
-            "Global.text_score": 0.8,  # below it stand smudges and handwriting rather than print
             "Global.return_word_box": False,
             "Det.limit_type": "max",
             "Det.limit_side_len": 1600,
@@ -442,27 +444,33 @@ def _engine() -> Any:
 
 def _ocr(image: Any, page: int) -> list[Word]:
     """Words and boxes of a picture by RapidOCR; a page that lies on its side or its head is turned first."""
-    lines, score = _recognize(image)
-    tall = [abs(q[3][1] - q[0][1]) > 1.5 * abs(q[1][0] - q[0][0]) for _, q in lines]
+    lines = _recognize(image)
+    tall = [abs(q[3][1] - q[0][1]) > 1.5 * abs(q[1][0] - q[0][0]) for _, q, _ in lines]
     if tall and sum(tall) > 0.5 * len(tall):
         image = image.rotate(90, expand=True)
-        lines, score = _recognize(image)
-    if lines and score < 0.85:
-        turned_lines, turned_score = _recognize(image.rotate(180, expand=True))
-        if turned_score > score:
-            lines = turned_lines
-    return words_from_quads([piece for text, quad in lines for piece in _split(text, quad)], page)
+        lines = _recognize(image)
+    if lines and _mean_score(lines) < 0.85:
+        turned = _recognize(image.rotate(180, expand=True))
+        if turned and _mean_score(turned) > _mean_score(lines):
+            lines = turned
+    printed = [(text, quad) for text, quad, score in lines if score >= PRINT_SCORE]
+    return words_from_quads([piece for text, quad in printed for piece in _split(text, quad)], page)
 
 
-def _recognize(image: Any) -> tuple[list[tuple[str, Quad]], float]:
+def _recognize(image: Any) -> list[tuple[str, Quad, float]]:
+    """Lines of text with their corners and the engine's score."""
     import numpy
 
     with _OCR:
         result = _engine()(numpy.asarray(image)[:, :, ::-1])  # the engine reads BGR
     if result.boxes is None:
-        return [], 0.0
-    lines = [(t, [(float(x), float(y)) for x, y in box]) for t, box in zip(result.txts, result.boxes, strict=True)]
-    return lines, sum(result.scores) / len(result.scores)
+        return []
+    quads = [[(float(x), float(y)) for x, y in box] for box in result.boxes]
+    return list(zip(result.txts, quads, map(float, result.scores), strict=True))
+
+
+def _mean_score(lines: list[tuple[str, Quad, float]]) -> float:
+    return sum(score for _, _, score in lines) / len(lines)
 
 
 def _split(text: str, quad: Quad) -> list[tuple[str, Quad]]:

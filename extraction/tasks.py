@@ -137,7 +137,7 @@ Clauses = create_model("Clauses", __base__=Fields, **{name: (Quotes | None, None
 
 
 class Contract(Fields):
-    clauses: Clauses
+    clauses: Clauses | None = None  # left out where a window has none
 
 
 class KeyValue(Fields):

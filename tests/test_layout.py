@@ -65,7 +65,7 @@ def test_importing_a_module_is_light_and_has_no_effect(module, tmp_path):
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize(("number", "stage"), enumerate(STAGES, start=1))
+@pytest.mark.parametrize(("number", "stage"), list(enumerate(STAGES, start=1)))
 def test_each_stage_says_its_number_what_it_reads_and_writes_and_what_comes_next(number, stage):
     text = ast.get_docstring(ast.parse(path_of(stage).read_text(encoding="utf-8")))
     assert text.startswith(f"Stage {number} of 7: ")
