@@ -1,0 +1,108 @@
+"""The whole line, stage by stage through each main, on the bundled samples and a tiny Qwen3 mixture of experts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import config
+import download_datasets
+import export_gguf
+import inference
+import prepare_training_data
+import test_moe
+import train_moe
+from extraction import handoff
+
+STAGES = [download_datasets, prepare_training_data, train_moe, export_gguf]
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory, tiny_moe):
+    root = tmp_path_factory.mktemp("line")
+    items = [
+        f"data.datasets_dir={root / 'datasets'}",
+        f"data.training_dir={root / 'training'}",
+        f"output.dir={root / 'output'}",
+        f"train.base_model={tiny_moe}",
+        "data.datasets=cord",
+        "data.max_documents=8",
+        "data.generate.receipt=4",
+        "data.generate.invoice=0",
+        "data.generate.letter=2",
+        "train.init_adapter=null",
+        "train.max_seq_length=2048",  # the tiny tokenizer needs more tokens
+        "train.max_steps=3",
+        "train.eval_steps=3",
+        "train.eval_rows=4",
+        "train.learning_rate=1e-3",
+        "inference.context_tokens=2048",
+        "inference.max_new_tokens=64",
+        "evaluate.rows_per_task=3",
+        "evaluate.bootstrap_samples=100",
+    ]
+    return [argument for item in items for argument in ("--set", item)]
+
+
+def test_the_whole_line_runs_through_every_main(options, capsys):
+    for stage in STAGES:
+        assert stage.main(options) == 0, stage.__name__
+        assert "\nNext: python " in capsys.readouterr().out
+    for model in ("base", "adapter", "gguf"):
+        assert test_moe.main([*options, "--model", model]) == 0
+    cfg = config.read(config.parser(""), options)[1]
+    for name in ("base", "adapter", "gguf-Q8_0"):
+        found = handoff.read_json(cfg.evaluation_dir / name / "metrics.json")
+        assert {task: entry["unreadable"] for task, entry in found["tasks"].items()} == {"question": 0, "receipt": 0}
+    report = (cfg.evaluation_dir / "gguf-Q8_0" / "report.md").read_text()
+    assert "| task | metric | base | adapter | gguf-Q8_0 |" in report
+    capsys.readouterr()
+    assert inference.main(["data/samples/documents/letter.txt", "--question", "Who?", *options]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["document_type"] == "document"
+    assert result["model"] == "doc-intel-Q8_0.gguf"
+    assert len(result["answers"]) == 1
+
+
+def test_a_second_run_of_the_line_makes_nothing_again(options, capsys):
+    cfg = config.read(config.parser(""), options)[1]
+    folders = [cfg.datasets_dir / "cord", cfg.training_dir, cfg.adapter_dir, cfg.gguf_dir, cfg.evaluation_dir / "base"]
+    before = [(folder / "manifest.json").stat().st_mtime_ns for folder in folders]
+    for stage in STAGES:
+        assert stage.main(options) == 0
+    assert test_moe.main([*options, "--model", "base"]) == 0
+    assert [(folder / "manifest.json").stat().st_mtime_ns for folder in folders] == before
+
+
+def test_a_changed_input_is_noticed_by_the_next_stage(options, tmp_path):
+    """Rows made again with other settings: the adapter of the old rows is no longer current, and is trained again."""
+    cfg = config.read(config.parser(""), options)[1]
+    changed = [*options, "--set", "data.seed=7"]
+    assert prepare_training_data.main(changed) == 0
+    rows = handoff.manifest_of(cfg.training_dir)
+    with pytest.raises(handoff.StageError, match="made from other rows"):
+        handoff.require(cfg.adapter_dir, made_by="python train_moe.py", built_from={"rows": rows})
+    assert train_moe.main(changed) == 0
+    handoff.require(cfg.adapter_dir, made_by="python train_moe.py", built_from={"rows": rows})
+
+
+@pytest.mark.parametrize("moment", [0.5, 2, 4])
+def test_stage_2_killed_at_any_moment_leaves_the_old_rows_or_none(options, tmp_path, moment):
+    target = ["--set", f"data.training_dir={tmp_path / 'training'}"]
+    process = subprocess.Popen(
+        [sys.executable, "prepare_training_data.py", *options, *target, "--force"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=config.ROOT,
+        env=os.environ,
+    )
+    time.sleep(moment)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert handoff.manifest_of(tmp_path / "training") is None or handoff.require(tmp_path / "training", made_by="x")
+    assert prepare_training_data.main([*options, *target]) == 0
+    handoff.require(tmp_path / "training", made_by="x")
