@@ -26,9 +26,11 @@ demo: install
 	$(PY) prepare_training_data.py
 	$(PY) train_moe.py
 	$(PY) export_gguf.py
-	$(PY) test_moe.py --model base
+	$(PY) export_gguf.py --base-only --set export.quantization=Q8_0
+	$(PY) test_moe.py --model base-gguf
 	$(PY) test_moe.py --model gguf
-	$(PY) inference.py $(SAMPLES)/receipt_photo_1.jpg $(SAMPLES)/contract_1.pdf --omit-null -o $(DEMO)
+	$(PY) inference.py $(SAMPLES)/receipt_photo_1.jpg $(SAMPLES)/invoice.pdf $(SAMPLES)/contract_1.pdf \
+		--omit-null -o $(DEMO)
 	@$(PY) -m json.tool --json-lines --no-ensure-ascii $(DEMO)
 	@echo "Records:  $(DEMO)"
 	@echo "Report:   output/cpu/evaluation/gguf-Q8_0/report.md"

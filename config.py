@@ -218,6 +218,11 @@ class Config:
         return self.output_dir / "gguf"
 
     @property
+    def base_gguf_dir(self) -> Path:
+        """GGUF builds of the base model alone, to compare with."""
+        return self.output_dir / "gguf_base"
+
+    @property
     def cache_dir(self) -> Path:
         return ROOT / self.output.cache_dir
 
@@ -235,7 +240,7 @@ PROFILES = {
         profile="cpu",
         data=DataConfig(generate=GenerateConfig(receipt=24, invoice=16, letter=8)),
         train=TrainConfig(max_steps=6, eval_steps=6, eval_rows=9, gradient_accumulation_steps=1, learning_rate=2e-5),
-        evaluate=EvaluateConfig(batch_size=24, rows_per_task=8),
+        evaluate=EvaluateConfig(rows_per_task=6),
         inference=InferenceConfig(max_new_tokens=384),
     ),
     "gpu": Config(

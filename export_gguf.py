@@ -836,7 +836,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.base_only and args.adapter:
         p.error("--base-only leaves out the adapter that --adapter names")
 
-    folder = cfg.gguf_dir.with_name("gguf_base") if args.base_only else cfg.gguf_dir
+    folder = cfg.base_gguf_dir if args.base_only else cfg.gguf_dir
     base = find_base(cfg, args.base)
     adapter, inputs = None, {"base": base.manifest}
     if not args.base_only:

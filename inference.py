@@ -326,7 +326,7 @@ def _renderer(template: str) -> Callable[[list[dict[str, str]]], str]:
 
 
 def open_backend(cfg: config.Config, model: str = "gguf") -> Backend:
-    """The backend for `gguf` (the default build), `adapter`, `base`, the path of a .gguf file, or a server's URL.
+    """The backend for `gguf` (the default build), `base-gguf`, `adapter`, `base`, a .gguf file, or a server's URL.
 
     Raises StageError (status 3) naming the command that makes what is missing.
     """
@@ -349,22 +349,26 @@ def _open_backend(cfg: config.Config, model: str) -> Backend:
             return TransformersBackend(cfg, None)
         handoff.require(cfg.adapter_dir, made_by=train)
         return TransformersBackend(cfg, cfg.adapter_dir)
-    if model == "gguf":
-        handoff.require(cfg.gguf_dir, made_by=f"python export_gguf.py{again}", check_contents=False)
-        path = cfg.gguf_file(run.quantization)
-        if not path.is_file():
-            wanted = f"--set export.quantization={run.quantization}"
-            raise handoff.StageError(f"{path} is not there. Run: python export_gguf.py{again} {wanted}")
+    if model in ("gguf", "base-gguf"):
+        export = f"python export_gguf.py{again}{' --base-only' if model == 'base-gguf' else ''}"
+        folder = cfg.gguf_dir if model == "gguf" else cfg.base_gguf_dir
+        manifest = handoff.require(folder, made_by=export, check_contents=False)
+        name = next((n for n in manifest["files"] if n.endswith(f"-{run.quantization}.gguf")), None)
+        if name is None:
+            wanted = f"{export} --set export.quantization={run.quantization}"
+            raise handoff.StageError(f"{folder} has no {run.quantization} build. Run: {wanted}")
+        path = folder / name
     else:
         path = Path(model)
         if path.suffix != ".gguf" or not path.is_file():
-            raise handoff.StageError(f"--model {model}: not gguf, adapter, base, a .gguf file or a URL")
+            raise handoff.StageError(f"--model {model}: not gguf, base-gguf, adapter, base, a .gguf file or a URL")
     return LlamaBackend(path, run.context_tokens, run.max_new_tokens, run.threads)
 
 
 def identity(cfg: config.Config, model: str) -> str | None:
     """What changes when the model does; None for a server, of which we cannot know, and for a model that is missing."""
-    folders = {"base": cfg.base_dir, "adapter": cfg.adapter_dir, "gguf": cfg.gguf_dir}
+    folders = {"base": cfg.base_dir, "adapter": cfg.adapter_dir}
+    folders |= {"gguf": cfg.gguf_dir, "base-gguf": cfg.base_gguf_dir}
     if model not in folders:
         return handoff.sha256(Path(model)) if Path(model).is_file() else None
     if model == "base" and cfg.train.base_model != models.UPCYCLED:
@@ -579,7 +583,9 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("inputs", nargs="+", metavar="FILE", help="files, folders, or - for stdin")
     p.add_argument("--type", choices=("auto", *tasks.DOCUMENT_TYPES), default="auto", help="document type")
     p.add_argument("--question", action="append", default=[], metavar="TEXT", help="may be given several times")
-    p.add_argument("--model", default="gguf", metavar="MODEL", help="gguf (default), adapter, base, FILE.gguf or URL")
+    p.add_argument(
+        "--model", default="gguf", metavar="MODEL", help="gguf (default), base-gguf, adapter, base, FILE.gguf or URL"
+    )
     p.add_argument("-o", "--output", type=Path, metavar="FILE", help="JSON Lines; an interrupted run is resumed")
     p.add_argument("--retry-failed", action="store_true", help="with -o: read documents again that failed before")
     p.add_argument("--overwrite", action="store_true", help="with -o: begin a new file")

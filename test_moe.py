@@ -4,7 +4,7 @@ Reads   data/training/test.jsonl, or --rows FILE of the same format, and the bas
 Writes  output/<profile>/evaluation/<model>/   predictions.jsonl, metrics.json, report.md, manifest.json
 Next    python inference.py data/samples/documents/receipt_photo_1.jpg
 
-    python test_moe.py --model base
+    python test_moe.py --model base-gguf                    # after python export_gguf.py --base-only
     python test_moe.py --model gguf
     python test_moe.py --model http://127.0.0.1:8080/v1 --limit 20
     python test_moe.py --model gguf --rows my_rows.jsonl
@@ -231,8 +231,7 @@ def side_by_side(folder: Path, this: dict, rows_fingerprint: str) -> list[dict]:
         if manifest and manifest["settings"].get("rows") == rows_fingerprint:
             other = handoff.read_json(path)
             found.setdefault(other["label"], other)
-    order = {"base": 0, "adapter": 1}
-    return sorted(found.values(), key=lambda r: (order.get(r["label"], 2), r["label"]))
+    return sorted(found.values(), key=lambda r: (not r["label"].startswith("base"), r["label"]))
 
 
 # --- the stage -----------------------------------------------------------------------------------------------
@@ -240,8 +239,8 @@ def side_by_side(folder: Path, this: dict, rows_fingerprint: str) -> list[dict]:
 
 def label_of(model: str, cfg: config.Config) -> str:
     """The folder name of a model's results."""
-    if model == "gguf":
-        return f"gguf-{cfg.inference.quantization}"
+    if model in ("gguf", "base-gguf"):
+        return f"{model}-{cfg.inference.quantization}"
     return (
         model
         if model in ("base", "adapter")
@@ -251,7 +250,9 @@ def label_of(model: str, cfg: config.Config) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     p = config.parser(__doc__)
-    p.add_argument("--model", default="gguf", help="gguf (default), adapter, base, FILE.gguf or URL of a server")
+    p.add_argument(
+        "--model", default="gguf", help="gguf (default), base-gguf, adapter, base, FILE.gguf or URL of a server"
+    )
     p.add_argument("--rows", type=Path, metavar="FILE", help="score these rows instead of data/training/test.jsonl")
     p.add_argument("--limit", type=int, metavar="N", help="rows per task (default: evaluate.rows_per_task)")
     p.add_argument("--force", action="store_true", help="predict again even if nothing changed")

@@ -257,7 +257,7 @@ def test_an_output_file_is_resumed_and_a_cut_last_line_is_read_again(server, tmp
     ("arguments", "status", "sentence"),
     [
         (["absent.pdf"], 2, "absent.pdf does not exist"),
-        (["README.md", "--model", "nothing.gguf"], 3, "not gguf, adapter, base, a .gguf file or a URL"),
+        (["README.md", "--model", "nothing.gguf"], 3, "not gguf, base-gguf, adapter, base, a .gguf file or a URL"),
         (["README.md", "--set", "output.dir=/nonexistent"], 3, "Run: python export_gguf.py"),
         (["README.md", "--model", "adapter", "--set", "output.dir=/nonexistent"], 3, "Run: python train_moe.py"),
         (["README.md", "-o", "/proc/nothing/out.jsonl"], 2, "cannot write"),
