@@ -217,23 +217,27 @@ def page(
     rows = []
     for entry in asked:
         shown = documents.best_window(text, entry["question"], data.window_chars, data.window_overlap)
-        longest = max(map(len, entry["answers"]))
+        answers = entry["answers"]
         if split != "test":
-            flat = " ".join(shown.casefold().split())
-            entry["answers"] = [a for a in entry["answers"] if " ".join(a.casefold().split()) in flat] or (
-                entry["answers"] if all(part.casefold() in flat for part in entry["answers"][0].split(", ")) else []
-            )
-            if not entry["answers"]:
+            answers = [answer for answer in answers if printed(answer, shown)]
+            if not answers:
                 sources.leave_out(source, split, "answer is not in the text shown")
                 continue
-            if longest > 480:
+            if len(answers[0]) > 480:
                 sources.leave_out(source, split, "answer longer than 480 characters")
                 continue
-        rows.append({"task": "question", "text": shown, **entry})
+        rows.append({"task": "question", "text": shown, "question": entry["question"], "answers": answers})
     if split != "test" and data.questions_per_document is not None and len(rows) > data.questions_per_document:
         sources.leave_out(source, split, "beyond data.questions_per_document", len(rows) - data.questions_per_document)
         rows = random.Random(f"{data.seed}/{name}").sample(rows, data.questions_per_document)
     return {"id": name, "source": source, "text": text, "rows": rows}
+
+
+def printed(answer: str, text: str) -> bool:
+    """Whether the text holds the answer, or each of the parts of one that lists several; white space and case aside."""
+    flat = " ".join(text.casefold().split())
+    whole = " ".join(answer.casefold().split())
+    return whole in flat or all(part in flat for part in whole.split(", "))
 
 
 def from_generator(data: config.DataConfig, sources: Sources) -> None:

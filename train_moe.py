@@ -180,7 +180,7 @@ def check_device(cfg: config.Config) -> None:
 # --- training ------------------------------------------------------------------------------------------------
 
 
-def make_callback(log_path: Path, total_name: str = "training") -> Any:
+def make_callback(log_path: Path) -> Any:
     """A callback that logs to a JSON Lines file, shows one progress bar, and turns Ctrl-C into a checkpoint."""
     from tqdm import tqdm
     from transformers import TrainerCallback
@@ -194,7 +194,7 @@ def make_callback(log_path: Path, total_name: str = "training") -> Any:
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.bar = tqdm(
-                total=state.max_steps, initial=state.global_step, desc=total_name, unit="step", disable=None
+                total=state.max_steps, initial=state.global_step, desc="training", unit="step", disable=None
             )
             self.started = time.monotonic()
             self.previous = signal.signal(signal.SIGINT, self.interrupt)
@@ -230,8 +230,7 @@ def make_callback(log_path: Path, total_name: str = "training") -> Any:
                 entry |= {"eval_loss": logs["eval_loss"]}
             else:
                 return
-            with open(log_path, "a", encoding="utf-8") as f:
-                f.write(json.dumps(entry) + "\n")
+            append(log_path, entry)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             signal.signal(signal.SIGINT, self.previous)
