@@ -61,8 +61,20 @@ def grammar(schema: dict) -> str:
     return llguidance.LLMatcher.grammar_from_json_schema(schema, defaults={"whitespace_flexible": False})
 
 
-class LlamaBackend:
-    """A GGUF file in this process, by llama.cpp."""
+class OneByOne:
+    """A backend that answers requests one after the other."""
+
+    def complete(self, requests: Sequence[Request], done: Callable[[], Any] = lambda: None) -> list[Completion]:
+        """The answers in the order of the requests; `done` is called after each."""
+        answers = []
+        for request in requests:
+            answers.append(self._complete(request))
+            done()
+        return answers
+
+
+class LlamaBackend(OneByOne):
+    """A GGUF file in this process, by llama.cpp. A prompt that begins like the one before reuses its cache."""
 
     def __init__(self, path: Path, context_tokens: int, max_new_tokens: int, threads: int):
         # On two cores a second spinning thread costs more than it brings once anything else runs; see the README.
@@ -97,14 +109,6 @@ class LlamaBackend:
     def prompt_limit(self) -> int:
         """Tokens that a prompt may have."""
         return self.llm.n_ctx() - self.max_new_tokens
-
-    def complete(self, requests: Sequence[Request], done: Callable[[], Any] = lambda: None) -> list[Completion]:
-        """One after the other; a prompt that begins like the one before keeps that part in the cache."""
-        answers = []
-        for request in requests:
-            answers.append(self._complete(request))
-            done()
-        return answers
 
     def _complete(self, request: Request) -> Completion:
         import llguidance
@@ -257,7 +261,7 @@ class _AllowedTokens:
         return scores.masked_fill(~torch.from_numpy(self._mask(scores.shape[-1])).to(scores.device), -float("inf"))
 
 
-class HttpBackend:
+class HttpBackend(OneByOne):
     """An OpenAI-compatible server: Ollama, llama-server, vLLM. `url` ends in /v1; `#name` picks the model."""
 
     def __init__(self, url: str, max_new_tokens: int, context_tokens: int, timeout: float):
@@ -270,13 +274,6 @@ class HttpBackend:
 
     def count(self, text: str) -> int:
         return len(text) // 2  # on the safe side: amounts take about two characters a token
-
-    def complete(self, requests: Sequence[Request], done: Callable[[], Any] = lambda: None) -> list[Completion]:
-        answers = []
-        for request in requests:
-            answers.append(self._complete(request))
-            done()
-        return answers
 
     def _complete(self, request: Request) -> Completion:
         import requests

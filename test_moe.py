@@ -293,7 +293,7 @@ def main(argv: list[str] | None = None) -> int:
     training = handoff.read_json(trained) if trained.is_file() else None
     heading = {
         "profile": cfg.profile,
-        "rows": f"{len(rows)} of {path.name}, fingerprint {rows_fingerprint}; never trained on"
+        "rows": f"{len(rows)} of {path.name}, fingerprint {rows_fingerprint}; not among the training rows beside them"
         if not args.rows
         else path,
         "text": "gold OCR words and published texts (not our own OCR)" if not args.rows else None,

@@ -298,7 +298,7 @@ def parse(task: Task, text: str) -> Reading:
 
 
 class _CutOff(Exception):
-    pass
+    """The text ended at this path."""
 
 
 def close_json(text: str) -> tuple[Any, str | None]:

@@ -195,6 +195,20 @@ def test_an_adapter_with_other_settings_is_not_continued_from(project):
         train_moe.main(arguments)
 
 
+def test_training_that_only_makes_it_worse_keeps_what_it_started_from(project):
+    from safetensors.torch import load_file
+
+    first = settings_of(options(project, "first")).adapter_dir
+    worse = ["train.learning_rate=0.5", "train.warmup_ratio=0", "train.max_steps=2", "train.eval_steps=2"]
+    arguments = options(project, "worse", f"train.init_adapter={first}", *worse)
+    assert train_moe.main(arguments) == 0
+    cfg = settings_of(arguments)
+    assert handoff.read_json(cfg.adapter_dir / "training_result.json")["best_step"] == 0
+    before, after = (load_file(folder / "adapter_model.safetensors") for folder in (first, cfg.adapter_dir))
+    assert before.keys() == after.keys()
+    assert all((before[name] == after[name]).all() for name in before)
+
+
 def test_the_gpu_profile_without_a_gpu_is_one_sentence(tmp_path):
     import torch
 
