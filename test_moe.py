@@ -1,15 +1,17 @@
 """Stage 4 of 7: model + test rows -> predictions, metrics, report.
 
 Reads   data/training/test.jsonl, or --rows FILE of the same format, and the base model, adapter, GGUF build or a server
-Writes  output/<profile>/evaluation/<model>/   predictions.jsonl, metrics.json, report.md, manifest.json
+Writes  output/<profile>/evaluation/<model>/   predictions.jsonl, metrics.json, report.md, report.html, manifest.json
 Next    python inference.py data/samples/documents/receipt_photo_1.jpg
 
     python test_moe.py --model base-gguf                    # after python export_gguf.py --base-only
-    python test_moe.py --model gguf
+    python test_moe.py --model gguf --compare base-gguf     # and how far apart the two are, with an interval
     python test_moe.py --model http://127.0.0.1:8080/v1 --limit 20
     python test_moe.py --model gguf --rows my_rows.jsonl
 
-The report shows every model scored on the same rows side by side. An interrupted run goes on where it stopped.
+The report shows every model scored on the same rows side by side. An interrupted run goes on where it stopped, and
+predictions that are already there are scored again rather than made again. A row that says `"ocr": "own"` (or another
+word) gets a column of its own.
 """
 
 from __future__ import annotations
@@ -17,44 +19,123 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 import config
 import inference
-from extraction import handoff, metrics, tasks
+from extraction import handoff, metrics, report, tasks
 
 STAGE = "test_moe"
+JUDGE = 2  # goes up when a metric is defined anew, so that finished predictions are scored again
 CHUNK = 32  # rows between two savings of the predictions
+RECORD_METRICS = ("field_f1", "row_f1", "nted", "anls_star", "exact_record", "ece", "aurc")
+METRICS = {  # what the report has a line for, measured or not
+    "receipt": RECORD_METRICS,
+    "document": RECORD_METRICS,
+    "contract": ("clause_f1", "clause_accuracy", "span_f1", "aupr", "precision_at_80_recall", "ece", "aurc"),
+    "question": ("anls", "exact_match", "ece", "aurc"),
+}
 TITLES = {
     "field_f1": "field F1",
+    "row_f1": "row-bound line-item F1",
+    "nted": "nTED accuracy",
+    "anls_star": "ANLS*",
     "exact_record": "exact records",
     "clause_f1": "clause identification F1",
     "clause_accuracy": "clause identification accuracy",
     "span_f1": "span F1 (word Jaccard >= 0.5)",
+    "aupr": "AUPR",
+    "precision_at_80_recall": "precision at 80 % recall",
     "anls": "ANLS",
     "exact_match": "exact match",
+    "ece": "expected calibration error",
+    "aurc": "area under the risk-coverage curve",
 }
 
 
 # --- rows ----------------------------------------------------------------------------------------------------
 
 
-def read_rows(path: Path) -> list[dict]:
-    """The rows of a file, checked. Raises StageError for one that lacks what scoring needs."""
-    rows = list(handoff.read_jsonl(path))
-    for number, row in enumerate(rows, start=1):
-        missing = {"id", "task", "prompt", "target"} - set(row)
-        if missing:
-            raise handoff.StageError(f"{path}, row {number}: {sorted(missing)[0]!r} is missing")
-        if row["task"] not in tasks.TASKS:
-            raise handoff.StageError(f"{path}, row {number}: no task called {row['task']!r}")
+def read_rows(path: Path) -> tuple[list[dict], dict[str, list[int]]]:
+    """The rows of a file that can be scored, and the numbers of the other lines by what is wrong with them.
+
+    Raises StageError if no row is left.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise handoff.StageError(f"{path} cannot be read: {error.strerror}") from error
+    rows: dict[str, dict] = {}
+    left_out: dict[str, list[int]] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line.decode("utf-8-sig"))
+            json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair cannot be written
+            problem = problem_of(row)
+        except UnicodeError:
+            problem = "not UTF-8 text"
+        except (ValueError, RecursionError):
+            problem = "not JSON"
+        if problem is None and row["id"] in rows:
+            problem = "the id of an earlier row"
+        if problem is None:
+            rows[row["id"]] = row
+        else:
+            left_out.setdefault(problem, []).append(number)
     if not rows:
-        raise handoff.StageError(f"{path} has no rows")
-    return rows
+        first = "; ".join(f"line {numbers[0]}: {problem}" for problem, numbers in left_out.items())
+        raise handoff.StageError(f"{path} has no row that can be scored" + (f" ({first})" if first else ""))
+    return list(rows.values()), left_out
+
+
+def problem_of(row: Any) -> str | None:
+    """Why a row cannot be scored, if it cannot."""
+    if not isinstance(row, dict):
+        return "not a JSON object"
+    missing = {"id", "task", "prompt", "target"} - set(row)
+    if missing:
+        return f"{sorted(missing)[0]!r} is missing"
+    for key in ("id", "task", "document", "source", "ocr"):
+        if not isinstance(row.get(key) or "", str):
+            return f"{key!r} is not text"
+    if row["task"] not in tasks.TASKS:
+        return f"no task called {row['task']!r}"
+    prompt = row["prompt"]
+    if not isinstance(prompt, list) or not prompt or not all(map(_is_message, prompt)):
+        return "the prompt is not a list of messages"
+    return problem_of_target(row["task"], row["target"])
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("role", "content"))
+
+
+def problem_of_target(task: str, target: Any) -> str | None:
+    """Why a target cannot be scored, if it cannot. A contract window without clauses is a target like any other."""
+    if not isinstance(target, dict):
+        return "the target is not an object"
+    if task == "question":
+        answers = target.get("answers")
+        if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+            return "the target has no list of answers"
+        return None if any(answer.strip() for answer in answers) else "empty target"
+    if "clauses" not in target if task == "contract" else not metrics.scored(target):
+        return "empty target"
+    try:
+        tasks.TASKS[task].model.model_validate(target)
+    except ValidationError as error:  # limits of length bind an answer, not what a document may hold
+        wrong = [e for e in error.errors() if e["type"] not in ("string_too_long", "too_long")]
+        if wrong:
+            place = ".".join(str(part) for part in wrong[0]["loc"] if not isinstance(part, int))
+            return f"not a {task} record: {place}: {wrong[0]['msg']}"
+    return None
 
 
 def select(rows: list[dict], per_task: int | None) -> list[dict]:
@@ -105,9 +186,10 @@ def prediction(row: dict, answer: inference.Completion) -> dict:
     reading = tasks.Reading(None, answer.error) if answer.error else tasks.parse(task, answer.text)
     return {
         "id": row["id"],
-        "document": row.get("document", row["id"]),
+        "document": row.get("document") or row["id"],
         "task": row["task"],
         "source": row.get("source"),
+        "ocr": row.get("ocr") or "",
         "completion": answer.text,
         "record": reading.record,
         "problem": reading.problem,
@@ -121,106 +203,274 @@ def prediction(row: dict, answer: inference.Completion) -> dict:
 # --- scores --------------------------------------------------------------------------------------------------
 
 
+def by_task(predictions: list[dict]) -> dict[str, list[list[dict]]]:
+    """The predictions of each task, those of one document together."""
+    grouped: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
+    for entry in predictions:
+        grouped[entry["task"]][entry["document"]].append(entry)
+    return {task: list(documents.values()) for task, documents in sorted(grouped.items())}
+
+
 def score(predictions: list[dict], samples: int) -> dict[str, Any]:
     """Metrics of each task with intervals over documents, from predictions alone."""
-    by_task: dict[str, list[dict]] = defaultdict(list)
-    for entry in predictions:
-        by_task[entry["task"]].append(entry)
     scored = {}
-    for name, entries in sorted(by_task.items()):
-        by_document: dict[str, list[dict]] = defaultdict(list)
-        for entry in entries:
-            by_document[entry["document"]].append(entry)
-        found = {
-            metric: metrics.estimate(combine, values, samples)
-            for metric, (combine, values) in _values(name, list(by_document.values())).items()
-        }
-        scored[name] = {
+    for task, groups in by_task(predictions).items():
+        entries = [entry for group in groups for entry in group]
+        differences = [d for e in entries for d in metrics.differences(task, e["target"], e["record"])]
+        reasons = Counter(d.reason for d in differences)
+        scored[task] = {
             "n": len(entries),
-            "documents": len(by_document),
+            "documents": len(groups),
             "unreadable": sum(entry["record"] is None for entry in entries),
             "cut_off": sum(entry["record"] is not None and entry["problem"] is not None for entry in entries),
-            "metrics": found,
+            "seconds_per_document": spread([sum(entry["seconds"] for entry in group) for group in groups]),
+            "metrics": {
+                metric: metrics.estimate(combine, values, samples)
+                for metric, (combine, values) in _values(task, groups).items()
+            },
+            "fields": by_field(task, groups, samples),
+            "reasons": {reason: reasons[reason] for reason in metrics.REASONS},
         }
     return scored
 
 
+def compare(predictions: list[dict], others: list[dict], samples: int) -> dict[str, dict]:
+    """For each metric of each task: this model, the other one, and the paired difference, on the same rows."""
+    theirs = by_task(others)
+    compared: dict[str, dict] = {}
+    for task, groups in by_task(predictions).items():
+        other_values = _values(task, theirs[task])
+        compared[task] = {}
+        for metric, (combine, values) in _values(task, groups).items():
+            other = other_values[metric][1]
+            compared[task][metric] = {
+                "this": combine(values),
+                "other": combine(other),
+                "difference": metrics.paired(combine, values, other, samples),
+            }
+    return compared
+
+
 def _values(task: str, groups: list[list[dict]]) -> dict[str, tuple[Callable[[Sequence[Any]], float], list[Any]]]:
     """For each metric of a task: how per-document values are combined, and those values."""
-    if task == "question":
-
-        def each(metric: Callable) -> list[list[float]]:
-            answers = [[(e["target"]["answers"], (e["record"] or {}).get("answer")) for e in group] for group in groups]
-            return [[metric(accepted, answer) for accepted, answer in group] for group in answers]
-
-        def flat_mean(values: Sequence[list[float]]) -> float:
-            return metrics.mean([v for group in values for v in group])
-
-        return {"anls": (flat_mean, each(metrics.anls)), "exact_match": (flat_mean, each(metrics.exact_match))}
     if task == "contract":  # a contract is the union of its windows
-        pairs = [
-            (tasks.merge_clauses(e["target"] for e in group), tasks.merge_clauses(e["record"] or {} for e in group))
-            for group in groups
-        ]
+        pairs = [_contract(group) for group in groups]
         clauses = [metrics.clause_counts(target, record) for target, record in pairs]
         return {
             "clause_f1": (metrics.f1, clauses),
             "clause_accuracy": (metrics.accuracy, clauses),
             "span_f1": (metrics.f1, [metrics.span_counts(target, record) for target, record in pairs]),
         }
-    entries = [entry for group in groups for entry in group]
+
+    def flat_mean(values: Sequence[list[float]]) -> float:
+        return metrics.mean([v for group in values for v in group])
+
+    def each(metric: Callable) -> list[list[float]]:
+        if task == "question":
+            return [[metric(e["target"]["answers"], (e["record"] or {}).get("answer")) for e in g] for g in groups]
+        return [[metric(e["target"], e["record"]) for e in group] for group in groups]
+
+    if task == "question":
+        return {"anls": (flat_mean, each(metrics.anls)), "exact_match": (flat_mean, each(metrics.exact_match))}
+    rows = list(map(metrics.total, each(metrics.row_counts)))
     return {
-        "field_f1": (metrics.f1, [metrics.field_counts(e["target"], e["record"]) for e in entries]),
-        "exact_record": (metrics.mean, [metrics.exact_record(e["target"], e["record"]) for e in entries]),
+        "field_f1": (metrics.f1, list(map(metrics.total, each(metrics.field_counts)))),
+        **({"row_f1": (metrics.f1, rows)} if any(rows_of != metrics.Counts() for rows_of in rows) else {}),
+        "nted": (flat_mean, each(metrics.nted_accuracy)),
+        "anls_star": (flat_mean, each(metrics.anls_star)),
+        "exact_record": (flat_mean, each(metrics.exact_record)),
     }
 
 
-def summarize(label: str, name: str, predictions: list[dict], samples: int) -> dict:
-    """The content of metrics.json."""
-    seconds = [entry["seconds"] for entry in predictions]
-    generated = sum(entry["completion_tokens"] or 0 for entry in predictions)
-    return {
-        "model": name,
-        "label": label,
-        "tasks": score(predictions, samples),
-        "seconds_per_document": {"median": metrics.percentile(seconds, 0.5), "p95": metrics.percentile(seconds, 0.95)},
-        "tokens_per_second": round(generated / sum(seconds), 1) if sum(seconds) else None,
-    }
+def _contract(windows: list[dict]) -> tuple[dict, dict]:
+    """Target and record of a contract, from those of its windows."""
+    return tuple(tasks.merge_clauses(entry[side] or {} for entry in windows) for side in ("target", "record"))
+
+
+def by_field(task: str, groups: list[list[dict]], samples: int) -> dict[str, dict]:
+    """Counts and F1 of each field, or of each category of clauses, over the documents that it occurs in."""
+    found: dict[str, list[metrics.Counts]] = defaultdict(list)
+    for group in groups:
+        if task == "contract":
+            parts = metrics.by_category(*_contract(group)).items()
+        elif task == "question":
+            continue
+        else:
+            parts = [part for e in group for part in metrics.by_field(e["target"], e["record"]).items()]
+        of_document: dict[str, list[metrics.Counts]] = defaultdict(list)
+        for name, counts in parts:
+            if counts.tp + counts.fp + counts.fn:
+                of_document[name].append(counts)
+        for name, counts in of_document.items():
+            found[name].append(metrics.total(counts))
+    table = {}
+    for name, counts in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):
+        all_of_it = metrics.total(counts)
+        table[name] = {
+            "documents": len(counts),
+            "wanted": all_of_it.tp + all_of_it.fn,
+            "right": all_of_it.tp,
+            "missed": all_of_it.fn,
+            "wrong": all_of_it.fp,
+            "f1": metrics.estimate(metrics.f1, counts, samples),
+        }
+    return table
+
+
+def spread(seconds: list[float]) -> dict[str, float]:
+    return {"median": metrics.percentile(seconds, 0.5), "p95": metrics.percentile(seconds, 0.95)}
+
+
+def summarize(
+    label: str, name: str, predictions: list[dict], samples: int, other: tuple[str, list[dict]] | None = None
+) -> dict:
+    """The content of metrics.json: the scores of the rows of one kind of text, and those of others under `other_text`.
+
+    `other` is the label and the predictions of a model to compare with.
+    """
+    parts = []
+    for text in sorted({entry.get("ocr") or "" for entry in predictions}):
+        chosen = [i for i, entry in enumerate(predictions) if (entry.get("ocr") or "") == text]
+        entries = [predictions[i] for i in chosen]
+        seconds = [entry["seconds"] for entry in entries]
+        generated = sum(entry["completion_tokens"] or 0 for entry in entries)
+        parts.append(
+            {
+                "model": name,
+                "label": f"{label}, {text} OCR" if text else label,
+                "tasks": score(entries, samples),
+                "seconds_per_row": spread(seconds),
+                "seconds_per_document": spread(
+                    [sum(e["seconds"] for e in group) for groups in by_task(entries).values() for group in groups]
+                ),
+                "tokens_per_second": round(generated / sum(seconds), 1) if sum(seconds) else None,
+            }
+        )
+        if other:
+            compared = compare(entries, [other[1][i] for i in chosen], samples)
+            parts[-1]["comparison"] = {"with": other[0], "tasks": compared}
+    return {**parts[0], "other_text": parts[1:]}
 
 
 # --- report --------------------------------------------------------------------------------------------------
 
 
-def render_report(results: list[dict], heading: dict[str, Any]) -> str:
-    """A Markdown report of models scored on the same rows, side by side."""
+def columns(result: dict) -> list[dict]:
+    """The columns that a model takes in a report: one for each kind of text."""
+    return [result, *result.get("other_text", [])]
+
+
+def tables(results: list[dict], this: dict | None = None, left_out: dict | None = None) -> list[report.Table]:
+    """Models side by side; then what is known of this one alone."""
+    models = [column for result in results for column in columns(result)]
+    shown = [_scores(models)]
+    for column in columns(this) if this else []:
+        if "comparison" in column:
+            shown.append(_comparison(column))
+    shown.append(_reasons(models))
+    for column in columns(this) if this else []:
+        shown += _fields(column)
+    if left_out:
+        rows = [[reason, str(len(lines)), ", ".join(map(str, lines[:10]))] for reason, lines in left_out.items()]
+        shown.append(report.Table("Lines of the rows file that are not scored", ["reason", "lines", "the first"], rows))
+    return shown
+
+
+def _scores(models: list[dict]) -> report.Table:
+    rows = []
+
+    def add(task: str, title: str, cell: Callable[[dict], str]) -> None:
+        rows.append([task, title, *(cell(m["tasks"][task]) if task in m["tasks"] else "" for m in models)])
+
+    for task in sorted({task for m in models for task in m["tasks"]}):
+        for metric in METRICS[task]:
+            add(task, TITLES[metric], lambda scored, metric=metric: _cell(scored["metrics"].get(metric)))
+        for key, title in (("n", "rows"), ("documents", "documents"), ("unreadable", "unreadable answers")):
+            add(task, title, lambda scored, key=key: str(scored[key]))
+        for share in ("median", "p95"):
+            add(task, f"seconds per document, {share}", lambda s, share=share: _seconds(s, "document", share))
+    for per in ("document", "row"):
+        for share in ("median", "p95"):
+            rows.append(["all", f"seconds per {per}, {share}", *(_seconds(m, per, share) for m in models)])
+    speeds = ["" if m["tokens_per_second"] is None else str(m["tokens_per_second"]) for m in models]
+    rows.append(["all", "generated tokens per second", *speeds])
+    return report.Table("Scores", ["task", "metric", *(m["label"] for m in models)], rows)
+
+
+def _comparison(column: dict) -> report.Table:
+    other = column["comparison"]["with"]
+    rows = [
+        [task, TITLES[metric], _percent(c["this"]), _percent(c["other"]), _cell(c["difference"], "+")]
+        for task, compared in column["comparison"]["tasks"].items()
+        for metric, c in compared.items()
+    ]
+    header = ["task", "metric", column["label"], other, "difference (95 % interval, paired)"]
+    return report.Table(f"{column['label']} compared with {other}, on the same rows", header, rows)
+
+
+def _reasons(models: list[dict]) -> report.Table:
+    rows = [
+        [task, reason, *(str(m["tasks"].get(task, {}).get("reasons", {}).get(reason, "")) for m in models)]
+        for task in sorted({task for m in models for task in m["tasks"]})
+        for reason in metrics.REASONS
+    ]
+    return report.Table("Fields that differ, by reason", ["task", "reason", *(m["label"] for m in models)], rows)
+
+
+def _fields(column: dict) -> list[report.Table]:
+    shown = []
+    for task, scored in column["tasks"].items():
+        what = "category" if task == "contract" else "field"
+        rows = [
+            [name, *(str(f[key]) for key in ("documents", "wanted", "right", "missed", "wrong")), _cell(f["f1"])]
+            for name, f in scored["fields"].items()
+        ]
+        if rows:
+            header = [what, "documents", "in the target", "right", "missed", "wrong", "F1"]
+            shown.append(report.Table(f"{column['label']}: {task}, by {what}", header, rows))
+    return shown
+
+
+def _percent(value: float, sign: str = "") -> str:
+    return f"{100 * value:{sign}.1f}"
+
+
+def _cell(found: dict | None, sign: str = "") -> str:
+    if found is None:
+        return ""
+    return f"{_percent(found['value'], sign)} ({_percent(found['low'], sign)} - {_percent(found['high'], sign)})"
+
+
+def _seconds(scored: dict, per: str, share: str) -> str:
+    found = scored.get(f"seconds_per_{per}")
+    return f"{found[share]:.2f}" if found else ""
+
+
+def render_report(
+    results: list[dict], heading: dict[str, Any], this: dict | None = None, left_out: dict | None = None
+) -> str:
+    """A Markdown report of models scored on the same rows, side by side, with the details of one of them."""
     lines = ["# Evaluation", ""]
     lines += [f"- {name}: {value}" for name, value in heading.items() if value is not None]
     lines += ["", "Values in percent with 95 % bootstrap intervals over documents; an empty cell was not measured.", ""]
-    lines += ["| task | metric | " + " | ".join(r["label"] for r in results) + " |"]
-    lines += ["|---|---|" + "---|" * len(results)]
-    names = sorted({task for r in results for task in r["tasks"]})
-    for task in names:
-        metric_names = next(list(r["tasks"][task]["metrics"]) for r in results if task in r["tasks"])
-        for metric in metric_names:
-            cells = [_cell(r["tasks"].get(task, {}).get("metrics", {}).get(metric)) for r in results]
-            lines.append(f"| {task} | {TITLES[metric]} | " + " | ".join(cells) + " |")
-        for key, title in (("n", "rows"), ("documents", "documents"), ("unreadable", "unreadable answers")):
-            cells = [str(r["tasks"][task][key]) if task in r["tasks"] else "" for r in results]
-            lines.append(f"| {task} | {title} | " + " | ".join(cells) + " |")
-    for title, get in (
-        ("seconds per row, median", lambda r: f"{r['seconds_per_document']['median']:.2f}"),
-        ("seconds per row, p95", lambda r: f"{r['seconds_per_document']['p95']:.2f}"),
-        (
-            "generated tokens per second",
-            lambda r: "" if r["tokens_per_second"] is None else f"{r['tokens_per_second']}",
-        ),
-    ):
-        lines.append(f"| all | {title} | " + " | ".join(map(get, results)) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + "\n".join(map(report.markdown, tables(results, this, left_out)))
 
 
-def _cell(found: dict | None) -> str:
-    return "" if found is None else f"{100 * found['value']:.1f} ({100 * found['low']:.1f} - {100 * found['high']:.1f})"
+def failures(rows: list[dict], predictions: list[dict]) -> list[dict]:
+    """What report.html shows of each row that has a field that differs: unreadable answers, then most fields first."""
+    found = []
+    for row, entry in zip(rows, predictions, strict=True):
+        differences = metrics.differences(entry["task"], entry["target"], entry["record"])
+        if differences or entry["record"] is None:
+            found.append(
+                {
+                    **{key: entry[key] for key in ("id", "task", "source", "target", "problem", "completion")},
+                    "text": row["prompt"][-1]["content"],
+                    "prediction": entry["record"],
+                    "differences": [vars(difference) for difference in differences],
+                }
+            )
+    return sorted(found, key=lambda f: (f["prediction"] is not None, -len(f["differences"])))
 
 
 def side_by_side(folder: Path, this: dict, rows_fingerprint: str) -> list[dict]:
@@ -228,7 +478,9 @@ def side_by_side(folder: Path, this: dict, rows_fingerprint: str) -> list[dict]:
     found = {this["label"]: this}
     for path in sorted(folder.glob("*/metrics.json")):
         manifest = handoff.manifest_of(path.parent)
-        if manifest and manifest["settings"].get("rows") == rows_fingerprint:
+        if manifest and all(
+            manifest["settings"].get(k) == v for k, v in (("rows", rows_fingerprint), ("judge", JUDGE))
+        ):
             other = handoff.read_json(path)
             found.setdefault(other["label"], other)
     return sorted(found.values(), key=lambda r: (not r["label"].startswith("base"), r["label"]))
@@ -248,11 +500,36 @@ def label_of(model: str, cfg: config.Config) -> str:
     )
 
 
+def compared_with(other: str, cfg: config.Config, ids: list[str], rows_fingerprint: str, command: str) -> tuple:
+    """Label, predictions and manifest of an evaluated model to compare with.
+
+    Raises StageError if it was not scored on just these rows.
+    """
+    label = label_of(other, cfg)
+    folder = cfg.evaluation_dir / label
+    manifest = handoff.require(folder, made_by=command)
+    predictions = list(handoff.read_jsonl(folder / "predictions.jsonl"))
+    if manifest["settings"].get("rows") != rows_fingerprint or [entry["id"] for entry in predictions] != ids:
+        raise handoff.StageError(f"--compare {other}: it was scored on other rows. Run: {command}")
+    return label, predictions, manifest
+
+
+def finished(folder: Path, predicting: dict) -> tuple[str, list[dict]] | None:
+    """Model name and predictions of an earlier run that would come out the same."""
+    manifest = handoff.manifest_of(folder)
+    if manifest is None or any(manifest["settings"].get(k) != v for k, v in handoff.plain(predicting).items()):
+        return None
+    if not handoff.is_current(folder, stage=STAGE, settings=manifest["settings"]):
+        return None
+    return handoff.read_json(folder / "metrics.json")["model"], list(handoff.read_jsonl(folder / "predictions.jsonl"))
+
+
 def main(argv: list[str] | None = None) -> int:
     p = config.parser(__doc__)
     p.add_argument(
         "--model", default="gguf", help="gguf (default), base-gguf, adapter, base, FILE.gguf or URL of a server"
     )
+    p.add_argument("--compare", metavar="OTHER", help="an evaluated model: adds the paired difference to it")
     p.add_argument("--rows", type=Path, metavar="FILE", help="score these rows instead of data/training/test.jsonl")
     p.add_argument("--limit", type=int, metavar="N", help="rows per task (default: evaluate.rows_per_task)")
     p.add_argument("--force", action="store_true", help="predict again even if nothing changed")
@@ -264,30 +541,50 @@ def main(argv: list[str] | None = None) -> int:
     path = args.rows or cfg.training_dir / "test.jsonl"
     if args.rows is None:
         handoff.require(cfg.training_dir, made_by=f"python prepare_training_data.py{again}")
-    rows = select(read_rows(path), args.limit or cfg.evaluate.rows_per_task)
+    rows, left_out = read_rows(path)
+    for problem, lines in left_out.items():
+        print(f"warning: {len(lines)} lines of {path} are not scored: {problem} (line {lines[0]})", file=sys.stderr)
+    rows = select(rows, args.limit or cfg.evaluate.rows_per_task)
     rows_fingerprint = handoff.fingerprint(rows)
+    other = None
+    if args.compare:
+        chosen = (f" --rows {args.rows}" if args.rows else "") + (f" --limit {args.limit}" if args.limit else "")
+        command = f"python test_moe.py --model {args.compare}{chosen}{again}"
+        other = compared_with(args.compare, cfg, [row["id"] for row in rows], rows_fingerprint, command)
     label = label_of(args.model, cfg)
-    settings = {
+    predicting = {
         "rows": rows_fingerprint,
         "model": inference.identity(cfg, args.model),
         "decoding": "greedy, constrained by the task's JSON schema",
         "max_new_tokens": cfg.inference.max_new_tokens,
         "context_tokens": cfg.inference.context_tokens,
-        **asdict(cfg.evaluate),
+        "batch_size": cfg.evaluate.batch_size,
+    }
+    settings = {
+        **predicting,
+        "bootstrap_samples": cfg.evaluate.bootstrap_samples,
+        "judge": JUDGE,
+        "left_out": left_out,
+        "compared_with": other and [other[0], other[2]["files"]["predictions.jsonl"]["sha256"]],
     }
     folder = cfg.evaluation_dir / label
-    if not args.force and settings["model"] and handoff.is_current(folder, stage=STAGE, settings=settings):
+    reusable = not args.force and settings["model"] is not None
+    if reusable and handoff.is_current(folder, stage=STAGE, settings=settings):
         print(f"[4/7] {folder} is already there")
         return 0
 
-    backend = inference.open_backend(cfg, args.model)
+    partial = cfg.evaluation_dir / f".{label}.{handoff.fingerprint(predicting)}.jsonl"
+    known = finished(folder, predicting) if reusable else None
+    backend = None if known else inference.open_backend(cfg, args.model)
     out = handoff.begin(folder)
-    partial = cfg.evaluation_dir / f".{label}.{handoff.fingerprint(settings)}.jsonl"
-    if args.force or settings["model"] is None:
-        partial.unlink(missing_ok=True)
-    predictions = predict(rows, backend, partial)
+    if backend:
+        if not reusable:
+            partial.unlink(missing_ok=True)
+        known = backend.name, predict(rows, backend, partial)
+    name, predictions = known
     handoff.write_jsonl(out / "predictions.jsonl", predictions)
-    result = summarize(label, backend.name, predictions, cfg.evaluate.bootstrap_samples)
+    result = summarize(label, name, predictions, cfg.evaluate.bootstrap_samples, other and other[:2])
+    result["left_out"] = left_out
     handoff.write_json(out / "metrics.json", result)
     trained = cfg.adapter_dir / "training_result.json"
     training = handoff.read_json(trained) if trained.is_file() else None
@@ -302,18 +599,24 @@ def main(argv: list[str] | None = None) -> int:
         and f"adapter {training['eval_loss']:.3f}, base model {training['base_eval_loss']:.3f}, "
         f"on {training['eval_rows']} eval rows",
     }
-    report = render_report(side_by_side(cfg.evaluation_dir, result, rows_fingerprint), heading)
-    handoff.write_text(out / "report.md", report)
+    results = side_by_side(cfg.evaluation_dir, result, rows_fingerprint)
+    handoff.write_text(out / "report.md", render_report(results, heading, result, left_out))
+    shown = tables(results, result, left_out)
+    failed = failures(rows, predictions)
+    page = report.page(f"Evaluation of {label}", heading, shown, failed, len(rows))
+    handoff.write_text(out / "report.html", page)
     handoff.seal(out, stage=STAGE, settings=settings)
     partial.unlink(missing_ok=True)
 
-    print(f"[4/7] {len(rows)} rows scored: {folder}")
-    for task, entry in result["tasks"].items():
-        shown = ", ".join(f"{TITLES[name]} {_cell(value)}" for name, value in entry["metrics"].items())
-        print(f"      {task}: {shown}; n {entry['n']}, unreadable {entry['unreadable']}")
-    print(f"Report: {folder / 'report.md'}")
+    print(f"[4/7] {len(rows)} rows scored{'' if backend else ', predictions of an earlier run'}: {folder}")
+    for column in columns(result):
+        for task, entry in column["tasks"].items():
+            title = task if column is result else f"{task} ({column['label']})"
+            values = ", ".join(f"{TITLES[name]} {_cell(value)}" for name, value in entry["metrics"].items())
+            print(f"      {title}: {values}; n {entry['n']}, unreadable {entry['unreadable']}")
+    print(f"Report: {folder / 'report.md'}, and report.html beside it to look through what failed")
     print(f"Next: python inference.py data/samples/documents/receipt_photo_1.jpg{again}")
-    if any(entry["unreadable"] for entry in result["tasks"].values()):
+    if any(entry["record"] is None for entry in predictions):
         print("warning: some answers could not be read; predictions.jsonl says why", file=sys.stderr)
     return 0
 

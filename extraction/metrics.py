@@ -1,4 +1,4 @@
-"""The metrics, by their published definitions, and the intervals around them.
+"""The metrics, by their published definitions, the intervals around them, and the reason why a field differs.
 
 Each task has a function that turns one document's target and prediction into counts, and a metric is a function of a
 list of such counts, so that one bootstrap over documents serves them all.
@@ -7,13 +7,17 @@ list of such counts, so that one bootstrap over documents serves them all.
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
+from extraction import tasks
 from extraction.tasks import CLAUSES
 
 
@@ -40,6 +44,11 @@ def accuracy(counts: Sequence[Counts]) -> float:
     return right / (right + sum(c.fp + c.fn for c in counts))
 
 
+def total(counts: Iterable[Counts]) -> Counts:
+    counts = list(counts)
+    return Counts(*(sum(getattr(c, name) for c in counts) for name in ("tp", "fp", "fn", "tn")))
+
+
 def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
@@ -59,17 +68,35 @@ def leaves(record: Any, path: str = "") -> list[tuple[str, str]]:
     return [] if record in (None, "") else [(path, str(record).strip())]
 
 
+def scored(record: dict | None) -> dict:
+    """The part of a record that is scored: everything that is not empty, without the summary."""
+    return tasks.prune({key: value for key, value in (record or {}).items() if key != "summary"})
+
+
+def by_field(target: dict, prediction: dict | None) -> dict[str, Counts]:
+    """For each path: matches between the multisets of its values.
+
+    A value of several lines counts as its lines, since a line break stands between the entries of a list of CORD.
+    """
+    values: dict[str, tuple[Counter, Counter]] = {}
+    for side, record in enumerate((target, prediction)):
+        for path, value in leaves(scored(record)):
+            lines = [line.strip() for line in value.split("\n") if line.strip()]
+            values.setdefault(path, (Counter(), Counter()))[side].update(lines)
+    found = {}
+    for path, (wanted, read) in values.items():
+        tp = (wanted & read).total()
+        found[path] = Counts(tp=tp, fp=read.total() - tp, fn=wanted.total() - tp)
+    return found
+
+
 def field_counts(target: dict, prediction: dict | None) -> Counts:
-    """Matches between the multisets of (path, value), as in Donut's JSONParseEvaluator (Kim et al. 2022).
+    """Matches between the multisets of (path, value), as in Donut's JSONParseEvaluator.cal_f1 (Kim et al. 2022).
 
     Row membership is not part of it: two line items that swap their amounts still match. The summary is not scored.
     An unreadable prediction (None) misses every field.
     """
-    wanted, found = (
-        Counter(leaves({k: v for k, v in (r or {}).items() if k != "summary"})) for r in (target, prediction)
-    )
-    tp = sum((wanted & found).values())
-    return Counts(tp=tp, fp=sum(found.values()) - tp, fn=sum(wanted.values()) - tp)
+    return total(by_field(target, prediction).values())
 
 
 def exact_record(target: dict, prediction: dict | None) -> float:
@@ -78,39 +105,248 @@ def exact_record(target: dict, prediction: dict | None) -> float:
     return float(counts.fp == counts.fn == 0)
 
 
+def row_counts(target: dict, prediction: dict | None) -> Counts:
+    """Row-bound line-item counts: a field of a row is right only in the row that it belongs to.
+
+    The rows of the prediction are assigned to those of the target one to one, so that the most fields match; the
+    order of rows does not matter, and sub-items are assigned the same way within their row. Rows are the line items
+    and void items of a receipt and the labeled values of a document. Defined by this project, after the row alignment
+    of ExtractBench (run-llama 2026); Donut's F1 gives 1 to quantities that two line items have swapped.
+    """
+    wanted, found = ({k: v for k, v in scored(r).items() if isinstance(v, list)} for r in (target, prediction))
+    tp = _matches(wanted, found)
+    return Counts(tp=tp, fp=len(leaves(found)) - tp, fn=len(leaves(wanted)) - tp)
+
+
+def _matches(wanted: Any, found: Any) -> int:
+    """How many leaves are the same when every list is matched row by row."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return sum(_matches(wanted[key], found[key]) for key in wanted.keys() & found.keys())
+    if isinstance(wanted, list) and isinstance(found, list):
+        return sum(_matches(wanted[i], found[j]) for i, j in assign(wanted, found, _row_likeness))
+    if isinstance(wanted, dict | list) or isinstance(found, dict | list):
+        return 0
+    return int(str(wanted).strip() == str(found).strip())
+
+
+def _row_likeness(wanted: Any, found: Any) -> float:
+    """The number of equal leaves; a fraction for values that are alike decides between rows that match as well."""
+    alike = 0.0
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for key in wanted.keys() & found.keys():
+            if isinstance(wanted[key], str) and isinstance(found[key], str):
+                alike += Levenshtein.normalized_similarity(wanted[key], found[key], score_cutoff=0.5)
+    return _matches(wanted, found) + alike / 1000
+
+
+def assign(wanted: Sequence, found: Sequence, weight: Callable[[Any, Any], float]) -> list[tuple[int, int]]:
+    """The one-to-one assignment with the largest sum of weights (Kuhn 1955), as pairs of indices.
+
+    Pairs of weight 0 are left out.
+    """
+    from munkres import Munkres
+
+    if not wanted or not found:
+        return []
+    weights = [[weight(a, b) for b in found] for a in wanted]
+    most = max(map(max, weights))
+    chosen = Munkres().compute([[most - w for w in row] for row in weights])
+    return [(i, j) for i, j in chosen if weights[i][j] > 0]
+
+
+def nted_accuracy(target: dict, prediction: dict | None) -> float:
+    """1 - TED(prediction, target) / TED({}, target), and at least 0: Donut's JSONParseEvaluator.cal_acc.
+
+    TED is the tree edit distance of Zhang and Shasha (1989). A leaf costs as many edits as it has characters, another
+    node one. The tree is CORD's, and what CORD has no place for stands beside it. Order of rows matters here. Where
+    both are empty Donut divides by zero; it is 1 here.
+    """
+    import zss  # imports numpy
+
+    wanted, found = (_node("", _cord_tree(scored(record)), zss.Node) for record in (target, prediction))
+    whole = _weight(wanted) - 1  # inserting all but the root, which {} has too
+    if whole == 0 or abs(_weight(found) - _weight(wanted)) >= whole:  # a lower bound of the distance: no need for zss
+        return float(whole == 0 and _weight(found) == 1)
+    distance = zss.distance(wanted, found, zss.Node.get_children, _edit_cost, _edit_cost, _update_cost)
+    return max(0.0, 1 - distance / whole)
+
+
+def _cord_tree(record: dict) -> dict:
+    """CORD's tree of a record; fields that CORD does not have stay as they are."""
+    others = {key: value for key, value in record.items() if not tasks.to_cord({key: value})}
+    return {**tasks.to_cord(record), **others}
+
+
+def _node(label: str, value: Any, make: Callable) -> Any:
+    """A tree as Donut builds it: keys by length and name, a node above each object in a list or under a key."""
+    node = make((label, None))
+    if isinstance(value, dict):
+        for key in sorted(value, key=lambda key: (len(key), key)):
+            child = make((key, None))
+            for item in value[key] if isinstance(value[key], list) else [value[key]]:
+                inner = isinstance(item, dict)
+                child.addkid(_node("<subtree>", item, make) if inner else make(("", str(item).strip())))
+            node.addkid(child)
+    return node
+
+
+def _weight(node: Any) -> int:
+    return _edit_cost(node) + sum(map(_weight, node.children))
+
+
+def _edit_cost(node: Any) -> int:
+    leaf = node.label[1]
+    return 1 if leaf is None else len(leaf)
+
+
+def _update_cost(a: Any, b: Any) -> int:
+    first, second = a.label[1], b.label[1]
+    if first is None and second is None:
+        return int(a.label[0] != b.label[0])
+    if first is None or second is None:
+        return 1 + len(first or second or "")
+    return Levenshtein.distance(first, second)
+
+
+def anls_star(target: dict, prediction: dict | None) -> float:
+    """ANLS* of two records (Peer et al. 2024, library anls-star): list entries are assigned so that they fit best,
+    each leaf has the normalized Levenshtein similarity, 0 below 0.5, and the mean is over the leaves of both."""
+    from anls_star import anls_score
+
+    return float(anls_score(scored(target), scored(prediction)))
+
+
 # --- contracts -----------------------------------------------------------------------------------------------
 
 
-def clause_counts(target: dict, prediction: dict | None) -> Counts:
+def by_category(target: dict, prediction: dict | None) -> dict[str, Counts]:
     """Clause identification: for each of CUAD's 41 categories, is it present in this contract, and was it found?"""
-    wanted, found = set(target.get("clauses") or {}), set((prediction or {}).get("clauses") or {})
-    tp, fp, fn = len(wanted & found), len(found - wanted), len(wanted - found)
-    return Counts(tp, fp, fn, len(CLAUSES) - tp - fp - fn)
+    wanted, found = (set((record or {}).get("clauses") or {}) for record in (target, prediction))
+    decisions = {name: (name in wanted, name in found) for name in CLAUSES}
+    return {
+        name: Counts(int(there and seen), int(seen and not there), int(there and not seen), int(not there and not seen))
+        for name, (there, seen) in decisions.items()
+    }
+
+
+def clause_counts(target: dict, prediction: dict | None) -> Counts:
+    """The decisions of `by_category` added up. "Clause identification" is a metric of this project: F1 and accuracy
+    of presence, which is easier than finding the span."""
+    return total(by_category(target, prediction).values())
 
 
 def span_counts(target: dict, prediction: dict | None) -> Counts:
-    """Quotes matched one to one within their category at a word Jaccard of at least 0.5, as in CUAD's evaluate.py.
+    """Quotes assigned one to one within their category where their word Jaccard is at least 0.5.
 
-    White space and case are normalized first.
+    The threshold and the words are those of CUAD's evaluate.py (Hendrycks et al. 2021), which lets one quote match
+    several targets and the other way round; here each counts once.
     """
     tp = fp = fn = 0
     for name in CLAUSES:
-        wanted = list((target.get("clauses") or {}).get(name, []))
-        found = list(((prediction or {}).get("clauses") or {}).get(name, []))
-        hits = 0
-        for quote in found:
-            match = next((w for w in wanted if jaccard(w, quote) >= 0.5), None)
-            if match is not None:
-                wanted.remove(match)
-                hits += 1
-        tp, fp, fn = tp + hits, fp + len(found) - hits, fn + len(wanted)
+        wanted, found = (((record or {}).get("clauses") or {}).get(name, []) for record in (target, prediction))
+        hits = len(assign(wanted, found, _span_likeness))
+        tp, fp, fn = tp + hits, fp + len(found) - hits, fn + len(wanted) - hits
     return Counts(tp, fp, fn)
 
 
+def _span_likeness(wanted: str, found: str) -> float:
+    """The Jaccard similarity if it makes a match, else 0; plus 1, so that more matches beat better ones."""
+    similarity = jaccard(wanted, found)
+    return 1 + similarity if similarity >= 0.5 else 0.0
+
+
 def jaccard(a: str, b: str) -> float:
-    """Shared words over all words, as sets."""
-    first, second = set(a.casefold().split()), set(b.casefold().split())
+    """Shared words over all words, as sets. `. , ; :` and case do not count, `/` parts words: CUAD's get_jaccard."""
+    first, second = (set(re.sub("[.,;:]", "", text).lower().replace("/", " ").split()) for text in (a, b))
     return len(first & second) / len(first | second) if first | second else 1.0
+
+
+# --- confidences ---------------------------------------------------------------------------------------------
+
+Scored = Sequence[tuple[float, bool]]  # (confidence, correct)
+
+
+def cuad_scored(target: dict, found: Sequence[tuple[str, str, float]]) -> tuple[list[tuple[float, bool]], int]:
+    """The quotes (category, quote, confidence) of one contract judged as CUAD's compute_precision_recall does.
+
+    Gives (confidence, correct), and the number of quotes that were there to be found. A target is found with the
+    highest confidence of the quotes that match it; a quote that matches no target is wrong. For "Parties" a quote
+    that contains the target matches too.
+    """
+    judged: list[tuple[float, bool]] = []
+    targets = target.get("clauses") or {}
+    for name in CLAUSES:
+        quotes: dict[str, float] = {}
+        for category, quote, confidence in found:
+            if category == name and quote:
+                quotes[quote] = max(confidence, quotes.get(quote, 0.0))
+        right = set()
+        for wanted in targets.get(name, []):
+            matching = [q for q in quotes if jaccard(wanted, q) >= 0.5 or (name == "Parties" and wanted in q)]
+            right.update(matching)
+            if matching:
+                judged.append((max(quotes[q] for q in matching), True))
+        judged += [(confidence, False) for quote, confidence in quotes.items() if quote not in right]
+    return judged, sum(map(len, targets.values()))
+
+
+def precision_recall(judged: Scored, wanted: int) -> list[tuple[float, float]]:
+    """(recall, precision) as the confidence that is asked for goes down: CUAD's get_precisions_recalls.
+
+    Thresholds are 0.99, 0.98, ... 0.01, 0.001 and 0, and a confidence must exceed them. Precision is the best that
+    is had at this recall or a higher one (process_precisions). The curve begins with precision 1 at recall 0.
+    """
+    if wanted < 1:
+        raise ValueError("recall needs at least one clause that is there to be found")
+    points = [(0.0, 1.0)]
+    for threshold in [n / 100 for n in range(99, 0, -1)] + [0.001, 0.0]:
+        kept = [correct for confidence, correct in judged if confidence > threshold]
+        points.append((sum(kept) / wanted, sum(kept) / len(kept) if kept else 0.0))
+    best, curve = 0.0, []
+    for recall, precision in reversed(points):
+        best = max(best, precision)
+        curve.append((recall, best))
+    return curve[::-1]
+
+
+def aupr(curve: Sequence[tuple[float, float]]) -> float:
+    """Area under a precision-recall curve by trapezoids, up to the highest recall there is: CUAD's get_aupr."""
+    steps = zip(curve, curve[1:], strict=False)
+    return sum((recall - before) * (precision + higher) / 2 for (before, higher), (recall, precision) in steps)
+
+
+def precision_at_recall(curve: Sequence[tuple[float, float]], recall: float = 0.8) -> float:
+    """Precision at the first point with at least this recall, 0 if there is none: CUAD's get_prec_at_recall."""
+    return next((precision for reached, precision in curve if reached >= recall), 0.0)
+
+
+def expected_calibration_error(judged: Scored, bins: int = 10) -> float:
+    """Mean gap between confidence and share of right answers over equal bins of confidence, weighted by their size
+    (Guo et al. 2017)."""
+    if not judged:
+        raise ValueError("calibration needs at least one confidence")
+    filled: dict[int, list[tuple[float, bool]]] = {}
+    for confidence, correct in judged:
+        filled.setdefault(min(int(confidence * bins), bins - 1), []).append((confidence, correct))
+    gaps = (abs(sum(confidence - correct for confidence, correct in group)) for group in filled.values())
+    return sum(gaps) / len(judged)
+
+
+def risk_coverage(judged: Scored) -> list[tuple[float, float]]:
+    """(coverage, risk): the share of answers kept, surest first, and the share of wrong ones among them
+    (Geifman and El-Yaniv 2017). Answers of the same confidence are kept or dropped together."""
+    curve, kept, wrong = [], 0, 0
+    for confidence in sorted({c for c, _ in judged}, reverse=True):
+        group = [correct for c, correct in judged if c == confidence]
+        kept, wrong = kept + len(group), wrong + group.count(False)
+        curve.append((kept / len(judged), wrong / kept))
+    return curve
+
+
+def area_under_risk_coverage(curve: Sequence[tuple[float, float]]) -> float:
+    """Mean risk over coverage; 0 is best (Geifman, Uziel and El-Yaniv 2019)."""
+    before = [0.0, *(coverage for coverage, _ in curve)]
+    return sum((coverage - start) * risk for start, (coverage, risk) in zip(before, curve, strict=False))
 
 
 # --- question answering --------------------------------------------------------------------------------------
@@ -119,7 +355,8 @@ def jaccard(a: str, b: str) -> float:
 def anls(answers: Sequence[str], prediction: str | None, threshold: float = 0.5) -> float:
     """Average normalized Levenshtein similarity of one question: the best over the accepted answers, 0 below 0.5.
 
-    Biten et al. 2019 (ST-VQA). Case and white space are normalized.
+    Biten et al. 2019 (ST-VQA). Case and white space are normalized, and lengths are those of the normalized texts. A
+    similarity of exactly 0.5 counts, as in the code that DocVQA results are made with.
     """
     if prediction is None:
         return 0.0
@@ -129,6 +366,7 @@ def anls(answers: Sequence[str], prediction: str | None, threshold: float = 0.5)
 
 
 def exact_match(answers: Sequence[str], prediction: str | None) -> float:
+    """1.0 if the prediction is one of the accepted answers, case and white space aside."""
     return float(prediction is not None and _flat(prediction) in map(_flat, answers))
 
 
@@ -151,7 +389,145 @@ def estimate(
     return {"value": metric(values), "low": low, "high": high}
 
 
+def paired(
+    metric: Callable[[Sequence[Any]], float],
+    first: Sequence[Any],
+    second: Sequence[Any],
+    samples: int = 1000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """`{"value", "low", "high"}`: what the metric gains from the second model to the first, on the same documents.
+
+    The interval is the 95 % percentile of the paired bootstrap (Efron and Tibshirani 1993): each sample draws
+    documents, and both models are scored on those.
+    """
+    together = list(zip(first, second, strict=True))
+    return estimate(
+        lambda drawn: metric([a for a, _ in drawn]) - metric([b for _, b in drawn]), together, samples, seed
+    )
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least this share of the values does not exceed."""
     ordered = sorted(values)
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
+# --- differences ---------------------------------------------------------------------------------------------
+
+REASONS = ("misread", "not found", "invented", "wrong row", "wrong format")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field that the prediction has otherwise than the target. A value is None on the side that lacks it."""
+
+    path: str
+    target: str | None
+    prediction: str | None
+    reason: str  # one of REASONS
+
+
+def differences(task: str, target: dict, prediction: dict | None) -> list[Difference]:
+    """Every field that differs, with the likely reason.
+
+    not found     the prediction has nothing there
+    invented      the target has nothing there
+    wrong row     the value belongs to another row (of a contract: to another category)
+    wrong format  the same amount, date or words, written otherwise than in the document
+    misread       anything else
+
+    Rows are assigned as for the row-bound score; quotes of a contract differ if their word Jaccard is below 0.5.
+    """
+    record = prediction or {}
+    if task == "question":
+        answers, answer = target["answers"], record.get("answer")
+        if answer is not None and exact_match(answers, answer):
+            return []
+        wanted = max(answers, key=lambda a: _same_value(a, answer or ""), default=None)
+        entries = [("answer", wanted, answer)]
+    elif task == "contract":
+        entries = list(_quotes(target.get("clauses") or {}, record.get("clauses") or {}))
+    else:
+        entries = [entry for entry in _paired_leaves(scored(target), scored(prediction), "") if entry[1] != entry[2]]
+    elsewhere: tuple[Counter, Counter] = (Counter(), Counter())  # what is left over of target and prediction
+    for path, *values in entries:
+        for side, value in enumerate(values):
+            if value is not None:
+                elsewhere[side][_group(task, path), value] += 1
+    return [Difference(path, a, b, _reason(_group(task, path), a, b, elsewhere)) for path, a, b in entries]
+
+
+def _group(task: str, path: str) -> str:
+    """What a value may have changed places within: the same field of other rows, or any category of clauses."""
+    return "clauses" if task == "contract" else re.sub(r"\[\d+\]", "", path)
+
+
+def _reason(group: str, target: str | None, prediction: str | None, elsewhere: tuple[Counter, Counter]) -> str:
+    if target is not None and prediction is not None and _same_value(target, prediction):
+        return "wrong format"
+    for value, others in ((prediction, elsewhere[0]), (target, elsewhere[1])):
+        if value is not None and others[group, value] > 0:
+            return "wrong row"
+    if prediction is None:
+        return "not found"
+    return "invented" if target is None else "misread"
+
+
+def _paired_leaves(target: Any, prediction: Any, path: str) -> Iterator[tuple[str, str | None, str | None]]:
+    """(path, target, prediction) of every leaf that either has; a row that only one has keeps its own number."""
+    if isinstance(target, dict | None) and isinstance(prediction, dict | None):
+        first, second = target or {}, prediction or {}
+        for key in [*first, *(key for key in second if key not in first)]:
+            yield from _paired_leaves(first.get(key), second.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(target, list | None) and isinstance(prediction, list | None):
+        first, second = target or [], prediction or []
+        pairs = dict(assign(first, second, _row_likeness))
+        for i, row in enumerate(first):
+            yield from _paired_leaves(row, second[pairs[i]] if i in pairs else None, f"{path}[{i}]")
+        for j in sorted(set(range(len(second))) - set(pairs.values())):
+            yield from _paired_leaves(None, second[j], f"{path}[{j}]")
+    else:
+        yield path, *(None if value is None else str(value).strip() for value in (target, prediction))
+
+
+def _quotes(target: dict, prediction: dict) -> Iterator[tuple[str, str | None, str | None]]:
+    """The quotes of each category that match none, paired in their order."""
+    for name in CLAUSES:
+        wanted, found = list(target.get(name, [])), list(prediction.get(name, []))
+        pairs = assign(wanted, found, _span_likeness)
+        missed = [quote for i, quote in enumerate(wanted) if i not in {i for i, _ in pairs}]
+        extra = [quote for j, quote in enumerate(found) if j not in {j for _, j in pairs}]
+        for number in range(max(len(missed), len(extra))):
+            yield f"clauses.{name}", *(side[number] if number < len(side) else None for side in (missed, extra))
+
+
+def _same_value(a: str, b: str) -> bool:
+    """Whether two texts print the same amount, the same date, or the same letters and digits."""
+    for read in (_amount, _date):
+        first, second = read(a), read(b)
+        if first is not None and second is not None:
+            return first == second
+    first, second = ("".join(filter(str.isalnum, text.casefold())) for text in (a, b))
+    return first == second != ""
+
+
+def _amount(text: str) -> Decimal | None:
+    """The amount that a text prints, with at most four letters around it; two digits at its end are cents."""
+    numbers = re.findall(r"\d(?:[\d.,' ]*\d)?", text)
+    if len(numbers) != 1 or sum(map(str.isalpha, text)) > 4:
+        return None
+    whole, _, cents = re.fullmatch(r"(.*?)([.,](\d{1,2}))?", numbers[0]).groups(default="")
+    sign = "-" if set("-(") & set(text[: text.index(numbers[0])]) else ""
+    return Decimal(f"{sign}{re.sub(r'[^0-9]', '', whole)}.{cents or 0}")
+
+
+def _date(text: str) -> date | None:
+    """A date whose day and month cannot be taken for each other."""
+    plain = re.sub(r"[\s,./-]+", " ", text).strip()
+    for form in ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%Y %m %d"):
+        try:
+            return datetime.strptime(plain, form).date()
+        except ValueError:
+            continue
+    return None

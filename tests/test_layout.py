@@ -17,7 +17,7 @@ STAGES = [
     "app",
 ]
 BASIC = {"extraction.handoff", "extraction.documents", "extraction.tasks", "extraction.generate"}
-SHARED = {"extraction.metrics", "extraction.models"} | BASIC
+SHARED = {"extraction.metrics", "extraction.models", "extraction.report"} | BASIC
 ALLOWED = {
     "config": set(),
     "extraction.handoff": set(),
@@ -25,6 +25,7 @@ ALLOWED = {
     "extraction.tasks": set(),
     "extraction.generate": set(),
     "extraction.metrics": {"extraction.tasks"},
+    "extraction.report": set(),
     "extraction.models": {"extraction.handoff", "extraction.tasks"},
     **{
         stage: {"config"} | SHARED for stage in ("download_datasets", "prepare_training_data", "train_moe", "inference")
