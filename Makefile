@@ -28,12 +28,12 @@ demo: install
 	$(PY) export_gguf.py
 	$(PY) export_gguf.py --base-only --set export.quantization=Q8_0
 	$(PY) test_moe.py --model base-gguf
-	$(PY) test_moe.py --model gguf
+	$(PY) test_moe.py --model gguf --compare base-gguf
 	$(PY) inference.py $(SAMPLES)/receipt_photo_1.jpg $(SAMPLES)/invoice.pdf $(SAMPLES)/contract_1.pdf \
 		--omit-null -o $(DEMO)
 	@$(PY) -m json.tool --json-lines --no-ensure-ascii $(DEMO)
 	@echo "Records:  $(DEMO)"
-	@echo "Report:   output/cpu/evaluation/gguf-Q8_0/report.md"
+	@echo "Report:   output/cpu/evaluation/gguf-Q8_0/report.html"
 	@echo "Page:     $(PY) app.py"
 
 test: install

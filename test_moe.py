@@ -438,7 +438,8 @@ def _percent(value: float, sign: str = "") -> str:
 def _cell(found: dict | None, sign: str = "") -> str:
     if found is None:
         return ""
-    return f"{_percent(found['value'], sign)} ({_percent(found['low'], sign)} - {_percent(found['high'], sign)})"
+    between = " to " if sign else " - "
+    return f"{_percent(found['value'], sign)} ({_percent(found['low'], sign)}{between}{_percent(found['high'], sign)})"
 
 
 def _seconds(scored: dict, per: str, share: str) -> str:
@@ -592,7 +593,7 @@ def main(argv: list[str] | None = None) -> int:
         "profile": cfg.profile,
         "rows": f"{len(rows)} of {path.name}, fingerprint {rows_fingerprint}; not among the training rows beside them"
         if not args.rows
-        else path,
+        else f"{len(rows)} of {path}, fingerprint {rows_fingerprint}",
         "text": "gold OCR words and published texts (not our own OCR)" if not args.rows else None,
         "decoding": f"{settings['decoding']}, at most {cfg.inference.max_new_tokens} new tokens",
         "eval loss": training

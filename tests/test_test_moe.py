@@ -140,9 +140,158 @@ def test_the_report_shows_models_side_by_side_with_an_empty_cell_for_what_was_no
     assert "| question | ANLS |  | 100.0 (100.0 - 100.0) |" in report
 
 
+def test_own_ocr_has_a_column_of_its_own():
+    rows = [
+        entry("receipt", {"total": "1"}, {"total": "1"}, "a"),
+        entry("receipt", {"total": "1"}, {"total": "2"}, "a-photo", ocr="own"),
+    ]
+    report = test_moe.render_report([test_moe.summarize("gguf", "m", rows, 100)], {})
+    assert "| task | metric | gguf | gguf, own OCR |" in report
+    assert "| receipt | field F1 | 100.0 (100.0 - 100.0) | 0.0 (0.0 - 0.0) |" in report
+    assert "| receipt | rows | 1 | 1 |" in report
+
+
+def test_counts_by_field_and_by_category_and_reasons_are_in_the_report():
+    rows = [
+        entry("receipt", {"total": "1", "tax": "2"}, {"total": "1", "cash": "3"}, "a"),
+        entry("contract", {"clauses": {"Parties": ["Acme"]}}, {"clauses": {"Insurance": ["y"]}}, "b"),
+    ]
+    result = test_moe.summarize("gguf", "m", rows, 100)
+    report = test_moe.render_report([result], {}, result)
+    assert "| total | 1 | 1 | 1 | 0 | 0 | 100.0 (100.0 - 100.0) |" in report
+    assert "| tax | 1 | 1 | 0 | 1 | 0 | 0.0 (0.0 - 0.0) |" in report
+    assert "| Insurance | 1 | 0 | 0 | 0 | 1 | 0.0 (0.0 - 0.0) |" in report
+    assert "| receipt | not found | 1 |" in report and "| contract | invented | 1 |" in report
+    assert "| contract | AUPR |  |" in report  # no confidences: not measured
+
+
+def test_seconds_of_a_document_are_those_of_all_its_windows():
+    windows = [entry("contract", {"clauses": {}}, {"clauses": {}}, "c")] * 3
+    result = test_moe.summarize("gguf", "m", windows, 100)
+    assert result["seconds_per_document"] == {"median": 3.0, "p95": 3.0}
+    assert result["seconds_per_row"] == {"median": 1.0, "p95": 1.0}
+
+
+def evaluate(monkeypatch, tmp_path, rows_file, model, backend, *more):
+    """Run the stage for a model whose identity stays the same, and give its folder."""
+    monkeypatch.setattr(inference, "open_backend", lambda cfg, name: backend)
+    monkeypatch.setattr(inference, "identity", lambda cfg, name: name)
+    out = ["--rows", str(rows_file), "--set", f"output.dir={tmp_path / 'out'}", "--model", model, *more]
+    assert test_moe.main(out) == 0
+    return tmp_path / "out" / "cpu" / "evaluation" / model
+
+
+class Right(Half):
+    name = "right"
+
+    def complete(self, requests, done=lambda: None):
+        self.asked += len(requests)
+        totals = [r.messages[1]["content"].split()[-1] for r in requests]
+        return [inference.Completion(json.dumps({"total": total}), 9, 5, 0.5) for total in totals]
+
+
+def test_two_models_are_compared_on_the_same_rows_without_predicting_again(monkeypatch, tmp_path, rows_file):
+    evaluate(monkeypatch, tmp_path, rows_file, "base", Half())
+    folder = evaluate(monkeypatch, tmp_path, rows_file, "adapter", Right())
+    assert "comparison" not in json.loads((folder / "metrics.json").read_text())
+    again = Right()
+    evaluate(monkeypatch, tmp_path, rows_file, "adapter", again, "--compare", "base")
+    assert again.asked == 0
+    compared = json.loads((folder / "metrics.json").read_text())["comparison"]
+    field_f1 = compared["tasks"]["receipt"]["field_f1"]
+    assert compared["with"] == "base" and field_f1["this"] == 1.0
+    assert field_f1["difference"]["value"] == pytest.approx(1 - field_f1["other"])
+    assert field_f1["difference"]["low"] <= field_f1["difference"]["value"] <= field_f1["difference"]["high"]
+    report = (folder / "report.md").read_text()
+    assert "| task | metric | adapter | base | difference (95 % interval, paired) |" in report
+    assert "| receipt | field F1 | 100.0 | 22.2 | +77.8 (" in report
+    made = (folder / "manifest.json").stat().st_mtime_ns
+    evaluate(monkeypatch, tmp_path, rows_file, "adapter", again, "--compare", "base")
+    assert (folder / "manifest.json").stat().st_mtime_ns == made
+
+
+def test_a_model_compared_with_itself_differs_by_0(monkeypatch, tmp_path, rows_file):
+    evaluate(monkeypatch, tmp_path, rows_file, "base", Half())
+    folder = evaluate(monkeypatch, tmp_path, rows_file, "base", Half(), "--compare", "base")
+    for compared in json.loads((folder / "metrics.json").read_text())["comparison"]["tasks"]["receipt"].values():
+        assert compared["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_a_comparison_with_other_rows_or_none_is_refused_before_anything_is_predicted(monkeypatch, tmp_path, rows_file):
+    backend = Right()
+    with pytest.raises(handoff.StageError, match=r"is not there yet. Run: python test_moe\.py --model base --rows"):
+        evaluate(monkeypatch, tmp_path, rows_file, "adapter", backend, "--compare", "base")
+    evaluate(monkeypatch, tmp_path, rows_file, "base", Half(), "--limit", "3")
+    with pytest.raises(handoff.StageError, match="scored on other rows. Run: python") as error:
+        evaluate(monkeypatch, tmp_path, rows_file, "adapter", backend, "--compare", "base")
+    assert backend.asked == 0 and "\n" not in str(error.value)
+
+
+def test_predictions_are_made_again_for_other_rows_or_by_force(monkeypatch, tmp_path, rows_file):
+    backend = Right()
+    evaluate(monkeypatch, tmp_path, rows_file, "base", backend)
+    evaluate(monkeypatch, tmp_path, rows_file, "base", backend, "--set", "evaluate.bootstrap_samples=200")
+    assert backend.asked == 5
+    evaluate(monkeypatch, tmp_path, rows_file, "base", backend, "--limit", "2")
+    assert backend.asked == 7
+    evaluate(monkeypatch, tmp_path, rows_file, "base", backend, "--limit", "2", "--force")
+    assert backend.asked == 9
+
+
+PROMPT = [{"role": "user", "content": "Tea"}]
+BROKEN = {
+    "not JSON": b"{",
+    "not UTF-8 text": b'{"id": "\xff"}',
+    "not a JSON object": b"[]",
+    "'target' is missing": json.dumps({"id": "a", "task": "receipt", "prompt": PROMPT}).encode(),
+    "'id' is not text": json.dumps({"id": 7, "task": "receipt", "prompt": PROMPT, "target": {"total": "1"}}).encode(),
+    **{
+        reason: json.dumps(
+            {"id": reason, "task": "receipt", "prompt": PROMPT, "target": {"total": "1"}} | part
+        ).encode()
+        for reason, part in {
+            "no task called 'poem'": {"task": "poem"},
+            "'task' is not text": {"task": ["receipt"]},
+            "the prompt is not a list of messages": {"prompt": "Tea"},
+            "the target is not an object": {"target": "1"},
+            "empty target": {"target": {"summary": "nothing", "total": ""}},
+            "not a receipt record: line_items: Input should be a valid list": {"target": {"line_items": "Tea"}},
+            "not a receipt record: poem: Extra inputs are not permitted": {"target": {"poem": "x"}},
+            "the target has no list of answers": {"task": "question", "target": {"answer": "x"}},
+            "the id of an earlier row": {"id": "r0"},
+        }.items()
+    },
+    "not UTF-8 text ": b'{"id": "\\ud800", "task": "receipt", "prompt": [], "target": {}}',
+}
+
+
+def test_lines_that_cannot_be_scored_are_counted_and_named(monkeypatch, tmp_path, rows_file, capsys):
+    good = rows_file.read_bytes()
+    rows_file.write_bytes(good + b"\n".join(BROKEN.values()) + b"\n\n" + b"[" * 100_000 + b"\n")
+    folder = evaluate(monkeypatch, tmp_path, rows_file, "base", Right())
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["tasks"]["receipt"]["n"] == 5
+    assert set(metrics["left_out"]) == {reason.strip() for reason in BROKEN}
+    assert sum(map(len, metrics["left_out"].values())) == len(BROKEN) + 1
+    assert metrics["left_out"]["not a JSON object"] == [8]
+    report = (folder / "report.md").read_text()
+    assert "| not JSON | 2 | 6, 22 |" in report and "| no task called 'poem' | 1 | 11 |" in report
+    assert "1 lines of" in capsys.readouterr().err
+    assert "empty target" in (folder / "report.html").read_text()
+
+
+def test_a_window_without_clauses_and_a_target_longer_than_an_answer_may_be_are_scored():
+    assert test_moe.problem_of_target("contract", {"clauses": {}}) is None
+    assert test_moe.problem_of_target("contract", {"clauses": {"Parties": ["word " * 500] * 20}}) is None
+    assert test_moe.problem_of_target("contract", {}) == "empty target"
+    assert test_moe.problem_of_target("question", {"answers": [""]}) == "empty target"
+    assert test_moe.problem_of_target("contract", {"clauses": {"Poem": ["x"]}}).startswith("not a contract record")
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
+        ("", "has no row that can be scored$"),
         ('{"id": "x"}', "is missing"),
         ('{"id": "x", "task": "poem", "prompt": [], "target": {}}', "no task called 'poem'"),
     ],
