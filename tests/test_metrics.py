@@ -143,6 +143,9 @@ def test_rows_are_assigned_so_that_the_most_fields_match():
     target = {"line_items": [{"description": "A", "quantity": "1"}, {"description": "A", "quantity": "2"}]}
     found = {"line_items": [{"description": "A", "quantity": "2"}, {"description": "A"}]}
     assert metrics.row_counts(target, found) == Counts(tp=3, fp=0, fn=1)
+    alike, equal = {"description": "aaab", "quantity": "1112"}, {"description": "aaaa"}
+    one = {"line_items": [{"description": "aaaa", "quantity": "1111"}]}
+    assert metrics.row_counts(one, {"line_items": [alike, equal]}) == Counts(tp=1, fp=2, fn=1)
     nobody = {"line_items": [{"description": "Z"}]}
     assert metrics.row_counts(target, nobody) == Counts(tp=0, fp=1, fn=4)
 
@@ -216,6 +219,12 @@ def test_quotes_are_assigned_so_that_the_most_match():
         assert metrics.span_counts(target, prediction) == Counts(tp=2)
 
 
+def test_more_matching_quotes_beat_better_ones():
+    target = {"clauses": {"Insurance": ["a b c", "b c d", "c d e"]}}
+    found = {"clauses": {"Insurance": ["a b c", "b c d", "a b c x y"]}}
+    assert metrics.span_counts(target, found) == Counts(tp=3)
+
+
 def test_counts_by_category_name_the_category():
     found = metrics.by_category({"clauses": {"Parties": ["A"]}}, {"clauses": {"Insurance": ["y"]}})
     assert found["Parties"] == Counts(fn=1) and found["Insurance"] == Counts(fp=1)
@@ -245,6 +254,12 @@ def test_aupr_and_precision_at_recall_have_the_values_counted_by_hand():
     assert metrics.precision_at_recall(curve, 0.8) == pytest.approx(2 / 3)
     assert metrics.aupr(curve) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
     assert [p for _, p in curve] == sorted((p for _, p in curve), reverse=True)
+
+
+def test_a_curve_begins_with_precision_1_at_recall_0_and_its_area_is_made_of_trapezoids():
+    curve = metrics.precision_recall([(0.995, True), (0.995, False)], wanted=1)
+    assert curve[:2] == [(0.0, 1.0), (1.0, 0.5)]
+    assert metrics.aupr(curve) == pytest.approx(0.75)
 
 
 def test_recall_that_is_never_reached_gives_precision_0():
@@ -315,6 +330,12 @@ def test_anls_takes_lengths_after_white_space_is_normalized():
             {"line_items": [TEA]},
             {"line_items": [{"description": "Zebra"}, TEA]},
             [("line_items[0].description", None, "Zebra", "invented")],
+        ),
+        (
+            "receipt",
+            {"line_items": [TEA, {"description": "Cappuccino"}]},
+            {"line_items": [{"description": "Cappucino"}, TEA]},
+            [("line_items[1].description", "Cappuccino", "Cappucino", "misread")],
         ),
         ("document", {"title": "A b"}, {"title": "A-B"}, [("title", "A b", "A-B", "wrong format")]),
         ("contract", {"clauses": {"Insurance": ["a b c"]}}, {"clauses": {"Insurance": ["A b."]}}, []),

@@ -161,6 +161,7 @@ def test_counts_by_field_and_by_category_and_reasons_are_in_the_report():
     assert "| total | 1 | 1 | 1 | 0 | 0 | 100.0 (100.0 - 100.0) |" in report
     assert "| tax | 1 | 1 | 0 | 1 | 0 | 0.0 (0.0 - 0.0) |" in report
     assert "| Insurance | 1 | 0 | 0 | 0 | 1 | 0.0 (0.0 - 0.0) |" in report
+    assert "Audit Rights" not in report  # neither there nor found
     assert "| receipt | not found | 1 |" in report and "| contract | invented | 1 |" in report
     assert "| contract | AUPR |  |" in report  # no confidences: not measured
 
@@ -169,6 +170,7 @@ def test_seconds_of_a_document_are_those_of_all_its_windows():
     windows = [entry("contract", {"clauses": {}}, {"clauses": {}}, "c")] * 3
     result = test_moe.summarize("gguf", "m", windows, 100)
     assert result["seconds_per_document"] == {"median": 3.0, "p95": 3.0}
+    assert result["tasks"]["contract"]["seconds_per_document"] == {"median": 3.0, "p95": 3.0}
     assert result["seconds_per_row"] == {"median": 1.0, "p95": 1.0}
 
 
@@ -261,7 +263,9 @@ BROKEN = {
             "the id of an earlier row": {"id": "r0"},
         }.items()
     },
-    "not UTF-8 text ": b'{"id": "\\ud800", "task": "receipt", "prompt": [], "target": {}}',
+    "not UTF-8 text ": json.dumps(
+        {"id": "\ud800", "task": "receipt", "prompt": PROMPT, "target": {"total": "1"}}
+    ).encode(),
 }
 
 
