@@ -272,10 +272,10 @@ def _values(task: str, groups: list[list[dict]]) -> dict[str, tuple[Callable[[Se
 
     if task == "question":
         return {"anls": (flat_mean, each(metrics.anls)), "exact_match": (flat_mean, each(metrics.exact_match))}
-    rows = list(map(metrics.total, each(metrics.row_counts)))
+    rows = list(map(metrics.total, each(metrics.row_counts)))  # not measured where no target has rows
     return {
         "field_f1": (metrics.f1, list(map(metrics.total, each(metrics.field_counts)))),
-        **({"row_f1": (metrics.f1, rows)} if any(rows_of != metrics.Counts() for rows_of in rows) else {}),
+        **({"row_f1": (metrics.f1, rows)} if any(c.tp + c.fn for c in rows) else {}),
         "nted": (flat_mean, each(metrics.nted_accuracy)),
         "anls_star": (flat_mean, each(metrics.anls_star)),
         "exact_record": (flat_mean, each(metrics.exact_record)),

@@ -151,6 +151,15 @@ def test_own_ocr_has_a_column_of_its_own():
     assert "| receipt | rows | 1 | 1 |" in report
 
 
+def test_row_f1_is_measured_where_the_targets_have_rows_whatever_a_model_invents():
+    plain = [entry("receipt", {"total": "1"}, {"total": "1"})]
+    invented = [entry("receipt", {"total": "1"}, {"line_items": [{"description": "Tea"}]})]
+    assert "row_f1" not in test_moe.compare(plain, invented, 100)["receipt"]
+    assert "row_f1" not in test_moe.compare(invented, plain, 100)["receipt"]
+    missed = [entry("receipt", {"line_items": [{"description": "Tea"}]}, None)]
+    assert test_moe.score(missed, 100)["receipt"]["metrics"]["row_f1"]["value"] == 0.0
+
+
 def test_counts_by_field_and_by_category_and_reasons_are_in_the_report():
     rows = [
         entry("receipt", {"total": "1", "tax": "2"}, {"total": "1", "cash": "3"}, "a"),
