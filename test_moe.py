@@ -103,7 +103,8 @@ def problem_of(row: Any) -> str | None:
     if missing:
         return f"{sorted(missing)[0]!r} is missing"
     for key in ("id", "task", "document", "source", "ocr"):
-        if not isinstance(row.get(key) or "", str):
+        value = row.get(key)
+        if not isinstance(value, str) and (value is not None or key in ("id", "task")):
             return f"{key!r} is not text"
     if row["task"] not in tasks.TASKS:
         return f"no task called {row['task']!r}"

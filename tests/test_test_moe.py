@@ -262,7 +262,8 @@ BROKEN = {
         ).encode()
         for reason, part in {
             "no task called 'poem'": {"task": "poem"},
-            "'task' is not text": {"task": ["receipt"]},
+            "'task' is not text": {"task": {}},
+            "'document' is not text": {"document": []},
             "the prompt is not a list of messages": {"prompt": "Tea"},
             "the target is not an object": {"target": "1"},
             "empty target": {"target": {"summary": "nothing", "total": ""}},
@@ -288,7 +289,7 @@ def test_lines_that_cannot_be_scored_are_counted_and_named(monkeypatch, tmp_path
     assert sum(map(len, metrics["left_out"].values())) == len(BROKEN) + 1
     assert metrics["left_out"]["not a JSON object"] == [8]
     report = (folder / "report.md").read_text()
-    assert "| not JSON | 2 | 6, 22 |" in report and "| no task called 'poem' | 1 | 11 |" in report
+    assert "| not JSON | 2 | 6, 23 |" in report and "| no task called 'poem' | 1 | 11 |" in report
     assert "1 lines of" in capsys.readouterr().err
     assert "empty target" in (folder / "report.html").read_text()
 
