@@ -24,8 +24,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 import config
 import inference
 from extraction import handoff, metrics, report, tasks
@@ -86,6 +84,8 @@ def read_rows(path: Path) -> tuple[list[dict], dict[str, list[int]]]:
         if problem is None and row["id"] in rows:
             problem = "the id of an earlier row"
         if problem is None:
+            if row["task"] == "contract":  # a category that is null or has no quote is not in the contract
+                row["target"] = {"clauses": tasks.prune(row["target"]["clauses"] or {})}
             rows[row["id"]] = row
         else:
             left_out.setdefault(problem, []).append(number)
@@ -129,13 +129,26 @@ def problem_of_target(task: str, target: Any) -> str | None:
         return None if any(answer.strip() for answer in answers) else "empty target"
     if "clauses" not in target if task == "contract" else not metrics.scored(target):
         return "empty target"
-    try:
-        tasks.TASKS[task].model.model_validate(target)
-    except ValidationError as error:  # limits of length bind an answer, not what a document may hold
-        wrong = [e for e in error.errors() if e["type"] not in ("string_too_long", "too_long")]
+    wrong = misfit(tasks.TASKS[task].schema, target, "target")
+    return wrong and f"not a {task} record: {wrong}"
+
+
+def misfit(schema: dict, value: Any, name: str) -> str | None:
+    """What of a value does not have the form of a schema. Limits of length bind an answer, not what is printed."""
+    if schema["type"] == "string":
+        return None if isinstance(value, str) else f"{name} is not text"
+    if schema["type"] == "array":
+        if not isinstance(value, list):
+            return f"{name} is not a list"
+        return next(filter(None, (misfit(schema["items"], entry, f"an entry of {name}") for entry in value)), None)
+    if not isinstance(value, dict):
+        return f"{name} is not an object"
+    for key, inner in value.items():
+        if key not in schema["properties"]:
+            return f"no field called {key!r}"
+        wrong = None if inner is None else misfit(schema["properties"][key], inner, key)
         if wrong:
-            place = ".".join(str(part) for part in wrong[0]["loc"] if not isinstance(part, int))
-            return f"not a {task} record: {place}: {wrong[0]['msg']}"
+            return wrong
     return None
 
 

@@ -267,8 +267,12 @@ BROKEN = {
             "the prompt is not a list of messages": {"prompt": "Tea"},
             "the target is not an object": {"target": "1"},
             "empty target": {"target": {"summary": "nothing", "total": ""}},
-            "not a receipt record: line_items: Input should be a valid list": {"target": {"line_items": "Tea"}},
-            "not a receipt record: poem: Extra inputs are not permitted": {"target": {"poem": "x"}},
+            "not a receipt record: line_items is not a list": {"target": {"line_items": "Tea"}},
+            "not a receipt record: no field called 'poem'": {"target": {"poem": "x"}},
+            "not a receipt record: an entry of line_items is not an object": {
+                "target": {"line_items": [{}] * 200 + ["x"]}
+            },
+            "not a receipt record: total is not text": {"target": {"total": 1}},
             "the target has no list of answers": {"task": "question", "target": {"answer": "x"}},
             "the id of an earlier row": {"id": "r0"},
         }.items()
@@ -289,9 +293,16 @@ def test_lines_that_cannot_be_scored_are_counted_and_named(monkeypatch, tmp_path
     assert sum(map(len, metrics["left_out"].values())) == len(BROKEN) + 1
     assert metrics["left_out"]["not a JSON object"] == [8]
     report = (folder / "report.md").read_text()
-    assert "| not JSON | 2 | 6, 23 |" in report and "| no task called 'poem' | 1 | 11 |" in report
+    assert "| not JSON | 2 | 6, 25 |" in report and "| no task called 'poem' | 1 | 11 |" in report
     assert "1 lines of" in capsys.readouterr().err
     assert "empty target" in (folder / "report.html").read_text()
+
+
+def test_a_category_without_a_quote_is_not_in_the_contract(tmp_path):
+    target = {"clauses": {"Parties": None, "Insurance": [""], "Audit Rights": ["x"]}}
+    row = {"id": "a", "task": "contract", "prompt": PROMPT, "target": target}
+    rows, left_out = test_moe.read_rows(handoff.write_jsonl(tmp_path / "rows.jsonl", [row]))
+    assert rows[0]["target"] == {"clauses": {"Audit Rights": ["x"]}} and left_out == {}
 
 
 def test_a_window_without_clauses_and_a_target_longer_than_an_answer_may_be_are_scored():
