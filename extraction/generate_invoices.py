@@ -253,10 +253,11 @@ def _table(
     count = draw.randint(10, 24) if "long" in traits else draw.choice((1, 1, 2, 2, 3, 4, 5, 6, 8))
     wrapped = {draw.randrange(count)} if "wrapped names" in traits else set()
     reduced = {draw.randrange(count)} if "item discount" in traits else set()
-    running, net = draw.random() < 0.5, 0
+    running, scale, net = draw.random() < 0.5, draw.choice((1, 4, 15)), 0
     record["line_items"] = []
     for number in range(count):
         quantity, price = draw.choice((1, 1, 2, 3, 5, 10, draw.randint(1, 40))), parts.prices(draw, country, money)
+        price *= scale
         amount = price * quantity
         name = draw.choice(SERVICES)
         if draw.random() < 0.45:

@@ -67,7 +67,7 @@ class _Values:
         return self.draw.choice(WORDS[kind].split(","))
 
     def number(self, *starts: str) -> str:
-        return self.draw.choice(starts or ("",)) + parts.digits(self.draw, self.draw.randint(3, 6)).replace("0", "4", 1)
+        return self.draw.choice(starts or ("",)) + parts.digits(self.draw, self.draw.randint(3, 6))
 
     def amount(self) -> str:
         return self.money.show(parts.prices(self.draw, self.country, self.money) * self.draw.randint(1, 90))
@@ -76,7 +76,7 @@ class _Values:
         return f"{self.draw.randint(1, most)}{unit}"
 
 
-_NEW = {
+VALUES: dict[str, Callable[[_Values], str]] = {
     "Name": _Values.person,
     "Full name": _Values.person,
     "Contact person": _Values.person,
@@ -114,10 +114,10 @@ _NEW = {
     "Postal code": lambda v: parts.flattened(v.faker.postcode()),
     "Version": lambda v: f"{v.draw.randint(0, 9)}.{v.draw.randint(0, 20)}",
     "Quantity": lambda v: v.count(900),
-    "Pages": lambda v: v.count(40),
+    "Number of pages": lambda v: v.count(40),
     "Weight": lambda v: v.count(300, v.draw.choice((" kg", "kg", ".5 kg"))),
     "Temperature": lambda v: v.count(90, " °C"),
-    "Hours": lambda v: v.count(60),
+    "Number of hours": lambda v: v.count(60),
     "Amount": _Values.amount,
     "Total cost": _Values.amount,
     "Budget": _Values.amount,
@@ -132,7 +132,6 @@ _NEW = {
     "Insurance": lambda v: v.word("yes"),
     "Time": lambda v: parts.clock(v.draw),
 }
-VALUES: dict[str, Callable[[_Values], str]] = _NEW
 ASK = ("What is the {}?", "What is the {} given in the document?", "What does the document state as {}?", "{}?")
 # A sentence, the value in it, and a question that the value answers.
 FACTS: tuple[tuple[str, Callable[[_Values], str], str], ...] = (
@@ -254,5 +253,7 @@ def _table(draw: random.Random, page: parts.Page, values: _Values, width: int) -
         cells |= {(name, year): value for year, value in zip(years, row, strict=True)}
         page.line((0, name), *((24 + 12 * n, value, "right") for n, value in enumerate(row)))
     name, year = draw.choice(list(cells))
-    text = draw.choice(("What were the {} in {}?", "What is the value of {} for {}?", "How much {} is listed for {}?"))
+    text = draw.choice(
+        ("What is the figure for {} in {}?", "What is the value of {} for {}?", "How much {} is listed for {}?")
+    )
     return {"question": text.format(name.lower(), year), "answer": cells[name, year]}

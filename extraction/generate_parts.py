@@ -13,9 +13,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Country:
-    """Where a document comes from. Rates are in percent; `share` is that of receipts, out of 100."""
+    """Where a document comes from. Rates are in percent."""
 
-    share: int
+    share: int  # of receipts and invoices, relative to the other countries
     locale: str  # faker's
     language: str
     currency: str
@@ -35,7 +35,7 @@ _DOTTED = ("%d.%m.%Y", "%d.%m.%y", "%d.%m.%Y", "%Y-%m-%d")
 _EURO = ("", "", "", " €", "€ ", " EUR", "EUR ", "€")
 COUNTRIES = {
     "ID": Country(
-        38, "id_ID", "id", "IDR", ("", "", "", "", "", "Rp ", "Rp. ", "Rp", "IDR "), (",", ",", ".", ".", ""), 0, 22000,
+        46, "id_ID", "id", "IDR", ("",) * 15 + ("Rp ", "Rp. ", "Rp", "IDR "), (",", ",", ".", ".", ""), 0, 22000,
         ("PB1", "Pb 1", "PPN", "Tax", "TAX", "Pajak", "Pajak Resto", "P. Resto", "PJK"), (10, 10, 10, 11), False,
         ("NPWP",), ("%d/%m/%Y", "%d-%m-%Y", "%d/%m/%y", "%Y-%m-%d", "%d %b %Y", "%d.%m.%y"),
     ),
