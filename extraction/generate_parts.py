@@ -123,7 +123,7 @@ class Money:
 
 def share_of(value: int, percent: float) -> int:
     """So many percent of a value, rounded half up."""
-    return int(value * round(percent * 1000) * 2 + 100_000) // 200_000
+    return (value * round(percent * 10_000) * 2 + 1_000_000) // 2_000_000
 
 
 def prices(draw: random.Random, country: Country, money: Money) -> int:

@@ -430,16 +430,12 @@ class _Till:
             self.record["tax"] = "\n".join(values)
 
     def rated(self, name: str, rate: str) -> str:
+        """A label with its rate, as exact as the rate is."""
         number = rate.rstrip("%")
-        return self.draw.choice(
-            (
-                f"{name} {rate}",
-                f"{name} ({rate})",
-                f"{rate} {name}",
-                f"{name} {number} %",
-                f"{name} {float(number):.2f}%",
-            )
-        )
+        forms = [f"{name} {rate}", f"{name} ({rate})", f"{rate} {name}", f"{name} {number} %"]
+        if float(f"{float(number):.2f}") == float(number):
+            forms.append(f"{name} {float(number):.2f}%")
+        return self.draw.choice(forms)
 
     def rounding(self, total: int) -> int:
         """A row that takes the total to a round one; CORD files it under the other rows of the subtotal."""
