@@ -172,7 +172,7 @@ def test_names_wrap_columns_touch_and_values_slip_where_the_traits_say_so(made):
         wrapped["wrapped names" in traits] += any(
             item["description"] not in flat for item in document["record"]["line_items"]
         )
-    assert touching[True, "touch"] / touching[True, "rows"] > 0.5
+    assert touching[True, "touch"] / touching[True, "rows"] > 0.35
     assert 0.02 < touching[False, "touch"] / touching[False, "rows"] < 0.15
     slipped = sum("slipped" in document["traits"] for document in made["receipt"])
     assert alone[True] / slipped > 4 * alone[False] / (COUNT - slipped)
@@ -380,7 +380,7 @@ def test_noise_changes_the_print_and_only_where_it_is_drawn():
     clean, noisy = Page(random.Random(1), {"noise": 0.0}), Page(random.Random(1), {"noise": 1.0})
     text = "The total of seven items in this basket " * 20
     assert clean.seen(text) == text
-    assert noisy.seen(text) != " ".join(text.split())
+    assert noisy.seen(text).split() != text.split()
     shown = [noisy.seen_amount("10,500") for _ in range(400)]
     assert 0 < sum(amount != "10,500" for amount in shown) < 60
     assert {value(amount) for amount in shown} == {10500}
