@@ -239,7 +239,7 @@ class _Till:
             layout = "c n a" if "c" in layout else "n a"
         name = dish(draw, self.kind)
         if wrapped:
-            name += " " + draw.choice((dish(draw, self.kind), draw.choice(EXTRAS)))
+            name += f" {dish(draw, self.kind)}"  # never an extra: those below an item are its own
         name = page.seen(self.case(name))
         values = {
             "c": draw.choice(("", "", "#")) + parts.digits(draw, draw.choice((3, 4, 6, 8, 13))),
