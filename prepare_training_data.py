@@ -247,13 +247,16 @@ def from_generator(data: config.DataConfig, sources: Sources) -> None:
         for number, made in enumerate(generate.documents(kind, count, data.seed)):
             split = "eval" if number < held_out else "train"
             text = documents.layout([documents.Word(w[0], tuple(w[1:])) for w in made["words"]]).text
-            flat = " ".join(text.split())
-            if not all(" ".join(value.split()) in flat for _, value in metrics.leaves(made["record"])):
-                sources.leave_out("generated", split, "a value was printed over by another")
+            if not all(generate.holds(text, value) for _, value in metrics.leaves(made["record"])):
+                sources.leave_out("generated", split, "the layout tears a value")
                 continue
             if kind == "letter":
                 record = tasks.ordered(tasks.DOCUMENT, made["record"])
                 rows = [with_summary(tasks.DOCUMENT, text, record)]
+                rows += [
+                    {"task": "question", "text": text, "question": asked["question"], "answers": [asked["answer"]]}
+                    for asked in made["questions"]
+                ]
                 sources.add(split, {"id": made["id"], "source": "generated", "text": text, "rows": rows})
             else:
                 sources.add(split, receipt(made["id"], "generated", text, made["record"], data.seed))

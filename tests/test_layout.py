@@ -16,6 +16,7 @@ STAGES = [
     "export_gguf",
     "app",
 ]
+GENERATORS = {"extraction.generate_receipts", "extraction.generate_invoices", "extraction.generate_letters"}
 BASIC = {"extraction.handoff", "extraction.documents", "extraction.tasks", "extraction.generate"}
 SHARED = {"extraction.metrics", "extraction.models", "extraction.report"} | BASIC
 ALLOWED = {
@@ -23,7 +24,10 @@ ALLOWED = {
     "extraction.handoff": set(),
     "extraction.documents": set(),
     "extraction.tasks": set(),
-    "extraction.generate": set(),
+    "extraction.generate": {"extraction.generate_parts"} | GENERATORS,
+    "extraction.generate_parts": set(),
+    "extraction.generate_words": set(),
+    **{generator: {"extraction.generate_parts", "extraction.generate_words"} for generator in GENERATORS},
     "extraction.metrics": {"extraction.tasks"},
     "extraction.report": set(),
     "extraction.models": {"extraction.handoff", "extraction.tasks"},

@@ -101,6 +101,14 @@ def test_generated_documents_are_never_test_rows(rows):
     assert not any(row["source"] == "generated" for row in rows[1]["test"])
 
 
+def test_generated_letters_give_records_and_questions_with_printed_answers(rows):
+    found = [r for split in ("train", "eval") for r in rows[1][split] if r["document"].startswith("generated/letter/")]
+    assert {row["task"] for row in found} == {"document", "question"}
+    for row in found:
+        if row["task"] == "question":
+            assert prepare.printed(row["target"]["answers"][0], row["prompt"][1]["content"])
+
+
 def test_statistics_count_every_row_and_every_left_out_one_by_reason(rows):
     stats = handoff.read_json(rows[0] / "training" / "stats.json")
     for split, found in rows[1].items():
