@@ -4,7 +4,8 @@
     python benchmarks/grounding.py --split test --show
 
 Gold records: does each value get the words that CORD annotated for it? Control: the record of another receipt; of its
-values that this receipt does not print, how many are called found all the same?
+values that this receipt does not print, how many are called found all the same? Control of misreadings: the receipt's
+own record with one digit of each number changed.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from extraction import documents, grounding, metrics, tasks  # noqa: E402
+from extraction import grounding, metrics, tasks, values  # noqa: E402
 
 
 def printed(value: str, words: list[str]) -> bool:
@@ -33,6 +35,15 @@ def printed(value: str, words: list[str]) -> bool:
     return sum(map(str.isalpha, value)) <= 3 and digits(value) in {digits(w) for w in words if len(w) <= len(value) + 4}
 
 
+def misread(value: Any) -> Any:
+    """The record with the first digit of every text raised by one."""
+    if isinstance(value, dict):
+        return {key: misread(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [misread(inner) for inner in value]
+    return re.sub(r"\d", lambda m: str((int(m.group()) + 1) % 10), value, count=1)
+
+
 def letters_and_digits(words: Iterable[str]) -> set[str]:
     return {re.sub(r"[\W_]", "", word).casefold() for word in words}
 
@@ -43,14 +54,14 @@ def digits(text: str) -> str:
 
 def measure(truths: list[dict], show: bool) -> dict:
     """Word counts of gold records, values found and foreign values found."""
-    counts, left_out, found, values = [], 0, 0, 0
+    counts, left_out, found, total = [], 0, 0, 0
     foreign = Counter()
     for i, truth in enumerate(truths):
         document, gold = grounding.from_cord(truth)
         record = tasks.from_cord(truth["gt_parse"])
         fields = grounding.ground(record, tasks.RECEIPT, document)
         found += sum(f["grounding"] != "none" for f in fields)
-        values += len(fields)
+        total += len(fields)
         left_out += sum(f["path"] not in gold for f in fields)
         for field in fields:
             if field["path"] in gold:
@@ -69,11 +80,17 @@ def measure(truths: list[dict], show: bool) -> dict:
                 if show and not there and field["grounding"] != "none":
                     a, b = field["span"]
                     print("  foreign", i, field["path"], repr(field["value"]), repr(document.text[a:b]))
+        for field in grounding.ground(misread(record), tasks.RECEIPT, document):
+            if values.amount(field["value"]) is not None and not printed(field["value"], words):
+                foreign["misread"] += 1
+                foreign["misread, found"] += field["grounding"] != "none"
+                if show and field["grounding"] != "none":
+                    print("  misread", i, field["path"], repr(field["value"]))
     tp, fp, fn = (sum(getattr(c, name) for c in counts) for name in ("tp", "fp", "fn"))
     return {
         "receipts": len(truths),
-        "values": values,
-        "found": found / values,
+        "values": total,
+        "found": found / total,
         "without gold words": left_out,
         "precision": tp / (tp + fp),
         "recall": tp / (tp + fn),
@@ -82,6 +99,8 @@ def measure(truths: list[dict], show: bool) -> dict:
         "not printed here": foreign["absent"],
         "wrongly found": foreign["wrong"] / foreign["absent"],
         "any found": foreign["found"] / foreign["all"],
+        "misread numbers": foreign["misread"],
+        "misread and found": foreign["misread, found"] / foreign["misread"],
     }
 
 

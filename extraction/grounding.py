@@ -41,7 +41,7 @@ LABELS = {
         "service_charge": r"serv\w*(?: charge)?|svc\w*|s\.?chg",
         "tax": r"tax\w*|pb-?1|p\.?b\.?1|ppn|vat|gst|mwst\.?|ust\.?|tva|btw|iva|pajak(?: resto\w*)?",
         "tip": r"tips?|gratuity|trinkgeld",
-        "total": r"(?:grand |net )?(?:total|ttl)(?: due| amount)?|jumlah|amount due|balance due|summe|gesamt\w*|montant",
+        "total": r"(?:grand |net )?(?:total|ttl)(?: due| amount)?|jumlah|(?:amount|balance) due|summe|gesamt\w*",
         "cash": r"cash|tunai|bar|tender\w*|paid|payment|bayar|uang",
         "change": r"change\w*|kembali\w*|wechselgeld|rückgeld|cash back",
         "card": r"card|visa|master\w*|debit|credit|edc|kartu|bca",
@@ -170,7 +170,7 @@ class Print:
 
     def places(self, value: str, what: str) -> list[Place]:
         """Every place where the value may stand. For numbers and dates: the same meaning, for text: the best kind."""
-        exact = self._exact(value)
+        exact = self._exact(value, what)
         if what == "number":
             wanted = values.amount(value)
             same = [((a, b),) for a, b, readings in self.numbers if wanted in readings[:1]]
@@ -183,15 +183,16 @@ class Print:
         others = [Place(pieces, "normalized", 0.7) for pieces in same]
         return exact + [place for place in others if not place.overlaps(taken)]
 
-    def _exact(self, value: str) -> list[Place]:
+    def _exact(self, value: str, what: str) -> list[Place]:
         """The value as it is printed, runs of white space being equal; never a part of a longer number or word."""
-        if not value.split():
+        value = value.strip()
+        if not value:
             return []
         pattern = r"\s+".join(map(re.escape, value.split()))
-        before = (
-            r"(?<!\d)(?<!\d[.,])" if value.strip()[0].isdigit() else r"(?<!\w)" if value.strip()[0].isalpha() else ""
-        )
-        after = r"(?![.,]?\d)" if value.strip()[-1].isdigit() else r"(?!\w)" if value.strip()[-1].isalpha() else ""
+        before = r"(?<!\d)(?<!\d[.,])" if value[0].isdigit() else r"(?<!\w)" if value[0].isalpha() else ""
+        after = r"(?![.,]?\d)" if value[-1].isdigit() else r"(?!\w)" if value[-1].isalpha() else ""
+        if what == "number":  # neither the 1 of "PB1" nor the 10 of "10%"
+            before, after = before + r"(?<![^\W\d_]{2})", after + r"(?!\s?%)"
         found = []
         for match in re.finditer(before + pattern + after, self.text):
             a, b = match.span()
@@ -267,7 +268,7 @@ class Print:
         """One box per page and row of the words that the place touches."""
         rows: dict[tuple[int, int], list[Box]] = {}
         for a, b in place.pieces:
-            for (start, end), word in self.words[bisect_right(self.words, a, key=lambda pair: pair[0][1]) :]:
+            for (start, _), word in self.words[bisect_right(self.words, a, key=lambda pair: pair[0][1]) :]:
                 if start >= b:
                     break
                 rows.setdefault((word.page, self.row(start)), []).append(word.box)
@@ -299,8 +300,11 @@ def ground(record: dict | None, task: Task, document: Document) -> list[dict]:
     page = Print(document)
     kinds = {leaf.path: kind(leaf, task) for leaf in found}
     places = {leaf.path: page.places(leaf.value, kinds[leaf.path]) for leaf in found}
-    chosen = _items(page, found, places)
-    chosen |= _singles(page, [leaf for leaf in found if leaf.item is None], places, chosen)
+    if task is CONTRACT:
+        chosen = _quotes(found, places)
+    else:
+        chosen = _items(page, found, places)
+        chosen |= _singles(page, [leaf for leaf in found if leaf.item is None], places, chosen)
     return [_field(page, leaf, kinds[leaf.path], chosen.get(leaf.path)) for leaf in found]
 
 
@@ -396,6 +400,16 @@ def _singles(page: Print, singles: list[Leaf], places: dict[str, list[Place]], i
     for leaf in singles:  # a document may print once what the record says twice, such as a total that is also the cash
         if leaf.path not in chosen and places[leaf.path]:
             chosen[leaf.path] = max(places[leaf.path], key=lambda p: p.score)
+    return chosen
+
+
+def _quotes(found: list[Leaf], places: dict[str, list[Place]]) -> dict[str, Place]:
+    """Clauses may overlap and share a place; equal quotes take the places that there are in their order."""
+    chosen: dict[str, Place] = {}
+    for leaf in found:
+        free = [p for p in places[leaf.path] if p not in chosen.values()] or places[leaf.path]
+        if free:
+            chosen[leaf.path] = max(free, key=lambda p: p.score)
     return chosen
 
 

@@ -16,15 +16,18 @@ STAGES = [
     "export_gguf",
     "app",
 ]
-BASIC = {"extraction.handoff", "extraction.documents", "extraction.tasks", "extraction.generate"}
-SHARED = {"extraction.metrics", "extraction.models"} | BASIC
+BASIC = {"extraction.handoff", "extraction.documents", "extraction.tasks", "extraction.generate", "extraction.values"}
+SHARED = {"extraction.metrics", "extraction.models", "extraction.grounding", "extraction.checks"} | BASIC
 ALLOWED = {
     "config": set(),
     "extraction.handoff": set(),
     "extraction.documents": set(),
     "extraction.tasks": set(),
     "extraction.generate": set(),
+    "extraction.values": set(),
     "extraction.metrics": {"extraction.tasks"},
+    "extraction.grounding": {"extraction.documents", "extraction.metrics", "extraction.tasks", "extraction.values"},
+    "extraction.checks": {"extraction.tasks", "extraction.values"},
     "extraction.models": {"extraction.handoff", "extraction.tasks"},
     **{
         stage: {"config"} | SHARED for stage in ("download_datasets", "prepare_training_data", "train_moe", "inference")
