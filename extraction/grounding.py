@@ -32,6 +32,10 @@ NUMBERS = set(
 )
 DATES = {"date", "due_date", "Agreement Date", "Effective Date", "Expiration Date"}
 
+# Numbers are whole: not the 1 of "PB1", the 10 of "10%", or a part of a date, a time, or a longer number.
+_NUMBER_BEFORE, _NUMBER_AFTER = r"(?<![^\W\d_]{2})(?<!\d)(?<!\d[.,/:-])", r"(?![.,/:-]?\d)(?!\s?%)"
+_NUMBER = re.compile(_NUMBER_BEFORE + values.NUMBER.pattern + _NUMBER_AFTER)
+
 # What is printed beside a value. Of several that match, the one nearest to the value counts, of two there the longer.
 LABELS = {
     name: re.compile(rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE)
@@ -152,7 +156,7 @@ class Print:
             if whole := values.readings(self.text[start:end]):
                 found.append((start, end, whole))
                 continue
-            for match in values.NUMBER.finditer(self.text, start, end):
+            for match in _NUMBER.finditer(self.text, start, end):
                 found.append((*match.span(), values.readings(match.group())))
         return found
 
@@ -191,8 +195,8 @@ class Print:
         pattern = r"\s+".join(map(re.escape, value.split()))
         before = r"(?<!\d)(?<!\d[.,])" if value[0].isdigit() else r"(?<!\w)" if value[0].isalpha() else ""
         after = r"(?![.,]?\d)" if value[-1].isdigit() else r"(?!\w)" if value[-1].isalpha() else ""
-        if what == "number":  # neither the 1 of "PB1" nor the 10 of "10%"
-            before, after = before + r"(?<![^\W\d_]{2})", after + r"(?!\s?%)"
+        if what == "number":
+            before, after = before + _NUMBER_BEFORE, after + _NUMBER_AFTER
         found = []
         for match in re.finditer(before + pattern + after, self.text):
             a, b = match.span()
