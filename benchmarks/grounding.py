@@ -77,6 +77,9 @@ def measure(truths: list[dict], show: bool) -> dict:
                 foreign["found"] += field["grounding"] != "none"
                 foreign["absent"] += not there
                 foreign["wrong"] += not there and field["grounding"] != "none"
+                literal = letters_and_digits(field["value"].split()) <= letters_and_digits(words)
+                foreign["other words"] += not literal
+                foreign["other words, found"] += not literal and field["grounding"] != "none"
                 if show and not there and field["grounding"] != "none":
                     a, b = field["span"]
                     print("  foreign", i, field["path"], repr(field["value"]), repr(document.text[a:b]))
@@ -98,7 +101,9 @@ def measure(truths: list[dict], show: bool) -> dict:
         "foreign values": foreign["all"],
         "not printed here": foreign["absent"],
         "wrongly found": foreign["wrong"] / foreign["absent"],
-        "any found": foreign["found"] / foreign["all"],
+        "not printed word for word": foreign["other words"],
+        "found of those": foreign["other words, found"] / foreign["other words"],
+        "found of all foreign": foreign["found"] / foreign["all"],
         "misread numbers": foreign["misread"],
         "misread and found": foreign["misread, found"] / foreign["misread"],
     }
@@ -113,7 +118,7 @@ def main() -> int:
     rows = [json.loads(line) for line in args.data.read_text(encoding="utf-8").splitlines()]
     for split in ("train", "validation", "test") if args.split == "all" else (args.split,):
         truths = [json.loads(row["ground_truth"]) for row in rows if row["sample_split"] == split]
-        print(split, {k: round(v, 4) for k, v in measure(truths, args.show).items()})
+        print(f"{split}\n" + "\n".join(f"  {k:28}{round(v, 4):>8}" for k, v in measure(truths, args.show).items()))
     return 0
 
 

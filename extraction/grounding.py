@@ -138,6 +138,7 @@ class Print:
         self.words = sorted(zip(document.spans, document.words, strict=True), key=lambda pair: pair[0])
         self.row_starts = [0, *(m.end() for m in re.finditer("\n", self.text))]
         self.tokens = [m.span() for m in re.finditer(r"\S+", self.text)]
+        self._labels: dict[int, str | None] = {}
         plain, self.at = [], []  # letters and digits alone, and where each of them stands
         for i, character in enumerate(self.text):
             for c in _plain(character):
@@ -264,6 +265,11 @@ class Print:
     def label(self, place: Place) -> str | None:
         """The field whose label stands nearest before the place on its row."""
         start = place.span[0]
+        if start not in self._labels:
+            self._labels[start] = self._label(start)
+        return self._labels[start]
+
+    def _label(self, start: int) -> str | None:
         before = self.text[self.row_starts[self.row(start)] : start]
         ends = [(m.end(), m.end() - m.start(), name) for name, label in LABELS.items() for m in label.finditer(before)]
         return max(ends)[2] if ends else None
@@ -335,16 +341,20 @@ def _items(page: Print, found: list[Leaf], places: dict[str, list[Place]]) -> di
     previous = -1
     for members in items.values():
         members = sorted(members, key=lambda leaf: leaf.key not in ("description", "key"))
-        free = {leaf.path: [p for p in places[leaf.path] if not p.overlaps(taken)] for leaf in members}
-        rows = {page.row(p.span[0]) for options in free.values() for p in options}
+        free: dict[str, dict[int, list[Place]]] = {leaf.path: {} for leaf in members}  # leaf -> row -> places
+        for leaf in members:
+            for place in places[leaf.path]:
+                if not place.overlaps(taken):
+                    free[leaf.path].setdefault(page.row(place.span[0]), []).append(place)
+        rows = set().union(*free.values())
         if not rows:
             continue
         anchor = max(rows, key=lambda row: (_fit(page, members, free, row, previous), -row))
         mine: dict[str, Place] = {}
         for leaf in members:
-            near = [p for p in free[leaf.path] if _near(page, p, anchor)]
+            near = _near(free[leaf.path], anchor)
             if not near and leaf.key not in NUMBERS:  # a remark may stand apart from its item, a number may not
-                near = free[leaf.path]
+                near = [p for row in free[leaf.path].values() for p in row]
             own = [piece for place in mine.values() for piece in place.pieces]
             options = [p for p in near if not p.overlaps(own)] or near
             if options:
@@ -368,8 +378,8 @@ def _in_reading_order(members: list[Leaf], mine: dict[str, Place]) -> dict[str, 
     }
 
 
-def _near(page: Print, place: Place, row: int) -> bool:
-    return -ROWS_ABOVE <= page.row(place.span[0]) - row <= ROWS_BELOW
+def _near(rows: dict[int, list[Place]], row: int) -> list[Place]:
+    return [place for r in range(row - ROWS_ABOVE, row + ROWS_BELOW + 1) for place in rows.get(r, [])]
 
 
 def _worth(page: Print, place: Place, row: int) -> float:
@@ -378,11 +388,11 @@ def _worth(page: Print, place: Place, row: int) -> float:
     return place.score - 0.2 * abs(distance) - (0.1 if distance < 0 else 0) - (0.5 if page.label(place) else 0)
 
 
-def _fit(page: Print, members: list[Leaf], free: dict[str, list[Place]], row: int, previous: int) -> float:
+def _fit(page: Print, members: list[Leaf], free: dict[str, dict], row: int, previous: int) -> float:
     """How much of an item stands about this row, with a little for keeping the order of the items."""
     total = 0.0
     for leaf in members:
-        best = max((_worth(page, p, row) for p in free[leaf.path] if _near(page, p, row)), default=0.0)
+        best = max((_worth(page, p, row) for p in _near(free[leaf.path], row)), default=0.0)
         total += best * min(len(_plain(leaf.value)), 8)
     return total - (2.0 if row < previous else 0.05 * (row - previous))
 

@@ -30,7 +30,7 @@ TWO = [{"amount": "4.00"}, {"amount": "3.50"}]
     [
         (ROW, row("2", "2.00", "4.00"), "holds"),
         (ROW, row("2x", "@2.000", "4.000"), "holds"),
-        (ROW, row("3", "0,333", "1,00"), "holds"),  # one unit in the last place
+        (ROW, row("3", "0,33", "1,00"), "holds"),  # one unit in the last place
         (ROW, row("1.250", "4.00", "5.00"), "holds"),  # kilograms
         (ROW, row("2", "5.00", "9.00", discount="-1.00"), "holds"),
         (ROW, row("2", "2.00", "5.00"), "fails"),
@@ -38,7 +38,7 @@ TWO = [{"amount": "4.00"}, {"amount": "3.50"}]
         (ROW, row("two", "2.00", "4.00"), "cannot tell"),
         (SUM, {"line_items": TWO, "subtotal": "7.50"}, "holds"),
         (SUM, {"line_items": [*TWO, {"amount": "-1.00"}], "subtotal": "6,50"}, "holds"),
-        (SUM, {"line_items": [{"amount": "4", "sub_items": [{"amount": "1"}]}], "subtotal": "5"}, "holds"),
+        (SUM, {"line_items": [{"amount": "4.00", "sub_items": [{"amount": "1.00"}]}], "subtotal": "5.00"}, "holds"),
         (SUM, {"line_items": TWO, "subtotal": "8.50"}, "fails"),
         (SUM, {"line_items": [*TWO, {"description": "Tea"}], "subtotal": "7.50"}, "cannot tell"),
         (SUM, {"line_items": TWO, "subtotal": "6.50", "tax": "1.00"}, "cannot tell"),
@@ -63,7 +63,7 @@ TWO = [{"amount": "4.00"}, {"amount": "3.50"}]
         (ORDER, {"date": "12 Mar 2026", "due_date": "11.02.2026"}, "fails"),
         (ORDER, {"date": "05/06/2024", "due_date": "07/05/2024"}, "cannot tell"),
         (ORDER, {"date": "05/06/2024", "due_date": "in 30 days"}, "cannot tell"),
-        (VAT, {"merchant": {"tax_id": "DE 136,695 976".replace(",", "")}}, "holds"),
+        (VAT, {"merchant": {"tax_id": "DE 136 695 976"}}, "holds"),
         (VAT, {"merchant": {"tax_id": "VAT ID: DE136695976"}}, "holds"),
         (VAT, {"merchant": {"tax_id": "DE136695978"}}, "fails"),
         (VAT, {"merchant": {"tax_id": "01.234.567.8-901.000"}}, "cannot tell"),

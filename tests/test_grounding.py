@@ -92,6 +92,7 @@ def test_text_with_an_error_is_fuzzy_and_numbers_are_never():
         {"date": "2024-05-15"},
         {"merchant": {"name": "Corner Shop"}},
         {"line_items": [{"description": "Coffee"}]},
+        {"merchant": {"address": "2 Long Lane, Aldermouth"}},
         {"line_items": [{"description": "berries cake"}]},
     ],
 )
@@ -169,11 +170,12 @@ def test_values_of_other_documents_are_normalized_only_where_they_say_what_they_
 
 
 def test_quotes_of_a_contract_are_found_across_lines_and_may_overlap():
-    text = "This Agreement\nis governed by  the laws of Ohio.\nIt is governed by the laws of Iowa."
+    text = "This Agreement\nis governed by  the laws of Ohio.\nIt is governed by the laws of Iowa, not Ohio."
     quote = "This Agreement is governed by the laws of Ohio."
-    record = {"clauses": {"Governing Law": [quote, "It is governed by the laws of Iowa."], "Insurance": [quote]}}
+    record = {"clauses": {"Governing Law": [quote, "It is governed by the laws of Iowa"], "Insurance": [quote, "Ohio"]}}
     fields = place(record, text, tasks.CONTRACT)
-    assert [f["grounding"] for f in fields.values()] == ["exact"] * 3
+    assert [f["grounding"] for f in fields.values()] == ["exact"] * 4
+    assert fields["clauses.Insurance[1]"]["span"] == [43, 47]
     assert fields["clauses.Insurance[0]"]["span"] == fields["clauses.Governing Law[0]"]["span"] == [0, 48]
 
 
