@@ -32,8 +32,8 @@ NUMBERS = set(
 )
 DATES = {"date", "due_date", "Agreement Date", "Effective Date", "Expiration Date"}
 
-# Numbers are whole: not the 1 of "PB1", the 10 of "10%", or a part of a date, a time, or a longer number.
-_NUMBER_BEFORE, _NUMBER_AFTER = r"(?<![^\W\d_]{2})(?<!\d)(?<!\d[.,/:-])", r"(?![.,/:-]?\d)(?!\s?%)"
+# Numbers are whole: not the 1 of "PB1", the 10 of "10%", the 5 of "-5", or a part of a date, a time, a longer number.
+_NUMBER_BEFORE, _NUMBER_AFTER = r"(?<![^\W\d_]{2})(?<![\d−-])(?<!\d[.,/:])", r"(?![.,/:-]?\d)(?!\s?%)"
 _NUMBER = re.compile(_NUMBER_BEFORE + values.NUMBER.pattern + _NUMBER_AFTER)
 
 # What is printed beside a value. Of several that match, the one nearest to the value counts, of two there the longer.
@@ -255,12 +255,9 @@ class Print:
         while not self._edge(end):
             end += 1
         score = fuzz.ratio(wanted, self.plain[start:end])
-        digits = set(re.findall(r"\d+", value)) <= set(
-            re.findall(r"\d+", self.text[self.at[start] : self.at[end - 1] + 1])
-        )
-        if score < FUZZY_SCORE or not digits:
-            return []
-        return [Place(((self.at[start], self.at[end - 1] + 1),), "fuzzy", score / 200)]
+        a, b = self.at[start], self.at[end - 1] + 1
+        same_digits = set(re.findall(r"\d+", value)) <= set(re.findall(r"\d+", self.text[a:b]))
+        return [Place(((a, b),), "fuzzy", score / 200)] if score >= FUZZY_SCORE and same_digits else []
 
     def label(self, place: Place) -> str | None:
         """The field whose label stands nearest before the place on its row."""

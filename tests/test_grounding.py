@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,7 +105,15 @@ def test_a_value_that_the_document_does_not_print_is_none(record):
 
 @pytest.mark.parametrize(
     ("text", "quantity"),
-    [("PB1  50", "1"), ("Tax 10%", "10"), ("No. 1,000", "1"), ("2.15", "2"), ("27/04/2019", "27"), ("at 12:07", "12")],
+    [
+        ("PB1  50", "1"),
+        ("Tax 10%", "10"),
+        ("No. 1,000", "1"),
+        ("2.15", "2"),
+        ("-5", "5"),
+        ("27/04/2019", "27"),
+        ("at 12:07", "12"),
+    ],
 )
 def test_a_number_is_not_found_inside_another_one(text, quantity):
     assert place({"item_count": quantity}, text)["item_count"]["grounding"] == "none"
@@ -249,3 +259,11 @@ def test_word_counts_take_the_words_in_the_boxes():
     counts = grounding.word_counts({0, 1}, {"boxes": [box]}, document)
     assert (counts.tp, counts.fp, counts.fn) == (1, 0, 1)
     assert grounding.word_counts({0}, {"boxes": [box | {"page": 2}]}, document).tp == 0
+
+
+def test_the_benchmark_keeps_its_limits():
+    command = [sys.executable, "benchmarks/grounding.py", "--split", "validation"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    figures = dict(line.strip().rsplit(maxsplit=1) for line in printed.splitlines() if line.startswith("  "))
+    assert float(figures["f1"]) >= 0.95
+    assert float(figures["wrongly found"]) <= 0.02 and float(figures["misread and found"]) <= 0.02
