@@ -266,4 +266,5 @@ def _currency(record: dict) -> Iterator[dict]:
         yield _verdict(rule, None, "only one value names a currency")
     else:
         agree = set.intersection(*marks.values())
-        yield _verdict(rule, bool(agree), None if agree else ", ".join(marks)[:100])
+        unlike = {frozenset(codes): text for text, codes in reversed(marks.items())}  # one example of each
+        yield _verdict(rule, bool(agree), None if agree else ", ".join(reversed(unlike.values())))

@@ -114,3 +114,5 @@ def test_what_a_record_does_not_have_is_not_checked(task):
 def test_a_failed_rule_says_the_figures():
     (failed,) = checks.check(row("2", "2.00", "5.00"), tasks.RECEIPT)
     assert failed == {"rule": ROW, "verdict": "fails", "detail": "2 x 2.00 = 4.00, not 5.00"}
+    (failed,) = checks.check({"currency": "USD", "tax": "€1.00", "tip": "€5.00"}, tasks.RECEIPT)
+    assert failed["detail"] == "USD, €1.00"
