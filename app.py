@@ -96,7 +96,7 @@ def view(line: str, result: dict | None, cache: str) -> list:
     rows = fields(result.get("record"))
     answers = [[a["question"], a["answer"] or "not found"] for a in result.get("answers", [])]
     problems = [[problem] for problem in result.get("problems", [])]
-    path = None
+    path = text = None
     if result:
         text = json.dumps(result, indent=2, ensure_ascii=False)
         path = save_bytes_to_cache(text.encode(), f"{Path(result['file']).stem}.json", cache)
@@ -105,7 +105,7 @@ def view(line: str, result: dict | None, cache: str) -> list:
         result.get("summary") or "",
         gr.Tab(counted("Fields", rows)),
         rows,
-        result or None,
+        text,
         gr.Tab(counted("Answers", answers)),
         answers,
         gr.Tab(counted("Problems", problems)),
@@ -153,8 +153,10 @@ def build_page(extract: Extract, cfg: config.Config) -> gr.Blocks:
                 with gr.Tabs():
                     with gr.Tab("Fields") as fields_tab:
                         field_table = table(["Field", "Value"], ["40%", "60%"], "fields", show_search="search")
-                    with gr.Tab("JSON"):  # an object {"path": "text"} in it would be a file to fetch for gradio_client
-                        shown = gr.JSON(show_label=False, open=True, max_height=560, buttons=["copy"], elem_id="json")
+                    with gr.Tab("JSON"):  # as code: gr.JSON would take each {"path": ...} of the fields for a file
+                        shown = gr.Code(
+                            language="json", interactive=False, show_label=False, max_lines=28, elem_id="json"
+                        )
                     with gr.Tab("Answers") as answers_tab:
                         answer_table = table(["Question", "Answer"], ["50%", "50%"], "answers")
                     with gr.Tab("Problems") as problems_tab:

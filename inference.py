@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import config
-from extraction import documents, handoff, models, tasks
+from extraction import checks, documents, grounding, handoff, models, tasks
 
 SUFFIXES = {".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".docx", ".txt", ".text", ".md"}
 
@@ -387,7 +387,7 @@ def extract(
     questions: Sequence[str] = (),
     progress: bool = False,
 ) -> dict:
-    """The result object of one document: record, summary, answers, problems, timings.
+    """The result object of one document: record, summary, answers, fields with their places, checks, problems.
 
     Raises documents.DocumentError if the document cannot be read.
     """
@@ -418,9 +418,12 @@ def extract(
 
     records = [r.record for r in readings[: len(texts)] if r.record is not None]
     record = merge(task, records) if records else None
-    summary = None
+    summary = fields = verdicts = None
     if record is not None:
         summary = record.pop("summary", None) or tasks.summarize(task, record)
+        fields = grounding.ground(record, task, document)
+        verdicts = checks.check(record, task)
+        problems += [not_found(field) for field in fields if field["grounding"] == "none"]
     result = {
         "file": name,
         "document_type": task.name,
@@ -432,8 +435,8 @@ def extract(
             {"question": question, "answer": (reading.record or {}).get("answer")}
             for question, reading in zip(questions, readings[len(texts) :], strict=True)
         ],
-        "fields": None,
-        "checks": None,
+        "fields": fields,
+        "checks": verdicts,
         "problems": problems,
         "pages": document.pages,
         "pages_skipped": document.pages_skipped,
@@ -441,6 +444,11 @@ def extract(
         "timings": {"read": round(read_seconds, 3), "model": round(time.monotonic() - started - read_seconds, 3)},
     }
     return result
+
+
+def not_found(field: dict) -> str:
+    value = " ".join(field["value"].split())
+    return f'{field["path"]}: "{value[:60]}{"..." if value[60:] else ""}" was not found in the document'
 
 
 def split(text: str, task: tasks.Task, backend: Backend, cfg: config.Config) -> list[str]:

@@ -103,7 +103,8 @@ def extract(server, tmp_path, monkeypatch):
 
     def call(path, kind="auto", questions=""):
         found = client.predict(handle_file(path), kind, questions, api_name="/extract")
-        return dict(zip(names, found, strict=True))
+        shown = dict(zip(names, found, strict=True))
+        return shown | {"json": shown["json"] and json.loads(shown["json"])}
 
     return call
 

@@ -47,6 +47,16 @@ def test_a_receipt_becomes_a_record_with_nulls_a_summary_and_answers():
     assert result["problems"] == []
 
 
+def test_each_value_is_traced_and_checked_and_one_that_is_not_there_is_a_problem():
+    answer = '{"merchant":{"name":"Harbor Bistro"},"line_items":[{"description":"Tea","amount":"2.00"}],"total":"6.00"'
+    result = inference.extract(RECEIPT.encode(), Scripted(lambda _: answer + ',"cash":"10.00","change":"4.00"}'), CFG)
+    fields = {f["path"]: f for f in result["fields"]}
+    assert RECEIPT[slice(*fields["total"]["span"])] == "6.00" and fields["total"]["normalized"] == 6.0
+    assert {f["grounding"] for path, f in fields.items() if path != "merchant.name"} == {"exact"}
+    assert {"rule": "cash - change = total", "verdict": "holds"} in result["checks"]
+    assert result["problems"] == ['merchant.name: "Harbor Bistro" was not found in the document']
+
+
 def test_a_contract_is_read_in_windows_and_merged():
     text = (
         "This Agreement is made between the parties. " * 120

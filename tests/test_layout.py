@@ -17,8 +17,15 @@ STAGES = [
     "app",
 ]
 GENERATORS = {"extraction.generate_receipts", "extraction.generate_invoices", "extraction.generate_letters"}
-BASIC = {"extraction.handoff", "extraction.documents", "extraction.tasks", "extraction.generate"}
-SHARED = {"extraction.metrics", "extraction.models", "extraction.report"} | BASIC
+BASIC = {"extraction.handoff", "extraction.documents", "extraction.tasks", "extraction.generate", "extraction.values"}
+SHARED = {
+    "extraction.metrics",
+    "extraction.models",
+    "extraction.memory",
+    "extraction.report",
+    "extraction.grounding",
+    "extraction.checks",
+} | BASIC
 ALLOWED = {
     "config": set(),
     "extraction.handoff": set(),
@@ -30,6 +37,10 @@ ALLOWED = {
     **{generator: {"extraction.generate_parts", "extraction.generate_words"} for generator in GENERATORS},
     "extraction.metrics": {"extraction.tasks"},
     "extraction.report": set(),
+    "extraction.memory": {"config", "extraction.handoff"},
+    "extraction.values": set(),
+    "extraction.grounding": {"extraction.documents", "extraction.metrics", "extraction.tasks", "extraction.values"},
+    "extraction.checks": {"extraction.tasks", "extraction.values"},
     "extraction.models": {"extraction.handoff", "extraction.tasks"},
     **{
         stage: {"config"} | SHARED for stage in ("download_datasets", "prepare_training_data", "train_moe", "inference")

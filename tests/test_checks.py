@@ -1,0 +1,118 @@
+import pytest
+
+from extraction import checks, tasks
+
+GOOD_IBAN, BAD_IBAN = "DE89 3704 0044 0532 0130 00", "DE88 3704 0044 0532 0130 00"
+
+
+def verdicts(record, task=tasks.RECEIPT):
+    return {c["rule"]: c["verdict"] for c in checks.check(record, task)}
+
+
+def row(quantity, price, amount, **more):
+    return {"line_items": [{"quantity": quantity, "unit_price": price, "amount": amount, **more}]}
+
+
+def dated(begins, ends):
+    return {"clauses": {"Effective Date": [begins], "Expiration Date": [ends]}}
+
+
+ROW, SUM = "line_items[0]: quantity x unit price = amount", "sum of line items = subtotal"
+TOTAL, CASH = "subtotal + tax + service - discount = total", "cash - change = total"
+REAL, ORDER = "date is a date of the calendar", "date <= due date"
+VAT, CURRENCY = "merchant.tax_id: VAT check digits", "all amounts are in one currency"
+TERM, IBAN = "effective date <= expiration date", "total_other: IBAN check digits"
+TWO = [{"amount": "4.00"}, {"amount": "3.50"}]
+
+
+@pytest.mark.parametrize(
+    ("rule", "record", "verdict"),
+    [
+        (ROW, row("2", "2.00", "4.00"), "holds"),
+        (ROW, row("2x", "@2.000", "4.000"), "holds"),
+        (ROW, row("3", "0,33", "1,00"), "holds"),  # one unit in the last place
+        (ROW, row("1.250", "4.00", "5.00"), "holds"),  # kilograms
+        (ROW, row("2", "5.00", "9.00", discount="-1.00"), "holds"),
+        (ROW, row("2", "2.00", "5.00"), "fails"),
+        (ROW, row("2", "2.00", "4.02"), "fails"),
+        (ROW, row("two", "2.00", "4.00"), "cannot tell"),
+        (SUM, {"line_items": TWO, "subtotal": "7.50"}, "holds"),
+        (SUM, {"line_items": [*TWO, {"amount": "-1.00"}], "subtotal": "6,50"}, "holds"),
+        (SUM, {"line_items": [{"amount": "4.00", "sub_items": [{"amount": "1.00"}]}], "subtotal": "5.00"}, "holds"),
+        (SUM, {"line_items": TWO, "subtotal": "8.50"}, "fails"),
+        (SUM, {"line_items": [*TWO, {"description": "Tea"}], "subtotal": "7.50"}, "cannot tell"),
+        (SUM, {"line_items": TWO, "subtotal": "6.50", "tax": "1.00"}, "cannot tell"),
+        (TOTAL, {"subtotal": "10.00", "tax": "1.00", "service_charge": "0.50", "total": "11.50"}, "holds"),
+        (TOTAL, {"subtotal": "10.00", "discount": "-2.00", "tax": "0.80", "total": "8.80"}, "holds"),
+        (TOTAL, {"subtotal": "10.00", "tax": "1.00", "total": "10.00"}, "holds"),
+        (TOTAL, {"line_items": TWO, "total": "7.50"}, "holds"),
+        (TOTAL, {"subtotal": "10.00", "tax": "1.00", "total": "12.00"}, "fails"),
+        (TOTAL, {"subtotal": "10.00", "tax": "1.00", "discount": "2.00", "total": "11.00"}, "cannot tell"),
+        (TOTAL, {"subtotal": "10.00", "total": "11.00"}, "cannot tell"),
+        (TOTAL, {"subtotal": "ten", "tax": "1.00", "total": "11.00"}, "cannot tell"),
+        (CASH, {"cash": "10.00", "change": "1.20", "total": "8.80"}, "holds"),
+        (CASH, {"cash": "5.00", "card": "3.80", "total": "8.80"}, "holds"),
+        (CASH, {"cash": "10.00", "change": "2.20", "total": "8.80"}, "fails"),
+        (CASH, {"cash": "8.00", "total": "8.80"}, "fails"),
+        (CASH, {"cash": "10.00", "total": "8.80"}, "cannot tell"),
+        (CASH, {"cash": "10.00", "change": "1.00", "total": "8.80", "total_other": "0.20"}, "cannot tell"),
+        (REAL, {"date": "29/02/2024"}, "holds"),
+        (REAL, {"date": "29/02/2023"}, "fails"),
+        (REAL, {"date": "last Monday"}, "cannot tell"),
+        (ORDER, {"date": "2024-05-01", "due_date": "2024-05-01"}, "holds"),
+        (ORDER, {"date": "12 Mar 2026", "due_date": "11.02.2026"}, "fails"),
+        (ORDER, {"date": "05/06/2024", "due_date": "07/05/2024"}, "cannot tell"),
+        (ORDER, {"date": "05/06/2024", "due_date": "in 30 days"}, "cannot tell"),
+        (VAT, {"merchant": {"tax_id": "DE 136 695 976"}}, "holds"),
+        (VAT, {"merchant": {"tax_id": "VAT ID: DE136695976"}}, "holds"),
+        (VAT, {"merchant": {"tax_id": "DE136695978"}}, "fails"),
+        (VAT, {"merchant": {"tax_id": "01.234.567.8-901.000"}}, "cannot tell"),
+        (IBAN, {"total_other": f"IBAN {GOOD_IBAN}"}, "holds"),
+        (IBAN, {"total_other": BAD_IBAN}, "fails"),
+        (IBAN, {"total_other": "IBAN: see below"}, "cannot tell"),
+        (CURRENCY, {"currency": "EUR", "total": "€5.00"}, "holds"),
+        (CURRENCY, {"currency": "SGD", "total": "$5.00"}, "holds"),
+        (CURRENCY, {"currency": "USD", "total": "€5.00"}, "fails"),
+        (CURRENCY, {"subtotal": "£5.00", "total": "€5.00"}, "fails"),
+        (CURRENCY, {"currency": "shells", "total": "€5.00"}, "cannot tell"),
+        (CURRENCY, {"total": "€5.00"}, "cannot tell"),
+    ],
+)
+def test_a_rule_about_a_receipt_has_its_verdict(rule, record, verdict):
+    assert verdicts(record)[rule] == verdict
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "verdict"),
+    [
+        ("this 5th day of May, 2018", "shall expire on May 4, 2023", "holds"),
+        ("May 5, 2018", "May 4, 2018", "fails"),
+        ("May 5, 2018", "five (5) years from the Effective Date", "cannot tell"),
+        ("May 5, 2018", "May 4, 2017 or May 4, 2019", "cannot tell"),
+    ],
+)
+def test_a_contract_ends_after_it_begins(begins, ends, verdict):
+    assert verdicts(dated(begins, ends), tasks.CONTRACT) == {TERM: verdict}
+
+
+def test_dates_and_bank_accounts_of_other_documents_are_checked_too():
+    pairs = [("Start", "31.02.2024"), ("End", "01.03.2024"), ("Account", GOOD_IBAN), ("Phone", "01632 960188")]
+    found = verdicts({"key_values": [{"key": k, "value": v} for k, v in pairs]}, tasks.DOCUMENT)
+    assert found == {
+        "key_values[0].value is a date of the calendar": "fails",
+        "key_values[1].value is a date of the calendar": "holds",
+        "key_values[2].value: IBAN check digits": "holds",
+    }
+
+
+@pytest.mark.parametrize("task", [tasks.RECEIPT, tasks.CONTRACT, tasks.DOCUMENT])
+def test_what_a_record_does_not_have_is_not_checked(task):
+    assert checks.check(None, task) == checks.check({}, task) == []
+    assert verdicts({"total": "8.80", "line_items": None, "merchant": None, "clauses": None}, task) == {}
+
+
+def test_a_failed_rule_says_the_figures():
+    (failed,) = checks.check(row("2", "2.00", "5.00"), tasks.RECEIPT)
+    assert failed == {"rule": ROW, "verdict": "fails", "detail": "2 x 2.00 = 4.00, not 5.00"}
+    (failed,) = checks.check({"currency": "USD", "tax": "€1.00", "tip": "€5.00"}, tasks.RECEIPT)
+    assert failed["detail"] == "USD, €1.00"
