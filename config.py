@@ -105,6 +105,11 @@ class TrainConfig:
     eval_rows: int | None = None  # of the eval split, evenly over tasks; None: all
     optimizer: str = "adamw_torch"
     device: str = "cpu"
+    offload_layers: int | None = None  # 4-bit only: layers kept in host memory; None: as few as the memory plan finds
+    loss_chunk_tokens: int = 128  # 4-bit only: tokens whose logits exist at a time
+    expert_chunk: int = 0  # 4-bit only: experts of a layer that are in 16 bit at a time; 0: all
+    max_hours: float | None = None  # train on so many rows as fit; None: on all
+    tokens_per_second: float | None = None  # what this machine was measured at, for max_hours; None: estimated
     seed: int = 3407
 
     def __post_init__(self) -> None:
@@ -113,6 +118,10 @@ class TrainConfig:
         _at_least(self, "train", experts=2, experts_per_token=1, max_seq_length=64, lora_rank=1, lora_alpha=1)
         _at_least(self, "train", expert_lora_rank=1, batch_size=1, gradient_accumulation_steps=1, max_steps=-1)
         _at_least(self, "train", eval_steps=1, eval_rows=1, warmup_ratio=0, router_aux_loss_coef=0)
+        _at_least(self, "train", offload_layers=0, loss_chunk_tokens=16, expert_chunk=0)
+        for name in ("max_hours", "tokens_per_second"):
+            if getattr(self, name) is not None and getattr(self, name) <= 0:
+                raise ConfigError(f"train.{name} must be above 0, got {getattr(self, name)}")
         if self.epochs <= 0 or self.learning_rate <= 0:
             raise ConfigError("train.epochs and train.learning_rate must be above 0")
 

@@ -549,11 +549,10 @@ FROM_HUB = {"cord": cord_from_hub, "cuad": cuad_from_hub, "docvqa": docvqa_from_
 
 def check_disk(folder: Path, needed: int) -> None:
     """Raise StageError if the disk that holds the folder has too little space left."""
-    existing = next(p for p in (folder, *folder.parents) if p.exists())
-    free = shutil.disk_usage(existing).free
+    free = handoff.free_bytes(folder)
     if free < needed:
         raise handoff.StageError(
-            f"{existing} has {free / 1e9:.1f} GB free, and {folder.name} needs {needed / 1e9:.1f} GB"
+            f"{folder.parent} has {free / 1e9:.1f} GB free, and {folder.name} needs {needed / 1e9:.1f} GB"
         )
 
 

@@ -728,11 +728,10 @@ def check_space(folder: Path, base: Base, kinds: tuple[str, ...]) -> None:
     """Raises StageError unless the intermediate file and every build fit onto the disk."""
     bits = sum(BITS[kind] for kind in {*kinds, intermediate_type(base, kinds)})
     needed = base.parameters * bits / 8 + 50e6
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(existing).free
+    free = handoff.free_bytes(folder)
     if free < needed:
         raise handoff.StageError(
-            f"{needed / 1e9:.1f} GB are needed for {', '.join(kinds)} under {existing}, {free / 1e9:.1f} GB are free"
+            f"{needed / 1e9:.1f} GB are needed for {', '.join(kinds)} in {folder}, {free / 1e9:.1f} GB are free"
         )
 
 

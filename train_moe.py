@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import signal
 import sys
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import config
-from extraction import handoff, models
+from extraction import handoff, memory, models
 
 STAGE = "train_moe"
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -95,10 +96,10 @@ def load_rows(path: Path, tokenizer: Any, limit: int | None = None) -> Any:
 # --- the model -----------------------------------------------------------------------------------------------
 
 
-def load_model(cfg: config.Config) -> Any:
+def load_model(cfg: config.Config, plan: memory.Plan | None = None) -> Any:
     """Base model plus trainable adapter, on the profile's device. Raises StageError if the adapter does not fit."""
     if cfg.train.load_in_4bit:
-        return load_with_unsloth(cfg)
+        return load_with_unsloth(cfg, plan.offloaded_layers)
     import torch
     from peft import LoraConfig, PeftModel, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -121,8 +122,11 @@ def lora_arguments(train: config.TrainConfig) -> dict:
     arguments: dict[str, Any] = {"r": train.lora_rank, "lora_alpha": train.lora_alpha, "target_modules": ATTENTION}
     if train.lora_targets == "attention+experts":
         arguments["target_parameters"] = EXPERTS
-        if train.expert_lora_rank is not None:
-            arguments["rank_pattern"] = {name.split(".", 1)[1]: train.expert_lora_rank for name in EXPERTS}
+        if train.expert_lora_rank not in (None, train.lora_rank):
+            names = [name.split(".", 1)[1] for name in EXPERTS]
+            alpha = train.lora_alpha * train.expert_lora_rank / train.lora_rank  # the same weight of the difference
+            arguments["rank_pattern"] = dict.fromkeys(names, train.expert_lora_rank)
+            arguments["alpha_pattern"] = dict.fromkeys(names, alpha)
     return arguments
 
 
@@ -141,29 +145,49 @@ def check_init_adapter(cfg: config.Config) -> None:
             raise handoff.StageError(f"{folder} was trained with {name}={there}, not {value}; {undo}")
 
 
-def load_with_unsloth(cfg: config.Config) -> Any:
-    """The 4-bit base model with a new LoRA adapter, by Unsloth, on a CUDA device."""
+def import_unsloth(train: config.TrainConfig, cache: Path) -> Any:
+    """The module, imported with this project's settings. Before transformers, trl and peft, which it patches."""
+    os.environ |= {
+        "UNSLOTH_DISABLE_STATISTICS": "1",  # it would otherwise report to its authors that a model was loaded
+        "UNSLOTH_COMPILE_LOCATION": str(cache / "unsloth"),  # it would otherwise write into the current folder
+        # Compiling whole decoder layers takes 5 GiB more in the first step than all others need (benchmarks/RESULTS.md)
+        "UNSLOTH_BLOCK_COMPILE": "0",
+        "UNSLOTH_CE_LOSS_N_CHUNKS": str(math.ceil(train.batch_size * train.max_seq_length / train.loss_chunk_tokens)),
+        "UNSLOTH_MOE_DEQUANT_CHUNK_EXPERTS": str(train.expert_chunk),
+    }
     try:
-        import unsloth  # first: it patches transformers, trl and peft
+        import unsloth
     except ImportError as error:
-        message = "Unsloth is not installed. Run: pip install -r requirements-gpu.txt"
+        message = f"Unsloth cannot be imported ({error}). Run: pip install -r requirements-gpu.txt"
         raise handoff.StageError(message) from error
+    return unsloth
+
+
+def load_with_unsloth(cfg: config.Config, offload_layers: int) -> Any:
+    """The 4-bit base model with a new LoRA adapter, by Unsloth, on this process's CUDA device.
+
+    Raises StageError if the experts did not come out in 4 bit, which takes 61 GB instead of 16 and fails later.
+    """
+    unsloth = import_unsloth(cfg.train, cfg.cache_dir)
     import torch
 
     train = cfg.train
     model, _ = unsloth.FastLanguageModel.from_pretrained(
-        models.resolve(train.base_model), max_seq_length=train.max_seq_length, load_in_4bit=True
+        models.resolve(train.base_model),
+        max_seq_length=train.max_seq_length,
+        dtype=torch.bfloat16,
+        load_in_4bit=True,
+        offload_layers=offload_layers or None,
+        offload_embedding=False,
+        use_gradient_checkpointing="unsloth",
     )
     for name, parameter in model.named_parameters():
-        if "experts" in name and parameter.dtype != torch.uint8:
+        if ".experts." in name and parameter.dtype != torch.uint8:
             raise handoff.StageError(f"{name} was loaded as {parameter.dtype} and not in 4 bit; check the versions")
-    projections = ["gate_proj", "up_proj", "down_proj"] if train.lora_targets == "attention+experts" else []
     return unsloth.FastLanguageModel.get_peft_model(
         model,
-        r=train.lora_rank,
-        lora_alpha=train.lora_alpha,
+        **{"target_parameters": [], **lora_arguments(train)},
         lora_dropout=0,
-        target_modules=ATTENTION + projections,
         use_gradient_checkpointing="unsloth",
         random_state=train.seed,
     )
@@ -177,60 +201,121 @@ def check_device(cfg: config.Config) -> None:
         raise handoff.StageError("these settings train on a CUDA device, and none was found; --profile cpu needs none")
 
 
+def plan_memory(cfg: config.Config) -> memory.Plan:
+    """The plan for this process's CUDA device as it is now. Raises StageError, with the numbers, if none fits."""
+    import torch
+
+    torch.cuda.init()
+    free = torch.cuda.mem_get_info()[0] / memory.GIB - memory.LIBRARIES
+    shape = memory.shape_of(cfg.train.base_model)
+    plan = memory.plan(shape, cfg.train, free)
+    if not plan.fits:
+        raise handoff.StageError(memory.refusal(shape, cfg.train, plan))
+    return plan
+
+
+def peak_memory() -> dict[str, float]:
+    """The highest memory since the last call, GiB: in tensors, and held by PyTorch."""
+    import torch
+
+    peaks = {"allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}
+    torch.cuda.reset_peak_memory_stats()
+    return {name: round(size / memory.GIB, 3) for name, size in peaks.items()}
+
+
+def measured_memory(plan: memory.Plan, loading: dict, log: list[dict]) -> dict:
+    """Highest memory, GiB, while loading, in the first step, in the later ones, and in all; what libraries took."""
+    import torch
+
+    first, *later = [e["peak_gib"] for e in log if "peak_gib" in e]
+    found = {"loading": loading, "first_step": first}
+    if later:
+        found["later_steps"] = {name: max(peaks[name] for peaks in later) for name in first}
+    found["peak"] = {name: max(peaks[name] for peaks in found.values()) for name in first}
+    left = (torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()) / memory.GIB
+    return found | {"libraries": round(plan.free + memory.LIBRARIES - left, 3)}
+
+
 # --- training ------------------------------------------------------------------------------------------------
 
 
 def make_callback(log_path: Path) -> Any:
-    """A callback that logs to a JSON Lines file, shows one progress bar, and turns Ctrl-C into a checkpoint."""
+    """A callback that logs to a JSON Lines file, shows one progress bar, and turns Ctrl-C into a checkpoint.
+
+    With several processes the first one writes and shows; a Ctrl-C that reached any of them stops them all at the
+    same step. On a CUDA device each entry has `peak_gib`, this step's highest allocated and reserved memory.
+    """
+    import torch
+    from accelerate import PartialState
+    from accelerate.utils import reduce
     from tqdm import tqdm
     from transformers import TrainerCallback
+
+    processes = PartialState()
 
     class Progress(TrainerCallback):
         def __init__(self) -> None:
             self.bar: Any = None
             self.interrupted = False
             self.started = time.monotonic()
-            self.tokens_before: float | None = None
+            self.tokens_before = 0
+            self.loading: dict = {}  # GiB until the first step: loading, and the base model's eval loss
+            self.memory: dict = {}
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.bar = tqdm(
-                total=state.max_steps, initial=state.global_step, desc="training", unit="step", disable=None
+                total=state.max_steps,
+                initial=state.global_step,
+                desc="training",
+                unit="step",
+                disable=None if processes.is_main_process else True,
             )
-            self.started = time.monotonic()
+            self.started, self.tokens_before = time.monotonic(), state.num_input_tokens_seen
+            if args.device.type == "cuda":
+                self.loading = peak_memory()
             self.previous = signal.signal(signal.SIGINT, self.interrupt)
 
         def interrupt(self, *_: Any) -> None:
             if self.interrupted:  # a second Ctrl-C does not wait
                 raise KeyboardInterrupt
             self.interrupted = True
-            print("\nstopping after this step ...", file=sys.stderr)
+            if processes.is_main_process:
+                print("\nstopping after this step ...", file=sys.stderr)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.bar.update(state.global_step - self.bar.n)
+            if processes.num_processes > 1:
+                flag = torch.tensor(float(self.interrupted), device=processes.device)
+                self.interrupted = bool(reduce(flag, "sum").item())
             if self.interrupted:
                 control.should_save = control.should_training_stop = True
+            if args.device.type == "cuda":
+                self.memory = peak_memory()
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **_: Any) -> None:
             logs = logs or {}
             entry: dict[str, Any] = {"step": state.global_step, "epoch": round(state.epoch or 0, 4)}
             if "loss" in logs:
-                seconds, tokens = time.monotonic() - self.started, logs.get("num_tokens", 0)
-                if self.tokens_before is None:  # a resumed run starts with the tokens of the one before
-                    self.tokens_before = tokens if state.global_step > 1 else 0
+                seconds, tokens = time.monotonic() - self.started, state.num_input_tokens_seen
                 rate = (tokens - self.tokens_before) / seconds if seconds else 0
                 entry |= {
                     "loss": logs["loss"],
                     "learning_rate": logs.get("learning_rate"),
                     "aux_loss": logs.get("aux_loss"),
+                    "tokens": int(tokens),
+                    "seconds": round(seconds, 2),
+                    "tokens_per_second": round(rate, 1),
                 }
-                entry |= {"tokens": int(tokens), "tokens_per_second": round(rate, 1)}
+                if self.memory:
+                    entry["peak_gib"] = self.memory
                 if self.bar is not None:
                     self.bar.set_postfix(loss=f"{float(logs['loss']):.3f}", tokens_per_s=f"{rate:.0f}")
             elif "eval_loss" in logs:
                 entry |= {"eval_loss": logs["eval_loss"]}
             else:
                 return
-            append(log_path, entry)
+            if processes.is_main_process:
+                append(log_path, entry)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             signal.signal(signal.SIGINT, self.previous)
@@ -239,9 +324,24 @@ def make_callback(log_path: Path) -> Any:
     return Progress()
 
 
+def accumulation_steps(train: config.TrainConfig) -> int:
+    """Per process: together they make the steps of `train.gradient_accumulation_steps`, however many they are."""
+    from accelerate import PartialState
+
+    processes = PartialState().num_processes
+    if train.gradient_accumulation_steps % processes:
+        raise handoff.StageError(
+            f"train.gradient_accumulation_steps={train.gradient_accumulation_steps} cannot be shared evenly by "
+            f"{processes} processes"
+        )
+    return train.gradient_accumulation_steps // processes
+
+
 def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any, eval_rows: Any, callback: Any) -> Any:
     """TRL's trainer for packed, completion-only supervised fine-tuning."""
+    from torch.utils.tensorboard import SummaryWriter
     from transformers import PrinterCallback, ProgressCallback
+    from transformers.integrations import TensorBoardCallback
     from trl import SFTConfig, SFTTrainer
 
     train = cfg.train
@@ -249,7 +349,7 @@ def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any
         output_dir=str(cfg.checkpoints_dir),
         per_device_train_batch_size=train.batch_size,
         per_device_eval_batch_size=train.batch_size,
-        gradient_accumulation_steps=train.gradient_accumulation_steps,
+        gradient_accumulation_steps=accumulation_steps(train),
         num_train_epochs=train.epochs,
         max_steps=train.max_steps,
         learning_rate=train.learning_rate,
@@ -262,7 +362,8 @@ def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any
         router_aux_loss_coef=train.router_aux_loss_coef,
         bf16=train.device == "cuda",
         use_cpu=train.device == "cpu",
-        gradient_checkpointing=False,
+        gradient_checkpointing=False,  # Unsloth has its own
+        include_num_input_tokens_seen="all",
         logging_steps=1,
         eval_strategy="steps",
         eval_steps=train.eval_steps,
@@ -275,6 +376,7 @@ def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any
         dataloader_pin_memory=train.device == "cuda",
         seed=train.seed,
         report_to="none",
+        ddp_find_unused_parameters=False,
         disable_tqdm=True,
     )
     trainer = SFTTrainer(
@@ -283,7 +385,7 @@ def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any
         processing_class=tokenizer,
         train_dataset=train_rows,
         eval_dataset=eval_rows,
-        callbacks=[callback],
+        callbacks=[callback, TensorBoardCallback(SummaryWriter(cfg.checkpoints_dir / "tensorboard"))],
     )
     for shown in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(shown)
@@ -303,7 +405,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return max(found)[1] if found else None
 
 
-def begin_run(cfg: config.Config, run: dict, resume: bool) -> Path | None:
+def begin_run(cfg: config.Config, run: dict, resume: bool, writes: bool = True) -> Path | None:
     """Prepare the checkpoint folder. Returns the checkpoint to continue from, or None to start at step 0."""
     folder = cfg.checkpoints_dir
     if resume:
@@ -315,6 +417,8 @@ def begin_run(cfg: config.Config, run: dict, resume: bool) -> Path | None:
                 f"the checkpoints in {folder} belong to other rows or settings; without --resume a new run begins"
             )
         return checkpoint
+    if not writes:
+        return None
     shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.mkdir(parents=True)
@@ -396,38 +500,52 @@ def main(argv: list[str] | None = None) -> int:
             found = rows["settings"].get(name)
             raise handoff.StageError(f"{cfg.training_dir} was prepared for {name} {found}. Run: {prepare}")
     check_device(cfg)
-    base = ensure_base(cfg)
+    if cfg.train.load_in_4bit:
+        import_unsloth(cfg.train, cfg.cache_dir)
+    from accelerate import PartialState
+
+    processes = PartialState()  # one, unless torchrun or accelerate started more
+    with processes.main_process_first():
+        base = ensure_base(cfg)
 
     inputs = {"rows": rows, **({"base": base} if base else {})}
     settings = {**asdict(cfg.train), **({"base": base_settings(cfg.train)} if base else {})}
     if not (args.force or args.resume) and handoff.is_current(
         cfg.adapter_dir, stage=STAGE, settings=settings, inputs=inputs
     ):
-        print(f"[3/7] {cfg.adapter_dir} is already there")
+        if processes.is_main_process:
+            print(f"[3/7] {cfg.adapter_dir} is already there")
         return 0
 
+    plan = plan_memory(cfg) if cfg.train.device == "cuda" else None
     run = {"settings": settings, "inputs": {name: m["fingerprint"] for name, m in inputs.items()}}
-    checkpoint = begin_run(cfg, run, args.resume)
+    with processes.main_process_first():
+        checkpoint = begin_run(cfg, run, args.resume, processes.is_main_process)
     tokenizer = models.tokenizer(cfg.train.base_model, cfg.base_dir)
-    model = load_model(cfg)
+    model = load_model(cfg, plan)
     log_path = cfg.checkpoints_dir / "training_log.jsonl"
     callback = make_callback(log_path)
     train_rows = load_rows(cfg.training_dir / "train.jsonl", tokenizer)
     eval_rows = load_rows(cfg.training_dir / "eval.jsonl", tokenizer, cfg.train.eval_rows)
     trainer = make_trainer(cfg, model, tokenizer, train_rows, eval_rows, callback)
     if checkpoint:
-        trim_log(log_path, int(checkpoint.name.removeprefix("checkpoint-")))
+        if processes.is_main_process:
+            trim_log(log_path, int(checkpoint.name.removeprefix("checkpoint-")))
     else:
         with trainer.model.disable_adapter():
             loss = trainer.evaluate(metric_key_prefix="base")["base_loss"]
-        append(log_path, {"step": 0, "model": "base", "eval_loss": loss})
+        if processes.is_main_process:
+            append(log_path, {"step": 0, "model": "base", "eval_loss": loss})
         if cfg.train.init_adapter:
             trainer.evaluate()  # step 0: the adapter that we continue from
     started = time.monotonic()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if callback.interrupted:
+    if processes.is_main_process and callback.interrupted:
         print(f"stopped at step {trainer.state.global_step}. Continue with: python train_moe.py --resume{again}")
+    if callback.interrupted:
         return 130
+    if not processes.is_main_process:
+        return 0
 
     log = list(handoff.read_jsonl(log_path))
     evals = {e["step"]: e["eval_loss"] for e in log if "eval_loss" in e and e.get("model") != "base"}
@@ -440,6 +558,11 @@ def main(argv: list[str] | None = None) -> int:
     save_adapter(trainer.model, tokenizer, staging, cfg.train.base_model)
     handoff.write_jsonl(staging / "training_log.jsonl", log)
     draw_losses(log, staging / "loss.png")
+    if plan:
+        handoff.write_json(
+            staging / "memory_plan.json",
+            {**plan.as_dict(), "measured_gib": measured_memory(plan, callback.loading, log)},
+        )
     base_loss = next(e["eval_loss"] for e in log if e.get("model") == "base")
     result = {
         "steps": trainer.state.global_step,

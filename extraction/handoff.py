@@ -97,6 +97,12 @@ def read_jsonl(path: Path) -> Iterator[dict]:
 # --- folders -------------------------------------------------------------------------------------------------
 
 
+def free_bytes(folder: Path) -> int:
+    """Free space of the disk that holds the folder, or will once it is made."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing).free
+
+
 def _neighbor(folder: Path, suffix: str) -> Path:
     return folder.with_name(f".{folder.name}.{suffix}")
 
