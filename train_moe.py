@@ -3,13 +3,16 @@
 Reads   data/training/                        made by prepare_training_data.py
 Writes  output/<profile>/base_model/          cpu profile: the small mixture of experts, built once
         output/<profile>/checkpoints/         while training; --resume continues from the newest
-        output/<profile>/lora_adapters/       adapter, tokenizer, training_log.jsonl, loss.png, manifest.json
+        output/<profile>/lora_adapters/       adapter, tokenizer, training_log.jsonl, loss.png, tensorboard/,
+                                              gpu: memory_plan.json; manifest.json
 Next    python export_gguf.py
 
     python train_moe.py
     python train_moe.py --resume                             # after an interruption
     python train_moe.py --set train.init_adapter=null        # from the base model instead of the shipped adapter
+    python train_moe.py --profile gpu --plan --gpu-memory 15.99   # would it fit? Needs no GPU
     python train_moe.py --profile gpu                        # Qwen3-30B-A3B by Unsloth, on a CUDA device
+    torchrun --nproc-per-node 2 train_moe.py --profile gpu   # the same steps, shared by two devices
 
 Ctrl-C saves a checkpoint and says how to go on.
 """
@@ -33,6 +36,8 @@ from extraction import handoff, memory, models
 STAGE = "train_moe"
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]  # stacked over experts, as transformers holds them
+LORA_B_LAYOUT = "rank_major"  # PEFT's order of the columns of stacked experts' lora_B
+TENSORBOARD = "tensorboard"  # folder of its event files, in the checkpoint and in the adapter folder
 RUN = "run.json"  # in the checkpoint folder: which rows and settings its checkpoints belong to
 
 
@@ -67,28 +72,31 @@ def ensure_base(cfg: config.Config) -> dict | None:
     return manifest
 
 
-def load_rows(path: Path, tokenizer: Any, limit: int | None = None) -> Any:
+def load_rows(path: Path, tokenizer: Any, limit: int | None = None, max_tokens: float | None = None) -> Any:
     """The rows of a split as a `datasets.Dataset` with `input_ids` and `completion_mask`.
 
-    Prompt and completion are tokenized apart, as in use, where the completion is yet to come. With a limit, tasks
-    take turns until it is reached.
+    Prompt and completion are tokenized apart, as in use, where the completion is yet to come. With a limit of rows or
+    tokens, tasks take turns until it is reached.
     """
     from datasets import Dataset
 
     rows = list(handoff.read_jsonl(path))
-    if limit is not None:
+    if limit is not None or max_tokens is not None:
         by_task: dict[str, list[dict]] = {}
         for row in rows:
             by_task.setdefault(row["task"], []).append(row)
         turns = max(map(len, by_task.values()))
         rows = [group[i] for i in range(turns) for group in by_task.values() if i < len(group)][:limit]
-    encoded = []
+    encoded, tokens = [], 0
     for row in rows:
         prompt = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
         prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         answer = row["completion"][0]["content"] + tokenizer.eos_token
         answer_ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
         mask = [0] * len(prompt_ids) + [1] * len(answer_ids)
+        tokens += len(mask)
+        if max_tokens is not None and tokens > max_tokens and encoded:
+            break
         encoded.append({"input_ids": prompt_ids + answer_ids, "completion_mask": mask})
     return Dataset.from_list(encoded)
 
@@ -153,6 +161,7 @@ def import_unsloth(train: config.TrainConfig, cache: Path) -> Any:
         # Compiling whole decoder layers takes 5 GiB more in the first step than all others need (benchmarks/RESULTS.md)
         "UNSLOTH_BLOCK_COMPILE": "0",
         "UNSLOTH_CE_LOSS_N_CHUNKS": str(math.ceil(train.batch_size * train.max_seq_length / train.loss_chunk_tokens)),
+        "UNSLOTH_MOE_LORA_B_LAYOUT": LORA_B_LAYOUT,
         "UNSLOTH_MOE_DEQUANT_CHUNK_EXPERTS": str(train.expert_chunk),
     }
     try:
@@ -197,21 +206,91 @@ def check_device(cfg: config.Config) -> None:
     """Raises StageError where the settings ask for a CUDA device and there is none."""
     import torch
 
-    if cfg.train.device == "cuda" and not torch.cuda.is_available():
+    if cfg.train.device != "cuda":
+        return
+    if not torch.cuda.is_available():
         raise handoff.StageError("these settings train on a CUDA device, and none was found; --profile cpu needs none")
+    name, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
+    if capability < (8, 0):
+        raise handoff.StageError(
+            f"{name} computes no bfloat16 (compute capability {capability[0]}.{capability[1]}, 8.0 is needed); "
+            "a GeForce RTX 3000, RTX A or newer card does"
+        )
 
 
-def plan_memory(cfg: config.Config) -> memory.Plan:
-    """The plan for this process's CUDA device as it is now. Raises StageError, with the numbers, if none fits."""
+def usable_memory(gpu_memory: float | None) -> tuple[float, dict[str, memory.Card]]:
+    """GiB that training may take, and the known cards this can be: of a card of that size, or of the one here."""
+    if gpu_memory is not None:
+        return gpu_memory - memory.CONTEXT - memory.LIBRARIES, memory.cards_like(None, gpu_memory)
     import torch
 
+    if not torch.cuda.is_available():
+        raise handoff.StageError("no CUDA device was found; --gpu-memory GIB plans for one that is not here")
     torch.cuda.init()
     free = torch.cuda.mem_get_info()[0] / memory.GIB - memory.LIBRARIES
+    return free, memory.cards_like(torch.cuda.get_device_name(), 0)
+
+
+def plan_memory(cfg: config.Config, gpu_memory: float | None = None) -> tuple[memory.Plan, dict[str, float]]:
+    """The plan for this process's CUDA device as it is now, or for a card of that many GiB; and tokens per second.
+
+    The speed is `train.tokens_per_second` where it is set, else estimated for each card that this can be.
+    """
     shape = memory.shape_of(cfg.train.base_model)
+    free, cards = usable_memory(gpu_memory)
     plan = memory.plan(shape, cfg.train, free)
-    if not plan.fits:
-        raise handoff.StageError(memory.refusal(shape, cfg.train, plan))
-    return plan
+    if cfg.train.tokens_per_second is not None:
+        return plan, {"as measured": cfg.train.tokens_per_second}
+    layers = plan.offloaded_layers
+    return plan, {
+        f"{name}, estimated": memory.tokens_per_second(shape, cfg.train, layers, card) for name, card in cards.items()
+    }
+
+
+def show_plan(cfg: config.Config, gpu_memory: float | None) -> int:
+    """Print the plan and what the prepared rows would take. Status 0 if it fits, 2 if not."""
+    if not cfg.train.load_in_4bit:
+        raise handoff.StageError("the plan is for 4-bit training of a large model; use it with --profile gpu")
+    plan, speeds = plan_memory(cfg, gpu_memory)
+    print(f"{cfg.train.base_model}, LoRA on {cfg.train.lora_targets.replace('+', ' and ')}")
+    print(plan.table(cfg.train))
+    tokens = prepared_tokens(cfg)
+    for name, speed in speeds.items():
+        hours = f", {tokens * cfg.train.epochs / speed / 3600:.1f} h for the prepared rows" if tokens else ""
+        print(f"{name:32}{speed:6.0f}    tokens a second{hours}")
+    if not tokens:
+        print("no rows are prepared for this profile yet, so there are no hours")
+    if plan.fits:
+        print("It fits.")
+        return 0
+    raise handoff.StageError(memory.refusal(memory.shape_of(cfg.train.base_model), cfg.train, plan))
+
+
+def prepared_tokens(cfg: config.Config) -> int:
+    """Tokens of the training rows on disk, once through; 0 if there are none for this profile."""
+    manifest = handoff.manifest_of(cfg.training_dir)
+    if manifest is None or manifest["settings"].get("profile") != cfg.profile:
+        return 0
+    counts = handoff.read_json(cfg.training_dir / "stats.json")["tokens"]["train"]
+    return sum(part["total"] for task in counts.values() for part in task.values())
+
+
+def tokens_within(cfg: config.Config, speeds: dict[str, float]) -> float | None:
+    """How many tokens may be trained on once, for `train.max_hours`. None without such a limit."""
+    if cfg.train.max_hours is None:
+        return None
+    if not speeds:
+        raise handoff.StageError(
+            "train.max_hours needs this card's speed, which is not known; --set train.tokens_per_second=... says it"
+        )
+    return cfg.train.max_hours * 3600 * min(speeds.values()) / cfg.train.epochs
+
+
+def host_memory() -> float:
+    """GiB of host memory that can be taken now."""
+    import psutil
+
+    return psutil.virtual_memory().available / memory.GIB
 
 
 def peak_memory() -> dict[str, float]:
@@ -239,19 +318,16 @@ def measured_memory(plan: memory.Plan, loading: dict, log: list[dict]) -> dict:
 # --- training ------------------------------------------------------------------------------------------------
 
 
-def make_callback(log_path: Path) -> Any:
+def make_callback(log_path: Path, processes: Any) -> Any:
     """A callback that logs to a JSON Lines file, shows one progress bar, and turns Ctrl-C into a checkpoint.
 
     With several processes the first one writes and shows; a Ctrl-C that reached any of them stops them all at the
     same step. On a CUDA device each entry has `peak_gib`, this step's highest allocated and reserved memory.
     """
     import torch
-    from accelerate import PartialState
     from accelerate.utils import reduce
     from tqdm import tqdm
     from transformers import TrainerCallback
-
-    processes = PartialState()
 
     class Progress(TrainerCallback):
         def __init__(self) -> None:
@@ -324,11 +400,16 @@ def make_callback(log_path: Path) -> Any:
     return Progress()
 
 
-def accumulation_steps(train: config.TrainConfig) -> int:
-    """Per process: together they make the steps of `train.gradient_accumulation_steps`, however many they are."""
+def processes_of(train: config.TrainConfig) -> Any:
+    """accelerate's `PartialState`: one process, unless torchrun or `accelerate launch` started more."""
     from accelerate import PartialState
 
-    processes = PartialState().num_processes
+    return PartialState(cpu=train.device == "cpu")
+
+
+def accumulation_steps(train: config.TrainConfig) -> int:
+    """Per process: together they make the steps of `train.gradient_accumulation_steps`, however many they are."""
+    processes = processes_of(train).num_processes
     if train.gradient_accumulation_steps % processes:
         raise handoff.StageError(
             f"train.gradient_accumulation_steps={train.gradient_accumulation_steps} cannot be shared evenly by "
@@ -385,11 +466,34 @@ def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any
         processing_class=tokenizer,
         train_dataset=train_rows,
         eval_dataset=eval_rows,
-        callbacks=[callback, TensorBoardCallback(SummaryWriter(cfg.checkpoints_dir / "tensorboard"))],
+        callbacks=[callback],
     )
+    if trainer.is_world_process_zero():
+        trainer.add_callback(TensorBoardCallback(SummaryWriter(str(cfg.checkpoints_dir / TENSORBOARD))))
     for shown in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(shown)
     return trainer
+
+
+def log_losses_at_start(trainer: Any, log_path: Path, has_init_adapter: bool) -> None:
+    """Before its first step, let the trainer measure the base model, and the adapter that it continues from.
+
+    Within training: an `evaluate` before it would mark the model as prepared, and then it is not made data-parallel.
+    """
+    from transformers import TrainerCallback
+
+    class LossesAtStart(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step > 0:
+                return
+            with trainer.model.disable_adapter():
+                loss = trainer.evaluate(metric_key_prefix="base")["base_loss"]
+            if state.is_world_process_zero:
+                append(log_path, {"step": 0, "model": "base", "eval_loss": loss})
+            if has_init_adapter:
+                trainer.evaluate()
+
+    trainer.callback_handler.callbacks.insert(0, LossesAtStart())
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -466,7 +570,10 @@ def save_adapter(model: Any, tokenizer: Any, folder: Path, base_model: str) -> N
 
     model.save_pretrained(folder)
     config_path = folder / "adapter_config.json"  # PEFT notes the folder of the base model on this machine
-    handoff.write_json(config_path, {**handoff.read_json(config_path), "base_model_name_or_path": base_model})
+    found = {**handoff.read_json(config_path), "base_model_name_or_path": base_model}
+    if found.get("target_parameters"):
+        found["lora_B_layout"] = LORA_B_LAYOUT
+    handoff.write_json(config_path, found)
     path = folder / "adapter_model.safetensors"
     tensors = load_file(path)
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
@@ -491,7 +598,11 @@ def main(argv: list[str] | None = None) -> int:
     p = config.parser(__doc__)
     p.add_argument("--resume", action="store_true", help="continue from the newest checkpoint")
     p.add_argument("--force", action="store_true", help="train again even if nothing changed")
+    p.add_argument("--plan", action="store_true", help="say what memory and time it would take, and do nothing")
+    p.add_argument("--gpu-memory", type=float, metavar="GIB", help="with --plan: of a card that is not in this machine")
     args, cfg = config.read(p, argv)
+    if args.plan:
+        return show_plan(cfg, args.gpu_memory)
     again = "" if cfg.profile == "cpu" else f" --profile {cfg.profile}"
     prepare = f"python prepare_training_data.py{again}"
     rows = handoff.require(cfg.training_dir, made_by=prepare)
@@ -502,9 +613,7 @@ def main(argv: list[str] | None = None) -> int:
     check_device(cfg)
     if cfg.train.load_in_4bit:
         import_unsloth(cfg.train, cfg.cache_dir)
-    from accelerate import PartialState
-
-    processes = PartialState()  # one, unless torchrun or accelerate started more
+    processes = processes_of(cfg.train)
     with processes.main_process_first():
         base = ensure_base(cfg)
 
@@ -517,27 +626,28 @@ def main(argv: list[str] | None = None) -> int:
             print(f"[3/7] {cfg.adapter_dir} is already there")
         return 0
 
-    plan = plan_memory(cfg) if cfg.train.device == "cuda" else None
+    plan, speeds = plan_memory(cfg) if cfg.train.load_in_4bit else (None, {})
+    if plan and not plan.fits:
+        raise handoff.StageError(memory.refusal(memory.shape_of(cfg.train.base_model), cfg.train, plan))
+    if plan and plan.host * processes.num_processes > host_memory():
+        raise handoff.StageError(
+            f"{plan.host * processes.num_processes:.1f} GiB of host memory are needed for {plan.offloaded_layers} "
+            f"layers, and {host_memory():.1f} GiB are free"
+        )
+    max_tokens = tokens_within(cfg, speeds)
     run = {"settings": settings, "inputs": {name: m["fingerprint"] for name, m in inputs.items()}}
     with processes.main_process_first():
         checkpoint = begin_run(cfg, run, args.resume, processes.is_main_process)
     tokenizer = models.tokenizer(cfg.train.base_model, cfg.base_dir)
     model = load_model(cfg, plan)
     log_path = cfg.checkpoints_dir / "training_log.jsonl"
-    callback = make_callback(log_path)
-    train_rows = load_rows(cfg.training_dir / "train.jsonl", tokenizer)
+    callback = make_callback(log_path, processes)
+    train_rows = load_rows(cfg.training_dir / "train.jsonl", tokenizer, max_tokens=max_tokens)
     eval_rows = load_rows(cfg.training_dir / "eval.jsonl", tokenizer, cfg.train.eval_rows)
     trainer = make_trainer(cfg, model, tokenizer, train_rows, eval_rows, callback)
-    if checkpoint:
-        if processes.is_main_process:
-            trim_log(log_path, int(checkpoint.name.removeprefix("checkpoint-")))
-    else:
-        with trainer.model.disable_adapter():
-            loss = trainer.evaluate(metric_key_prefix="base")["base_loss"]
-        if processes.is_main_process:
-            append(log_path, {"step": 0, "model": "base", "eval_loss": loss})
-        if cfg.train.init_adapter:
-            trainer.evaluate()  # step 0: the adapter that we continue from
+    if checkpoint and processes.is_main_process:
+        trim_log(log_path, int(checkpoint.name.removeprefix("checkpoint-")))
+    log_losses_at_start(trainer, log_path, has_init_adapter=cfg.train.init_adapter is not None)
     started = time.monotonic()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if processes.is_main_process and callback.interrupted:
@@ -574,6 +684,7 @@ def main(argv: list[str] | None = None) -> int:
         "seconds": round(time.monotonic() - started, 1),
     }
     handoff.write_json(staging / "training_result.json", result)
+    shutil.copytree(cfg.checkpoints_dir / TENSORBOARD, staging / TENSORBOARD)
     handoff.seal(staging, stage=STAGE, settings=settings, inputs=inputs)
     shutil.rmtree(cfg.checkpoints_dir, ignore_errors=True)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,8 @@ class Shape:
     def other_parameters(self) -> int:
         """What stays in 16 bit: embeddings and output layer, routers and norms of all layers."""
         embeddings = self.vocabulary * self.hidden * (1 if self.tied_embeddings else 2)
-        return embeddings + self.layers * (self.experts * self.hidden + 2 * self.hidden + 2 * self.head_dim)
+        layer = self.experts * self.hidden + 2 * self.hidden + 2 * self.head_dim
+        return embeddings + self.layers * layer + self.hidden
 
     def adapter_parameters(self, rank: int, expert_rank: int) -> int:
         """Of a LoRA adapter on attention, and on the experts where expert_rank is above 0."""
@@ -93,7 +95,7 @@ def shape_of(base_model: str) -> Shape:
         return Shape(
             layers=found["num_hidden_layers"],
             hidden=found["hidden_size"],
-            experts=found["num_experts"],
+            experts=found.get("num_local_experts") or found["num_experts"],  # transformers 5 writes the first name
             experts_per_token=found["num_experts_per_tok"],
             expert_width=found["moe_intermediate_size"],
             heads=found["num_attention_heads"],
@@ -127,6 +129,16 @@ class Plan:
     def fits(self) -> bool:
         return self.peak + MARGIN <= self.free
 
+    def table(self, train: config.TrainConfig) -> str:
+        """For the terminal: every component, the sum, and what is left."""
+        lines = [f"{name:32}{size:9.2f} GiB" for name, size in self.parts.items() if size >= 0.005]
+        lines += [f"{'highest moment of a step':32}{self.peak:9.2f} GiB"]
+        lines += [f"{'the card offers':32}{self.free:9.2f} GiB, of which {MARGIN} stay free"]
+        lines += [f"{'layers in host memory':32}{self.offloaded_layers:6}    {self.host:.1f} GiB, page-locked"]
+        lines += [f"{'trained parameters':32}{self.trainable_parameters / 1e6:8.1f} M"]
+        lines += [f"{'tokens in a step':32}{step_tokens(train):6}"]
+        return "\n".join(lines)
+
     def as_dict(self) -> dict:
         return {
             "free_gib": round(self.free, 3),
@@ -137,6 +149,11 @@ class Plan:
             "trainable_parameters": self.trainable_parameters,
             "parts_gib": {name: round(value, 3) for name, value in self.parts.items()},
         }
+
+
+def step_tokens(train: config.TrainConfig) -> int:
+    """Of one optimizer step, at most."""
+    return train.max_seq_length * train.batch_size * train.gradient_accumulation_steps
 
 
 def adapter_parameters(shape: Shape, train: config.TrainConfig) -> int:
@@ -186,6 +203,7 @@ def nearest(shape: Shape, train: config.TrainConfig, free: float) -> list[str]:
     found = []
     ranks = [rank for rank in (28, 24, 16, 8, 4) if rank < (train.expert_lora_rank or train.lora_rank)]
     changes: list[dict[str, Any]] = [{"batch_size": n} for n in (4, 2, 1) if n < train.batch_size]
+    changes += [{"expert_chunk": 32}] if not train.expert_chunk else []
     changes += [{"offload_layers": None}] if train.offload_layers is not None else []
     if train.lora_targets == "attention+experts":
         changes += [{"expert_lora_rank": rank} for rank in ranks] + [{"lora_targets": "attention"}]
@@ -211,11 +229,12 @@ def refusal(shape: Shape, train: config.TrainConfig, made: Plan) -> str:
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU by its maker's data sheet: GiB of memory, dense bfloat16 TFLOP/s, memory bandwidth in TB/s."""
+    """A GPU by its maker's data sheet: GiB of memory, dense bfloat16 TFLOP/s, memory TB/s, and host link GB/s."""
 
     memory: float
     tflops: float
     bandwidth: float
+    link: float = 22.0  # PCIe 4.0 x16, as usually reached
 
 
 CARDS = {
@@ -223,11 +242,37 @@ CARDS = {
     "RTX 3090": Card(24.0, 71.0, 0.936),
     "RTX 4090": Card(24.0, 165.2, 1.008),
     "A100 80GB": Card(80.0, 312.0, 1.935),
-    "H100": Card(80.0, 989.0, 3.35),
-    "H200": Card(140.4, 989.0, 4.8),
+    "H100": Card(80.0, 989.0, 3.35, 50.0),
+    "H200": Card(140.4, 989.0, 4.8, 55.5),
 }
+# What of the data sheet's figures is reached, and what it takes to start the kernels: fitted to an H200.
+GEMM_SHARE, BANDWIDTH_SHARE = 0.41, 0.72
+BYTES_PER_TOKEN = 105e6  # of memory traffic beside the weights': activations of all layers, written and read
+LAUNCH_SECONDS = 0.0136  # per layer and micro-step, on the host
 
 
-def card_named(name: str) -> str | None:
-    """The key of CARDS that a device name such as "NVIDIA RTX A4000" contains, or None."""
-    return next((key for key in CARDS if set(key.split()) <= set(name.replace("-", " ").split())), None)
+def cards_like(name: str | None, gib: float) -> dict[str, Card]:
+    """The known cards that a device name such as "NVIDIA RTX A4000" means, or without a name those of this size."""
+    if name is None:
+        return {key: card for key, card in CARDS.items() if abs(card.memory - gib) < 0.2}
+    words = set(name.replace("-", " ").split())
+    return {key: card for key, card in CARDS.items() if set(key.split()) <= words}
+
+
+def tokens_per_second(shape: Shape, train: config.TrainConfig, offloaded: int, card: Card) -> float:
+    """Estimated training speed: products, dequantized bytes and copies from the host, each at the card's rate.
+
+    A step computes forward, forward again (checkpointing) and backward to the inputs; weights have no gradients.
+    """
+    tokens = train.batch_size * train.max_seq_length
+    attention = 2 * train.max_seq_length * shape.heads * shape.head_dim  # scores and values, half of them masked
+    active = shape.attention_parameters + shape.expert_parameters * shape.experts_per_token / shape.experts
+    products = 2 * tokens * (3 * (active + attention) * shape.layers + 2 * shape.vocabulary * shape.hidden)
+    dequantized = 3 * shape.layers * shape.expert_parameters * (NF4_BYTES + SCALE_BYTES + 2)
+    layer = (shape.expert_parameters + shape.attention_parameters) * NF4_BYTES
+    compute = products / (GEMM_SHARE * card.tflops * 1e12)
+    traffic = dequantized / (BANDWIDTH_SHARE * card.bandwidth * 1e12)
+    traffic += tokens * BYTES_PER_TOKEN / (card.bandwidth * 1e12)
+    copies = 2 * offloaded * layer / (card.link * 1e9)  # for the forward and for the backward pass, beside computing
+    device = max(compute + traffic, copies)
+    return tokens / math.hypot(device, LAUNCH_SECONDS * shape.layers)

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -136,6 +137,120 @@ def test_ctrl_c_saves_and_resume_ends_where_an_undisturbed_run_does(project):
     ]
     assert losses[0].keys() == losses[1].keys()
     assert all(float(losses[0][n]) == pytest.approx(float(losses[1][n]), rel=1e-4) for n in losses[0])
+
+
+def test_two_processes_train_as_one_does(project):
+    """The same steps: losses of two processes with half the accumulation each equal those of one."""
+    steps = [
+        "train.max_steps=3",
+        "train.eval_steps=3",
+        "train.learning_rate=1e-3",
+        "train.gradient_accumulation_steps=4",
+    ]
+    alone, shared = (options(project, name, *steps) for name in ("alone", "shared"))
+    assert train_moe.main(alone) == 0
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "train_moe.py"]
+    done = subprocess.run(
+        [*command, *shared], capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("[3/7] adapter of step") == 1
+    logs = [list(handoff.read_jsonl(settings_of(a).adapter_dir / "training_log.jsonl")) for a in (alone, shared)]
+    for name in ("loss", "eval_loss"):
+        expected, found = ([float(e[name]) for e in log if name in e] for log in logs)
+        assert found == pytest.approx(expected, rel=1e-3)
+    assert [e["tokens"] for e in logs[0] if "loss" in e] == [e["tokens"] for e in logs[1] if "loss" in e]
+
+
+def test_steps_that_processes_cannot_share_evenly_are_refused(monkeypatch):
+    monkeypatch.setattr(train_moe, "processes_of", lambda train: SimpleNamespace(num_processes=3))
+    with pytest.raises(handoff.StageError, match="cannot be shared evenly by 3 processes"):
+        train_moe.accumulation_steps(config.PROFILES["gpu"].train)
+
+
+def test_a_limit_of_tokens_takes_from_each_task_in_turn(tiny_moe, tmp_path):
+    tokenizer = models.tokenizer(str(tiny_moe), tiny_moe)
+    rows = [row(n) for n in range(30)] + [row(n, tasks.DOCUMENT) for n in range(30, 34)]
+    path = handoff.write_jsonl(tmp_path / "rows.jsonl", rows)
+    whole = train_moe.load_rows(path, tokenizer)
+    total = sum(map(len, whole["input_ids"]))
+    some = train_moe.load_rows(path, tokenizer, max_tokens=total / 3)
+    used = sum(map(len, some["input_ids"]))
+    assert total / 3 - max(map(len, whole["input_ids"])) < used <= total / 3
+    documents = [ids for ids in whole["input_ids"][30:] if ids in some["input_ids"]]
+    assert len(documents) == 4
+
+
+def test_training_is_logged_for_tensorboard(project):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    cfg = settings_of(options(project, "first"))
+    events = EventAccumulator(str(cfg.adapter_dir / "tensorboard")).Reload()
+    log = [e for e in handoff.read_jsonl(cfg.adapter_dir / "training_log.jsonl") if "loss" in e]
+    logged = {event.step: event.value for event in events.Scalars("train/loss")}
+    assert logged == {e["step"]: pytest.approx(float(e["loss"])) for e in log}
+
+
+# --- the plan, without a GPU ---------------------------------------------------------------------------------
+
+
+def planned(*arguments):
+    """Run the plan in a process of its own, in which nothing that needs a GPU can be imported."""
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'unsloth', 'bitsandbytes', 'transformers'): sys.modules[name] = None\n"
+        "import train_moe\n"
+        "train_moe.handoff.run_stage(lambda argv: train_moe.main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "--profile", "gpu", "--plan", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_a_plan_for_a_card_that_is_not_here_needs_no_gpu_libraries(tmp_path):
+    done = planned("--gpu-memory", "15.99", "--set", f"data.training_dir={tmp_path / 'none'}")
+    assert done.returncode == 0, done.stderr
+    assert "4-bit weights" in done.stdout
+    assert "layers in host memory" in done.stdout
+    assert "RTX A4000, estimated" in done.stdout
+    assert "no rows are prepared" in done.stdout
+    assert done.stdout.rstrip().endswith("It fits.")
+
+
+def test_a_plan_that_does_not_fit_says_so_with_settings_that_do():
+    done = planned("--gpu-memory", "15.99", "--set", "train.lora_targets=attention+experts")
+    assert done.returncode == 2
+    assert "These fit: --set train." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_plan_tells_the_hours_of_the_prepared_rows(tmp_path):
+    staging = handoff.begin(tmp_path / "rows")
+    part = {"total": 3_600_000}
+    handoff.write_json(staging / "stats.json", {"tokens": {"train": {"receipt": {"prompt": part, "completion": part}}}})
+    handoff.seal(staging, stage="prepare_training_data", settings={"profile": "gpu"})
+    rows = ["--set", f"data.training_dir={tmp_path / 'rows'}", "--set", "train.tokens_per_second=2000"]
+    assert "2.0 h for the prepared rows" in planned("--gpu-memory", "15.99", *rows).stdout
+
+
+def test_a_plan_without_a_card_asks_for_its_size(capsys):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(handoff.StageError, match="--gpu-memory GIB"):
+        train_moe.main(["--profile", "gpu", "--plan"])
+
+
+def test_the_small_model_has_no_plan():
+    with pytest.raises(handoff.StageError, match="--profile gpu"):
+        train_moe.main(["--plan", "--gpu-memory", "8"])
+
+
+def test_hours_cannot_be_planned_for_an_unknown_card():
+    cfg = config.override(config.PROFILES["gpu"], "train.max_hours=4")
+    with pytest.raises(handoff.StageError, match="tokens_per_second"):
+        train_moe.tokens_within(cfg, {})
+    assert train_moe.tokens_within(cfg, {"a": 1000.0, "b": 500.0}) == 4 * 3600 * 500 / cfg.train.epochs
 
 
 def wait_for(condition, process, seconds=120):
