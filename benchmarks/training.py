@@ -16,6 +16,7 @@ Writes  output/benchmarks/training.jsonl   a row per line
 
 from __future__ import annotations
 
+import argparse
 import json
 import struct
 import subprocess
@@ -23,7 +24,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import config  # noqa: E402
-from extraction import handoff, memory  # noqa: E402
+from extraction import handoff, memory, models  # noqa: E402
 
 # --- a checkpoint without a download ---------------------------------------------------------------------------
 
@@ -175,25 +176,29 @@ def card_of(gib: float | None) -> Iterator[None]:
         holder.wait(timeout=60)
 
 
+TOKENS_PER_STEP = 16 * 2048  # the same for every row
+
+
 @dataclass(frozen=True)
 class Row:
-    """One training run: GiB of the card (None: all of it), what is trained, and tokens in a sequence."""
+    """One training run: GiB of the card (None: all of it), what is trained, sequences at a time and their tokens."""
 
     cap: float | None = None
     targets: str = "attention"
     expert_rank: int | None = None
+    batch: int = 4
     length: int = 2048
     offload: int | None = None  # layers; None: what the memory plan chooses
     steps: int = 12
-    accumulation: int = 4
-    extra: tuple[str, ...] = ()  # more settings of train_moe.py
+    peer: str = ""  # another program than train_moe.py, see benchmarks/peers.py
 
     def settings(self) -> list[str]:
         found = [
             f"train.max_seq_length={self.length}",
             f"train.lora_targets={self.targets}",
             f"train.max_steps={self.steps}",
-            f"train.gradient_accumulation_steps={self.accumulation}",
+            f"train.batch_size={self.batch}",
+            f"train.gradient_accumulation_steps={TOKENS_PER_STEP // (self.batch * self.length)}",
             f"train.eval_steps={self.steps}",
             "train.eval_rows=2",
         ]
@@ -201,14 +206,32 @@ class Row:
             found.append(f"train.expert_lora_rank={self.expert_rank}")
         if self.offload is not None:
             found.append(f"train.offload_layers={self.offload}")
-        return found + list(self.extra)
+        return found
+
+
+def parse_row(text: str) -> Row:
+    """`parse_row("cap=24,length=4096")` is that row; raises StageError for a name or value that no row has."""
+    types = {"cap": float, "expert_rank": int, "length": int, "batch": int, "offload": int, "steps": int}
+    values: dict[str, Any] = {}
+    for item in text.split(","):
+        name, equals, value = item.partition("=")
+        try:
+            values[name] = types.get(name, str)(value)
+        except ValueError as error:
+            raise handoff.StageError(f"--row {text}: {name} must be a number, got {value!r}") from error
+        if not equals or name not in {f.name for f in fields(Row)}:
+            raise handoff.StageError(f"--row {text}: a row has {', '.join(f.name for f in fields(Row))}")
+    return Row(**values)
 
 
 def measure(row: Row, options: list[str], output: Path, processes: int = 1) -> dict:
     """Train as the row says. Returns the row with what was measured, or with the `error` that ended it."""
     arguments = [*options, *(part for item in row.settings() for part in ("--set", item))]
     arguments += ["--set", f"output.dir={output}"]
-    command = [sys.executable, "train_moe.py", "--profile", "gpu", "--force", *arguments]
+    if row.peer:
+        command = [sys.executable, "benchmarks/peers.py", row.peer, str(row.steps), *arguments]
+    else:
+        command = [sys.executable, "train_moe.py", "--profile", "gpu", "--force", *arguments]
     if processes > 1:
         command[1:1] = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     with card_of(row.cap):
@@ -218,18 +241,185 @@ def measure(row: Row, options: list[str], output: Path, processes: int = 1) -> d
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("error: ") or "OutOfMemoryError" in line]
         return measured | {"error": (errors or lines or ["no message"])[-1][:600], "status": done.returncode}
+    if row.peer:
+        return measured | json.loads(done.stdout.splitlines()[-1])
     cfg = config.read(config.parser(""), ["--profile", "gpu", *arguments])[1]
     plan = handoff.read_json(cfg.adapter_dir / "memory_plan.json")
     log = [e for e in handoff.read_jsonl(cfg.adapter_dir / "training_log.jsonl") if "loss" in e]
-    settled = log[len(log) // 4 :]  # compilation and the first allocations are behind it
-    tokens, seconds = (settled[-1][name] - settled[0][name] for name in ("tokens", "seconds"))
     return measured | {
         "offloaded_layers": plan["offloaded_layers"],
         "predicted_gib": plan["peak_gib"],
         "measured_gib": plan["measured_gib"],
-        "first_step_seconds": log[0]["seconds"],
-        "seconds_per_step": round(seconds / (len(settled) - 1), 3),
-        "tokens_per_second": round(tokens / seconds),
-        "step_seconds": [round(b["seconds"] - a["seconds"], 2) for a, b in zip(log, log[1:], strict=False)],
+        "host_gib": plan["host_gib"],
+        **speed_of([(e["tokens"], e["seconds"]) for e in log]),
         "losses": [round(float(e["loss"]), 4) for e in log],
     }
+
+
+def speed_of(steps: list[tuple[int, float]]) -> dict:
+    """From tokens and seconds since the start, after each step: speed once compilation is behind it."""
+    settled = steps[len(steps) // 4 :]
+    tokens, seconds = (settled[-1][n] - settled[0][n] for n in (0, 1))
+    return {
+        "first_step_seconds": steps[0][1],
+        "seconds_per_step": round(seconds / (len(settled) - 1), 3),
+        "tokens_per_second": round(tokens / seconds),
+    }
+
+
+# --- the table -----------------------------------------------------------------------------------------------
+
+A4000, RTX_3090 = 15.99, 24.0  # GiB: 16,376 MiB and 24,576 MiB
+WITH_EXPERTS = "attention+experts"
+ROWS = [
+    Row(),
+    Row(cap=A4000),
+    Row(cap=A4000, length=4096, batch=2),
+    Row(cap=A4000, targets=WITH_EXPERTS, expert_rank=24, batch=2),
+    Row(cap=RTX_3090),
+    Row(cap=RTX_3090, targets=WITH_EXPERTS, expert_rank=32),
+    Row(targets=WITH_EXPERTS, expert_rank=32),
+    Row(length=4096, batch=2),
+    Row(batch=1),
+    Row(cap=A4000, batch=1),
+    Row(cap=8.0, targets=WITH_EXPERTS, expert_rank=32),
+    Row(peer="unsloth-notebook", batch=1),
+    Row(peer="unsloth-auto", cap=A4000, batch=1),
+    Row(peer="experts4bit-qlora", cap=A4000, targets=WITH_EXPERTS, expert_rank=32, batch=1),
+]
+COLUMNS = (
+    ("card, GiB", lambda r: r["cap"] or "all"),
+    ("what", lambda r: r["peer"] or "train_moe.py"),
+    ("GPUs", lambda r: r["processes"]),
+    ("LoRA on", lambda r: r["targets"].replace("+", ", ") + (f" r={r['expert_rank']}" if r["expert_rank"] else "")),
+    ("batch x length", lambda r: f"{r['batch']} x {r['length']}"),
+    ("layers on host", lambda r: r.get("offloaded_layers", "")),
+    ("host GiB", lambda r: shown(r.get("host_gib"), 1)),
+    ("predicted GiB", lambda r: shown(r.get("predicted_gib"))),
+    (
+        "peak GiB, tensors / held",
+        lambda r: (
+            " / ".join(shown(r["measured_gib"]["peak"][n]) for n in ("allocated", "reserved"))
+            if "measured_gib" in r
+            else r["error"]
+        ),
+    ),
+    (
+        "prediction",
+        lambda r: (
+            f"{r['predicted_gib'] / r['measured_gib']['peak']['allocated'] - 1:+.1%}" if r.get("predicted_gib") else ""
+        ),
+    ),
+    ("s a step", lambda r: shown(r.get("seconds_per_step"))),
+    ("tokens/s", lambda r: r.get("tokens_per_second", "")),
+)
+
+
+def shown(value: float | None, digits: int = 2) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def table(results: list[dict], about: str) -> str:
+    """The results as a Markdown table, with what they were measured on. A cell that was not measured is empty."""
+    lines = [about, "", "| " + " | ".join(name for name, _ in COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
+    lines += ["| " + " | ".join(str(cell(result)) for _, cell in COLUMNS) + " |" for result in results]
+    return "\n".join(lines) + "\n"
+
+
+def versions() -> str:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    import torch
+
+    names = (
+        "torch",
+        "transformers",
+        "trl",
+        "peft",
+        "bitsandbytes",
+        "unsloth",
+        "unsloth_zoo",
+        "triton",
+        "experts4bit-qlora",
+    )
+    found = []
+    for name in names:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return f"{torch.cuda.get_device_name()}, Python {platform.python_version()}, {', '.join(found)}"
+
+
+def prepare(model: str, work: Path) -> Path:
+    """Training rows from the samples, as stages 1 and 2 make them for this model."""
+    import download_datasets
+    import prepare_training_data
+
+    download_datasets.main(["--set", f"data.datasets_dir={work / 'datasets'}"])
+    options = [
+        f"data.datasets_dir={work / 'datasets'}",
+        f"data.training_dir={work / 'rows'}",
+        f"train.base_model={model}",
+    ]
+    options += ["data.source=samples", "data.datasets=cord,cuad,tatqa", "data.generate.receipt=1500"]
+    prepare_training_data.main(["--profile", "gpu", *(part for item in options for part in ("--set", item))])
+    return work / "rows"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=ROOT / ".cache" / "random-qwen3-30b-a3b",
+        help="folder of a checkpoint; random weights are written where there is none",
+    )
+    parser.add_argument(
+        "--tokenizer", help="folder or hub id of another tokenizer than the small model's, for random weights"
+    )
+    parser.add_argument(
+        "--row", action="append", metavar="NAME=VALUE,...", help="measure this row instead of the table"
+    )
+    parser.add_argument("--processes", type=int, default=1, help="GPUs that share each step")
+    parser.add_argument("--again", action="store_true", help="measure rows that are there already")
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "output" / "benchmarks")
+    args = parser.parse_args(argv)
+    import torch
+
+    if not torch.cuda.is_available():
+        raise handoff.StageError("this measures training on a CUDA device, and none was found")
+    rows = [parse_row(text) for text in args.row] if args.row else ROWS
+    if not (args.model / "config.json").is_file():
+        from transformers import AutoTokenizer
+
+        tokenizer = (
+            AutoTokenizer.from_pretrained(args.tokenizer)
+            if args.tokenizer
+            else models.tokenizer(models.UPCYCLED, Path())
+        )
+        print(f"writing random weights to {args.model}", file=sys.stderr)
+        write_checkpoint(args.model, memory.KNOWN["Qwen/Qwen3-30B-A3B"], tokenizer)
+    args.output.mkdir(parents=True, exist_ok=True)
+    results_path = args.output / "training.jsonl"
+    results = list(handoff.read_jsonl(results_path)) if results_path.is_file() else []
+    training_rows = prepare(str(args.model), args.output)
+    options = [f"train.base_model={args.model}", f"data.training_dir={training_rows}"]
+    options = [part for item in options for part in ("--set", item)]
+    for row in rows:
+        key = handoff.plain({**asdict(row), "processes": args.processes})
+        done = [r for r in results if all(r[name] == value for name, value in key.items())]
+        if done and not args.again:
+            continue
+        print(f"measuring {row}", file=sys.stderr)
+        results = [r for r in results if r not in done] + [measure(row, options, args.output / "run", args.processes)]
+        handoff.write_jsonl(results_path, results)
+        handoff.write_text(args.output / "training.md", table(results, versions()))
+    print(table(results, versions()))
+    print("Random weights: memory and speed are real, the losses say nothing about quality.")
+    return 0
+
+
+if __name__ == "__main__":
+    handoff.run_stage(main)

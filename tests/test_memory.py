@@ -113,8 +113,8 @@ def test_a_model_without_experts_is_refused(tmp_path):
         memory.shape_of(str(tmp_path))
 
 
-# batch, sequence length, tokens a second that the same H200 reported, layers resident
-SPEEDS = [(1, 2048, 2674), (1, 4096, 4968), (4, 2048, 8550)]
+# batch, sequence length, tokens a second that the same H200 reported (the last with 14 layers on the host)
+SPEEDS = [(1, 2048, 2674), (1, 4096, 4968), (4, 2048, 8597)]
 
 
 @pytest.mark.parametrize(("batch", "length", "measured"), SPEEDS)
