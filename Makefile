@@ -1,4 +1,5 @@
 # make demo   install, run all stages on the laptop profile, show two records
+# make tools  llama-server, llama-imatrix and llama-quantize, built once in some minutes; tests that need them skip without
 # make test   install, run every test that needs no GPU
 # A Linux machine without a GPU saves gigabytes with:  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 PYTHON ?= python3
@@ -8,7 +9,7 @@ INSTALLED = .venv/installed
 SAMPLES = data/samples/documents
 DEMO = output/cpu/demo.jsonl
 
-.PHONY: install demo test lint clean
+.PHONY: install demo tools test lint clean
 
 install: $(INSTALLED)
 
@@ -35,6 +36,10 @@ demo: install
 	@echo "Records:  $(DEMO)"
 	@echo "Report:   output/cpu/evaluation/gguf-Q8_0/report.html"
 	@echo "Page:     $(PY) app.py"
+
+tools: install
+	$(PY) -m pip install --quiet cmake==4.4.4 ninja==1.13.2
+	$(PY) -m extraction.llama_source .cache
 
 test: install
 	$(PY) -m ruff check .

@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 DATASETS = ("cord", "cuad", "docvqa", "tatqa")
 QUANTIZATION_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "Q3_K_M")
+QUANTIZATION_TYPES += ("IQ4_XS", "Q3_K_S", "Q2_K")
 
 
 class ConfigError(ValueError):
@@ -158,12 +159,19 @@ class InferenceConfig:
 class ExportConfig:
     quantization: tuple[str, ...] = ("Q8_0", "Q4_K_M")
     num_ctx: int = 8192  # context of the Ollama model, tokens
+    verify_rows: int = 24  # of the eval split, that --verify compares the builds on
+    imatrix: bool = False  # weigh each column by how much the training rows use it (an importance matrix)
+    imatrix_tokens: int = 100_000  # of training rows that it is measured on
+    tensor_types: tuple[str, ...] = ()  # PATTERN=TYPE: tensors whose names match get this type, say ffn_down_exps=Q6_K
 
     def __post_init__(self) -> None:
         if not self.quantization:
             raise ConfigError("export.quantization must name at least one type")
         for name in self.quantization:
             _one_of("export.quantization", name, QUANTIZATION_TYPES)
+        for item in self.tensor_types:
+            _one_of(f"export.tensor_types {item}", item.rpartition("=")[2], QUANTIZATION_TYPES)
+        _at_least(self, "export", num_ctx=256, imatrix_tokens=1000, verify_rows=1)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ Next    python inference.py data/samples/documents/receipt_photo_1.jpg
 
     python export_gguf.py
     python export_gguf.py --set export.quantization=Q8_0,Q4_K_M
+    python export_gguf.py --verify                       # what each type costs: distance, speed, memory
+    python export_gguf.py --set export.imatrix=true --set export.quantization=Q4_K_M,Q3_K_M
     python export_gguf.py --base-only                    # the base model alone, to output/<profile>/gguf_base/
 
 The adapter is merged while llama.cpp's converter reads the checkpoint, so no merged checkpoint is ever on disk. The
@@ -24,7 +26,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import threading
 import time
@@ -35,17 +36,14 @@ from typing import Any
 
 import config
 import inference
-from extraction import handoff, models, tasks
+from extraction import gguf_quality, handoff, llama_source, models, tasks
 
 STAGE = "export_gguf"
 TRAIN = "python train_moe.py"
-# The source packages whose converter may be run: what PyPI serves under these versions.
-SDIST_SHA256 = {"0.3.36": "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"}
-CONVERTER_PARTS = ("convert_hf_to_gguf.py", "conversion/", "gguf-py/gguf/", "LICENSE")
 # Bits per weight, for the disk space that is checked before. The small model's rows do not fit the K types, so that
 # llama.cpp stores many of them in larger ones; these are the larger figures.
 BITS = {"F32": 32, "F16": 16, "BF16": 16, "Q8_0": 8.6, "Q6_K": 8.2, "Q5_K_M": 7, "Q5_K_S": 7, "Q4_K_M": 6, "Q4_K_S": 6}
-BITS |= {"Q4_0": 5, "Q3_K_M": 5}
+BITS |= {"Q4_0": 5, "Q3_K_M": 5, "IQ4_XS": 5, "Q3_K_S": 5, "Q2_K": 5}
 SMALL_MODEL = 2e9  # bytes of all weights in float32; up to here everything is done and verified in float32
 MAX_LOGIT_DIFFERENCE = 1e-2  # llama.cpp against transformers and PEFT, both in float32; 1e-4 is usual
 ANSWER_TOKENS = 96  # of the answer that every file has to write
@@ -341,61 +339,6 @@ def peft_layout(folder: Path, experts: int, into: Path) -> Path:
     return into
 
 
-# --- llama.cpp's converter -----------------------------------------------------------------------------------
-
-
-def fetch_converter(cache: Path) -> Path:
-    """The folder of the converter that belongs to the installed llama-cpp-python, fetched once.
-
-    Raises StageError if its source package cannot be had or is not the published one.
-    """
-    version = importlib.metadata.version("llama-cpp-python")
-    folder = cache / f"llama.cpp-{version}"
-    if handoff.manifest_of(folder):
-        return folder
-    expected = SDIST_SHA256.get(version)
-    other = "or pass --llama-cpp DIR with llama.cpp's convert_hf_to_gguf.py"
-    if expected is None:
-        known = ", ".join(SDIST_SHA256)
-        raise handoff.StageError(f"the sources of llama-cpp-python {version} are unknown; install {known}, {other}")
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as temporary:
-        _say(f"fetching llama.cpp's converter: the sources of llama-cpp-python {version}, 77 MB")
-        sdist = download_sdist(version, Path(temporary))
-        if sdist is None:
-            message = f"the sources of llama-cpp-python {version} could not be fetched from the package index"
-            raise handoff.StageError(f"{message}. Try again with a connection, {other}")
-        found = handoff.sha256(sdist)
-        if found != expected:
-            raise handoff.StageError(f"{sdist.name} is not the published file: SHA-256 {found}, expected {expected}")
-        staging = handoff.begin(folder)
-        unpack_converter(sdist, staging)
-    handoff.seal(staging, stage=STAGE, settings={"llama-cpp-python": version, "sha256": expected})
-    return folder
-
-
-def download_sdist(version: str, folder: Path) -> Path | None:
-    """The source package as pip gets it; None if it cannot, and pip has said why."""
-    asked = f"llama-cpp-python=={version}"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "llama-cpp-python"]
-    done = subprocess.run([*command, "--dest", str(folder), asked], capture_output=True, text=True)
-    if done.returncode:
-        print("\n".join(done.stderr.strip().splitlines()[-3:]), file=sys.stderr)
-    return next(folder.glob("llama_cpp_python-*.tar.gz"), None)
-
-
-def unpack_converter(sdist: Path, into: Path) -> None:
-    """Write the converter's files, 2 MB of the 77, into a folder."""
-    with tarfile.open(sdist) as archive:
-        for member in archive:
-            _, inside, name = member.name.partition("/vendor/llama.cpp/")
-            if inside and member.isfile() and name.startswith(CONVERTER_PARTS) and ".." not in name:
-                (into / name).parent.mkdir(parents=True, exist_ok=True)
-                (into / name).write_bytes(archive.extractfile(member).read())
-    if not (into / "convert_hf_to_gguf.py").is_file():
-        raise handoff.StageError(f"{sdist.name} does not contain convert_hf_to_gguf.py")
-
-
 # --- converting ----------------------------------------------------------------------------------------------
 
 
@@ -540,6 +483,53 @@ def quantize(source: Path, target: Path, kind: str) -> None:
         status = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), options)
     if status:
         raise handoff.StageError(f"quantizing to {kind} failed: {''.join(lines[-3:]).strip()}")
+
+
+def quantize_with_tool(
+    tools: Path, source: Path, target: Path, kind: str, imatrix: Path | None, tensor_types: tuple[str, ...]
+) -> None:
+    """The same by llama-quantize, with an importance matrix and other types for single tensors."""
+    weighed = ["--imatrix", str(imatrix)] if imatrix else []
+    typed = [part for item in tensor_types for part in ("--tensor-type", item)]
+    command = [
+        str(tools / "llama-quantize"),
+        *weighed,
+        *typed,
+        str(source),
+        str(target),
+        kind,
+        str(os.cpu_count() or 1),
+    ]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise handoff.StageError(f"quantizing to {kind} failed: {' '.join(done.stdout.strip().splitlines()[-2:])}")
+
+
+def measure_imatrix(tools: Path, source: Path, text: str, outfile: Path, work: Path) -> Path:
+    """An importance matrix: llama-imatrix runs the model over a text and adds up squared activations by column."""
+    calibration = handoff.write_text(work / "calibration.txt", text)
+    command = [str(tools / "llama-imatrix"), "-m", str(source), "-f", str(calibration), "-o", str(outfile)]
+    command += ["-c", "512", "--no-ppl", "--parse-special", "-t", str(os.cpu_count() or 1)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode or not outfile.is_file():
+        raise handoff.StageError(f"llama-imatrix failed: {' '.join(done.stdout.strip().splitlines()[-2:])}")
+    return outfile
+
+
+def calibration_text(rows: Path, tokenizer: Any, tokens: int) -> str:
+    """Training rows as the model sees them, tasks in turn, until there are so many tokens."""
+    by_task: dict[str, list[dict]] = {}
+    for row in handoff.read_jsonl(rows):
+        by_task.setdefault(row["task"], []).append(row)
+    parts, count = [], 0
+    for turn in range(max(map(len, by_task.values()))):
+        for group in by_task.values():
+            if turn < len(group) and count < tokens:
+                row = group[turn]
+                prompt = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+                parts.append(prompt + row["completion"][0]["content"] + tokenizer.eos_token)
+                count += len(encode(tokenizer, parts[-1]))
+    return "\n".join(parts)
 
 
 @contextlib.contextmanager
@@ -760,9 +750,18 @@ def growing(label: str, path: Path, expected: float) -> Iterator[None]:
 
 
 def build(
-    cfg: config.Config, base: Base, adapter: Path | None, converter: Path, out: Path, name: Callable[[str], str]
+    cfg: config.Config,
+    base: Base,
+    adapter: Path | None,
+    converter: Path,
+    tools: Path | None,
+    out: Path,
+    name: Callable[[str], str],
 ) -> dict:
-    """Write every GGUF file of the settings and the Modelfile into `out`. Returns the verification's results."""
+    """Write every GGUF file of the settings and the Modelfile into `out`. Returns the verification's results.
+
+    `tools` is the folder of llama.cpp's programs where the settings need them.
+    """
     kinds = cfg.export.quantization
     work = out / "work"
     work.mkdir()
@@ -784,11 +783,21 @@ def build(
             result["logits"] = compare_logits(source, ids, reference_logits(base, adapter, ids, work))
         else:
             result["logits_reason"] = f"not compared: {base.parameters / 1e9:.1f} B parameters in float32 are too many"
+    imatrix = None
+    if cfg.export.imatrix:
+        _say("measuring the importance matrix")
+        text = calibration_text(cfg.training_dir / "train.jsonl", tokenizer, cfg.export.imatrix_tokens)
+        with timed(seconds, "imatrix"):
+            imatrix = measure_imatrix(tools, source, text, out / "imatrix.gguf", work)
     for kind in kinds:
         target = out / name(kind)
-        if target != source:
-            with timed(seconds, kind), growing(f"quantizing to {kind}", target, base.parameters * BITS[kind] / 8):
+        if target == source:
+            continue
+        with timed(seconds, kind), growing(f"quantizing to {kind}", target, base.parameters * BITS[kind] / 8):
+            if tools is None:
                 quantize(source, target, kind)
+            else:
+                quantize_with_tool(tools, source, target, kind, imatrix, cfg.export.tensor_types)
     shutil.rmtree(work)
     for kind in kinds:
         _say(f"checking {name(kind)}")
@@ -796,6 +805,43 @@ def build(
             result["files"][name(kind)] = check_file(out / name(kind), tokenizer)
     handoff.write_text(out / "Modelfile", modelfile(cfg, base.model_type, f"./{name(kinds[0])}"))
     return result
+
+
+def verify(cfg: config.Config, folder: Path) -> int:
+    """Compare the sealed GGUF files with the largest of them, on rows of the eval split, and print a table.
+
+    Writes `quality.json` and `quality.md` to `output/<profile>/gguf_quality/`.
+    """
+    manifest = handoff.require(folder, made_by=f"python export_gguf.py{_again(cfg)}", check_contents=False)
+    handoff.require(cfg.training_dir, made_by=f"python prepare_training_data.py{_again(cfg)}")
+    files = [folder / name for name in manifest["files"] if name.endswith(".gguf") and "imatrix" not in name]
+    files.sort(key=lambda path: -path.stat().st_size)
+    tokenizer = models.tokenizer(cfg.train.base_model, cfg.base_dir)
+    rows, turn = [], 0
+    by_task: dict[str, list[dict]] = {}
+    for row in handoff.read_jsonl(cfg.training_dir / "eval.jsonl"):
+        by_task.setdefault(row["task"], []).append(row)
+    while len(rows) < cfg.export.verify_rows and any(turn < len(group) for group in by_task.values()):
+        rows += [group[turn] for group in by_task.values() if turn < len(group)]
+        turn += 1
+    encoded = [
+        {
+            "prompt": encode(
+                tokenizer, tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+            ),
+            "answer": encode(tokenizer, row["completion"][0]["content"] + tokenizer.eos_token),
+        }
+        for row in rows[: cfg.export.verify_rows]
+    ]
+    out = handoff.begin(cfg.output_dir / "gguf_quality")
+    with tempfile.TemporaryDirectory(dir=out.parent) as work:
+        results = gguf_quality.measure(files, encoded, Path(work), cfg.inference.threads or os.cpu_count() or 1)
+    handoff.write_json(out / "quality.json", {"rows": len(encoded), "results": results})
+    handoff.write_text(out / "quality.md", gguf_quality.table(results))
+    handoff.seal(out, stage=STAGE, settings={"verify_rows": cfg.export.verify_rows}, inputs={"gguf": manifest})
+    print(gguf_quality.table(results), end="")
+    print(f"on the answers of {len(encoded)} eval rows, {results[0]['tokens']} tokens")
+    return 0
 
 
 @contextlib.contextmanager
@@ -824,6 +870,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--base-only", action="store_true", help="export the base model without an adapter")
     p.add_argument("--llama-cpp", type=Path, metavar="DIR", help="a llama.cpp source folder whose converter to use")
     p.add_argument("--force", action="store_true", help="build again even if nothing changed")
+    p.add_argument("--verify", action="store_true", help="compare the GGUF files that are there, on eval rows")
     p.add_argument("--modelfile", action="store_true", help="only write this profile's Modelfile to the repository")
     p.add_argument("--convert-job", type=Path, help=argparse.SUPPRESS)  # the converter's process, see convert()
     args, cfg = config.read(p, argv)
@@ -836,10 +883,14 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--base-only leaves out the adapter that --adapter names")
 
     folder = cfg.base_gguf_dir if args.base_only else cfg.gguf_dir
+    if args.verify:
+        return verify(cfg, folder)
     base = find_base(cfg, args.base)
     adapter, inputs = None, {"base": base.manifest}
     if not args.base_only:
         adapter, inputs["adapter"] = find_adapter(cfg, args.adapter, base)
+    if cfg.export.imatrix:
+        inputs["rows"] = handoff.require(cfg.training_dir, made_by=f"python prepare_training_data.py{_again(cfg)}")
     versions = {n: importlib.metadata.version(n) for n in ("llama-cpp-python", "gguf", "transformers", "peft")}
     settings = {
         **asdict(cfg.export),
@@ -853,16 +904,19 @@ def main(argv: list[str] | None = None) -> int:
     if adapter is not None:
         touched(read_adapter(adapter, base.config), base.shapes)  # before any work: does it fit?
     check_space(folder, base, cfg.export.quantization)
-    converter = args.llama_cpp or fetch_converter(cfg.cache_dir)
+    converter = args.llama_cpp or llama_source.converter(cfg.cache_dir)
     if not (converter / "convert_hf_to_gguf.py").is_file():
         raise handoff.StageError(f"{converter} holds no convert_hf_to_gguf.py")
+
+    needs_tools = cfg.export.imatrix or cfg.export.tensor_types
+    tools = llama_source.tools(cfg.cache_dir) if needs_tools else None
 
     def name(kind: str) -> str:
         return f"doc-intel-base-{kind}.gguf" if args.base_only else cfg.gguf_file(kind).name
 
     out = handoff.begin(folder)
     try:
-        result = build(cfg, base, adapter, converter, out, name)
+        result = build(cfg, base, adapter, converter, tools, out, name)
         handoff.write_json(out / "verification.json", result)
         manifest = handoff.seal(out, stage=STAGE, settings=settings, inputs=inputs)
     except BaseException:  # also Ctrl-C: gigabytes must not stay behind

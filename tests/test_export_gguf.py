@@ -10,7 +10,7 @@ import tiny_moe as builder
 import config
 import export_gguf
 import inference
-from extraction import handoff, models, tasks
+from extraction import handoff, llama_source, models, tasks
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
@@ -332,19 +332,19 @@ def test_a_source_package_that_is_not_the_published_one_is_refused(tmp_path, mon
         (folder / "llama_cpp_python-0.3.36.tar.gz").write_bytes(b"something else")
         return folder / "llama_cpp_python-0.3.36.tar.gz"
 
-    monkeypatch.setattr(export_gguf, "download_sdist", fake)
+    monkeypatch.setattr(llama_source, "download_sdist", fake)
     with pytest.raises(handoff.StageError, match="is not the published file"):
-        export_gguf.fetch_converter(tmp_path / "cache")
+        llama_source.converter(tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_without_a_connection_the_way_around_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(export_gguf, "download_sdist", lambda version, folder: None)
+    monkeypatch.setattr(llama_source, "download_sdist", lambda version, folder: None)
     with pytest.raises(handoff.StageError, match="--llama-cpp DIR"):
-        export_gguf.fetch_converter(tmp_path / "cache")
-    monkeypatch.setattr(export_gguf, "SDIST_SHA256", {})
+        llama_source.converter(tmp_path / "cache")
+    monkeypatch.setattr(llama_source, "SDIST_SHA256", {})
     with pytest.raises(handoff.StageError, match="are unknown"):
-        export_gguf.fetch_converter(tmp_path / "cache")
+        llama_source.converter(tmp_path / "cache")
 
 
 def test_only_a_tokenizer_that_splits_like_qwen2_is_taken_for_one(tiny_moe):
