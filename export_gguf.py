@@ -406,6 +406,22 @@ def convert_job(path: Path) -> int:
     return 0
 
 
+def merge(adapter: Adapter, weight: Any, name: str, report: dict[str, list[str]]) -> Any:
+    """Base plus adapter of one tensor, in float32. Raises ValueError where that is not finite or changes nothing."""
+    import torch
+
+    factors = factors_for(adapter, name)
+    result = weight.float() + factors.delta()
+    if not result.isfinite().all():
+        raise ValueError(f"{name} is not finite after the merge")
+    # Of an expert that no training token was sent to, B is still zero; any other weight must have changed.
+    trained = bool(factors.b.any())
+    if trained and torch.equal(result, weight.float()):
+        raise ValueError(f"the merge left {name} as it was")
+    report["changed" if trained else "untrained"].append(name)
+    return result
+
+
 def merge_while_reading(conversion: Any, adapter: Adapter, report: dict[str, list[str]]) -> None:
     """Make the converter read each weight as base plus adapter in float32, and note which weights changed."""
     import torch
@@ -413,16 +429,7 @@ def merge_while_reading(conversion: Any, adapter: Adapter, report: dict[str, lis
     read = conversion.ModelBase.get_tensors
 
     def merged(weight: Any, name: str) -> Any:
-        factors = factors_for(adapter, name)
-        result = weight.float() + factors.delta()
-        if not result.isfinite().all():
-            raise ValueError(f"{name} is not finite after the merge")
-        # Of an expert that no training token was sent to, B is still zero; any other weight must have changed.
-        trained = bool(factors.b.any())
-        if trained and torch.equal(result, weight.float()):
-            raise ValueError(f"the merge left {name} as it was")
-        report["changed" if trained else "untrained"].append(name)
-        return result
+        return merge(adapter, weight, name, report)
 
     def get_tensors(self: Any) -> Iterator[tuple[str, Any]]:
         for name, tensor in read(self):
@@ -466,6 +473,33 @@ def splits_like_qwen2(tokenizer: dict) -> bool:
     patterns = [step["pattern"].get("Regex") for step in steps if step.get("type") == "Split"]
     others = {step.get("type") for step in steps} - {"Split"}
     return patterns == [QWEN2_PATTERN] and others == {"ByteLevel"}
+
+
+def write_merged(base: Base, adapter: Adapter, tokenizer: Any, out: Path) -> dict:
+    """Write base plus adapter as a 16-bit checkpoint, a shard at a time; returns what `check_report` does.
+
+    For servers that read checkpoints and not GGUF files, such as vLLM. It takes the memory of one shard.
+    """
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+    from tqdm import tqdm
+
+    report: dict[str, list[str]] = {"changed": [], "untrained": []}
+    shards = sorted(base.folder.glob("*.safetensors"))
+    for path in tqdm(shards, desc="merging", unit="file", disable=None):
+        tensors = {}
+        with safe_open(path, "pt") as f:
+            for name in f.keys():  # noqa: SIM118
+                weight = f.get_tensor(name)
+                if factors_for(adapter, name) is not None:
+                    weight = merge(adapter, weight, name, report).to(weight.dtype)
+                tensors[name] = weight
+        save_file(tensors, out / path.name, metadata={"format": "pt"})
+    for name in ("config.json", "generation_config.json", "model.safetensors.index.json"):
+        if (base.folder / name).is_file():
+            shutil.copy(base.folder / name, out / name)
+    tokenizer.save_pretrained(out)  # with this project's chat template
+    return check_report(report, touched(adapter, base.shapes))
 
 
 # --- quantizing ----------------------------------------------------------------------------------------------
@@ -807,6 +841,26 @@ def build(
     return result
 
 
+def export_merged(cfg: config.Config, base: Base, adapter: Path, inputs: dict[str, dict]) -> int:
+    """Write `output/<profile>/merged_model/`."""
+    folder = cfg.output_dir / "merged_model"
+    needed, free = 2 * base.parameters + 50e6, handoff.free_bytes(folder)
+    if free < needed:
+        raise handoff.StageError(f"{needed / 1e9:.1f} GB are needed in {folder}, {free / 1e9:.1f} GB are free")
+    out = handoff.begin(folder)
+    try:
+        result = write_merged(
+            base, read_adapter(adapter, base.config), models.tokenizer(str(base.folder), base.folder), out
+        )
+        handoff.seal(out, stage=STAGE, settings={"base_model": str(base.folder)}, inputs=inputs)
+    except BaseException:  # also Ctrl-C: gigabytes must not stay behind
+        shutil.rmtree(out, ignore_errors=True)
+        raise
+    print(f"[6/7] merged checkpoint in {folder}, {result['changed_tensors']} weights changed by the adapter")
+    print("Next: see deploy/README.md for vLLM")
+    return 0
+
+
 def verify(cfg: config.Config, folder: Path) -> int:
     """Compare the sealed GGUF files with the largest of them, on rows of the eval split, and print a table.
 
@@ -871,6 +925,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--llama-cpp", type=Path, metavar="DIR", help="a llama.cpp source folder whose converter to use")
     p.add_argument("--force", action="store_true", help="build again even if nothing changed")
     p.add_argument("--verify", action="store_true", help="compare the GGUF files that are there, on eval rows")
+    p.add_argument("--merged", action="store_true", help="write a merged 16-bit checkpoint, for vLLM and the like")
     p.add_argument("--modelfile", action="store_true", help="only write this profile's Modelfile to the repository")
     p.add_argument("--convert-job", type=Path, help=argparse.SUPPRESS)  # the converter's process, see convert()
     args, cfg = config.read(p, argv)
@@ -879,6 +934,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.modelfile:
         print(f"wrote {write_repository_modelfile(cfg, config.ROOT / 'Modelfile')}")
         return 0
+    if args.base_only and args.merged:
+        p.error("--base-only has nothing to merge")
     if args.base_only and args.adapter:
         p.error("--base-only leaves out the adapter that --adapter names")
 
@@ -903,6 +960,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if adapter is not None:
         touched(read_adapter(adapter, base.config), base.shapes)  # before any work: does it fit?
+    if args.merged:
+        return export_merged(cfg, base, adapter, inputs)
     check_space(folder, base, cfg.export.quantization)
     converter = args.llama_cpp or llama_source.converter(cfg.cache_dir)
     if not (converter / "convert_hf_to_gguf.py").is_file():

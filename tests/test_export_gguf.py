@@ -196,6 +196,30 @@ def test_a_large_base_model_alone_goes_through_16_bits_and_says_that_logits_were
 # --- what is refused -----------------------------------------------------------------------------------------
 
 
+def test_a_merged_checkpoint_computes_what_base_and_adapter_compute(tiny_moe, tmp_path, capsys):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    arguments = options(tiny_moe, tmp_path)
+    cfg = settings_of(arguments)
+    model = random_adapter(tiny_moe)
+    save_sealed(model, cfg.adapter_dir)
+    assert export_gguf.main(["--merged", *arguments]) == 0
+    folder = cfg.output_dir / "merged_model"
+    handoff.require(folder, made_by="export")
+    assert "weights changed by the adapter" in capsys.readouterr().out
+    base = AutoModelForCausalLM.from_pretrained(tiny_moe, dtype=torch.float32).state_dict()
+    merged = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()
+    expected = model.merge_and_unload().state_dict()
+    assert merged.keys() == expected.keys()
+    for name, weight in expected.items():
+        torch.testing.assert_close(merged[name], weight, rtol=2**-8, atol=1e-6)  # bfloat16 keeps eight bits
+    changed = [name for name in base if not torch.equal(base[name], merged[name])]
+    assert len(changed) == 4 * (4 + 2)
+    tokenizer = models.tokenizer(str(folder), folder)
+    assert tokenizer.chat_template == tasks.chat_template("qwen3_moe")
+
+
 def test_a_missing_adapter_is_one_sentence_with_the_command_and_status_2(tiny_moe, tmp_path):
     command = [sys.executable, "export_gguf.py", *options(tiny_moe, tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
