@@ -261,6 +261,9 @@ class _AllowedTokens:
         return scores.masked_fill(~torch.from_numpy(self._mask(scores.shape[-1])).to(scores.device), -float("inf"))
 
 
+RETRY_WAITS = (0.5, 1, 2, 4, 8, 15, 30)  # seconds before asking again a server that is busy, failing or restarting
+
+
 class HttpBackend(OneByOne):
     """An OpenAI-compatible server: Ollama, llama-server, vLLM. `url` ends in /v1; `#name` picks the model."""
 
@@ -271,6 +274,7 @@ class HttpBackend(OneByOne):
         self.max_new_tokens = max_new_tokens
         self.prompt_limit = context_tokens - max_new_tokens
         self.timeout = timeout
+        self.has_answered = False
 
     def count(self, text: str) -> int:
         return len(text) // 2  # on the safe side: amounts take about two characters a token
@@ -290,16 +294,19 @@ class HttpBackend(OneByOne):
             },
         } | ({"model": self.model} if self.model else {})
         started = time.monotonic()
-        for attempt in range(4):
+        for wait in (*RETRY_WAITS, None):
             try:
                 reply = requests.post(f"{self.url}/chat/completions", json=body, timeout=self.timeout)
             except requests.ConnectionError as error:
-                raise handoff.StageError(f"no server answers at {self.url}", status=3) from error
+                if not self.has_answered or wait is None:  # a server that was there may be starting again
+                    raise handoff.StageError(f"no server answers at {self.url}", status=3) from error
             except requests.Timeout:
                 return Completion("", error=f"no answer from {self.url} within {self.timeout:g} s")
-            if reply.status_code != 429 and reply.status_code < 500:
-                break
-            time.sleep(2**attempt / 2)
+            else:
+                self.has_answered = True
+                if wait is None or (reply.status_code != 429 and reply.status_code < 500):
+                    break
+            time.sleep(wait)
         if reply.status_code != 200:
             return Completion("", error=f"{self.url} answered with status {reply.status_code}")
         try:
