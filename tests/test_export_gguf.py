@@ -10,7 +10,7 @@ import tiny_moe as builder
 import config
 import export_gguf
 import inference
-from extraction import handoff, llama_source, models, tasks
+from extraction import handoff, llama_source, lora, models, tasks
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
@@ -25,14 +25,14 @@ def settings_of(arguments):
     return config.read(config.parser(""), arguments)[1]
 
 
-def random_adapter(base, **lora):
+def random_adapter(base, **more):
     """A PEFT model on the base, in float32, whose adapter has random weights in every factor."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
     models.quiet()
-    arguments = {"r": 4, "lora_alpha": 8, "target_modules": ATTENTION, "target_parameters": EXPERTS, **lora}
+    arguments = {"r": 4, "lora_alpha": 8, "target_modules": ATTENTION, "target_parameters": EXPERTS, **more}
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     model = get_peft_model(model, LoraConfig(**arguments, task_type="CAUSAL_LM"))
     draw = torch.Generator().manual_seed(1)
@@ -155,10 +155,10 @@ def test_an_adapter_with_rslora_and_grouped_experts_is_merged_as_it_was_trained(
     arguments = options(tiny_moe, tmp_path, "export.quantization=F32")
     cfg = settings_of(arguments)
     save_sealed(random_adapter(tiny_moe, use_rslora=True), cfg.adapter_dir)
-    plain = export_gguf.read_adapter(cfg.adapter_dir, handoff.read_json(tiny_moe / "config.json"))
+    plain = lora.read_adapter(cfg.adapter_dir, handoff.read_json(tiny_moe / "config.json"))
     regroup(cfg.adapter_dir, experts=8)
     reseal(cfg.adapter_dir)
-    grouped = export_gguf.read_adapter(cfg.adapter_dir, handoff.read_json(tiny_moe / "config.json"))
+    grouped = lora.read_adapter(cfg.adapter_dir, handoff.read_json(tiny_moe / "config.json"))
     for key, factors in plain.experts.items():
         assert grouped.experts[key].delta().equal(factors.delta())
     assert export_gguf.main(arguments) == 0
@@ -286,9 +286,9 @@ def test_an_adapter_of_another_shape_is_refused(tiny_moe, adapter):
     base = export_gguf.read_base(tiny_moe)
     shapes = base.shapes | {"model.layers.0.self_attn.q_proj.weight": (256, 128)}
     with pytest.raises(handoff.StageError, match="q_proj"):
-        export_gguf.touched(export_gguf.read_adapter(adapter, settings), shapes)
+        lora.touched(lora.read_adapter(adapter, settings), shapes)
     with pytest.raises(handoff.StageError, match="does not fit 8 experts of 300 by 256"):
-        export_gguf.read_adapter(adapter, settings | {"moe_intermediate_size": 300})
+        lora.read_adapter(adapter, settings | {"moe_intermediate_size": 300})
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_an_adapter_that_is_more_than_plain_lora_is_refused(tiny_moe, tmp_path, 
     (tmp_path / "adapter_config.json").unlink()
     handoff.write_json(tmp_path / "adapter_config.json", found)
     with pytest.raises(handoff.StageError, match=named):
-        export_gguf.read_adapter(tmp_path, handoff.read_json(tiny_moe / "config.json"))
+        lora.read_adapter(tmp_path, handoff.read_json(tiny_moe / "config.json"))
 
 
 def test_too_little_disk_space_is_found_out_before_anything_is_written(tiny_moe, tmp_path, adapter, monkeypatch):
@@ -329,7 +329,7 @@ def test_a_run_that_breaks_off_leaves_the_old_build_and_no_parts(tiny_moe, tmp_p
 
     def converted(converter, checkpoint, folder, kind, outfile, work):
         outfile.write_bytes(b"GGUF")
-        names = export_gguf.touched(export_gguf.read_adapter(folder, base.config), base.shapes)
+        names = lora.touched(lora.read_adapter(folder, base.config), base.shapes)
         return {"changed": names, "untrained": []}
 
     base = export_gguf.read_base(tiny_moe)
@@ -386,7 +386,7 @@ def test_only_a_tokenizer_that_splits_like_qwen2_is_taken_for_one(tiny_moe):
 
 
 @pytest.mark.parametrize(
-    "lora",
+    "settings",
     [
         {},
         {"target_parameters": None},
@@ -397,38 +397,38 @@ def test_only_a_tokenizer_that_splits_like_qwen2_is_taken_for_one(tiny_moe):
     ids=["all", "attention", "down", "rslora", "patterns"],
 )
 @pytest.mark.parametrize("checkpoint", ["tiny_moe", "tiny_mixtral"])
-def test_every_weight_is_the_one_that_peft_merges(request, tmp_path, checkpoint, lora):
+def test_every_weight_is_the_one_that_peft_merges(request, tmp_path, checkpoint, settings):
     """Against merge_and_unload, by the names and in the layout that transformers saves."""
     from safetensors.torch import load_file
 
     base = request.getfixturevalue(checkpoint)
-    model = random_adapter(base, **lora)
+    model = random_adapter(base, **settings)
     model.save_pretrained(tmp_path / "adapter")
     model.merge_and_unload().save_pretrained(tmp_path / "merged")
     before, after = (load_file(folder / "model.safetensors") for folder in (base, tmp_path / "merged"))
-    adapter = export_gguf.read_adapter(tmp_path / "adapter", handoff.read_json(base / "config.json"))
-    names = export_gguf.touched(adapter, {name: tuple(tensor.shape) for name, tensor in before.items()})
+    adapter = lora.read_adapter(tmp_path / "adapter", handoff.read_json(base / "config.json"))
+    names = lora.touched(adapter, {name: tuple(tensor.shape) for name, tensor in before.items()})
     changed = [name for name in before if not before[name].float().equal(after[name])]
     assert sorted(names) == sorted(changed)
     for name in names:
-        ours = before[name].float() + export_gguf.factors_for(adapter, name).delta()
+        ours = before[name].float() + lora.factors_for(adapter, name).delta()
         assert (ours - after[name]).abs().max() < 1e-6
 
 
 def test_a_checkpoint_with_stacked_experts_gets_the_same_weights(tiny_moe, adapter):
     import torch
 
-    read = export_gguf.read_adapter(adapter, handoff.read_json(tiny_moe / "config.json"))
+    read = lora.read_adapter(adapter, handoff.read_json(tiny_moe / "config.json"))
     layer = "model.layers.2.mlp.experts"
 
     def delta(name):
-        return export_gguf.factors_for(read, f"{layer}.{name}").delta()
+        return lora.factors_for(read, f"{layer}.{name}").delta()
 
     gate, up = (torch.stack([delta(f"{e}.{part}_proj.weight") for e in range(8)]) for part in ("gate", "up"))
     assert torch.allclose(delta("gate_up_proj"), torch.cat([gate, up], dim=1), atol=1e-7)
     down = torch.stack([delta(f"{e}.down_proj.weight") for e in range(8)])
     assert torch.allclose(delta("down_proj"), down, atol=1e-7)
-    assert export_gguf.factors_for(read, "model.layers.2.mlp.gate.weight") is None
+    assert lora.factors_for(read, "model.layers.2.mlp.gate.weight") is None
 
 
 def reader(weights):
@@ -440,7 +440,7 @@ def reader(weights):
 def merged(weights, factors):
     report = {"changed": [], "untrained": []}
     conversion = reader(weights)
-    adapter = export_gguf.Adapter({f.module: f for f in factors}, {})
+    adapter = lora.Adapter({f.module: f for f in factors}, {})
     export_gguf.merge_while_reading(conversion, adapter, report)
     return dict(conversion.ModelBase().get_tensors()), report
 
@@ -449,19 +449,19 @@ def test_an_expert_without_training_tokens_stays_and_an_adapter_of_zeros_is_refu
     import torch
 
     weights = {"a.weight": torch.ones(2, 3), "b.weight": torch.ones(2, 3), "c.weight": torch.ones(2)}
-    trained = export_gguf.Factors("a", torch.ones(1, 3), torch.ones(2, 1), 0.5)
-    idle = export_gguf.Factors("b", torch.ones(1, 3), torch.zeros(2, 1), 0.5)
+    trained = lora.Factors("a", torch.ones(1, 3), torch.ones(2, 1), 0.5)
+    idle = lora.Factors("b", torch.ones(1, 3), torch.zeros(2, 1), 0.5)
     result, report = merged(weights, [trained, idle])
     assert result["a.weight"].equal(torch.full((2, 3), 1.5))
     assert result["b.weight"].equal(torch.ones(2, 3))
     assert result["c.weight"] is weights["c.weight"]
     assert report == {"changed": ["a.weight"], "untrained": ["b.weight"]}
-    counted = export_gguf.check_report(report, ["a.weight", "b.weight"])
+    counted = lora.check_report(report, ["a.weight", "b.weight"])
     assert counted == {"changed_tensors": 1, "untrained_tensors": 1}
     with pytest.raises(handoff.StageError, match="2 weights should have been merged"):
-        export_gguf.check_report({"changed": ["a.weight"], "untrained": []}, ["a.weight", "b.weight"])
+        lora.check_report({"changed": ["a.weight"], "untrained": []}, ["a.weight", "b.weight"])
     with pytest.raises(handoff.StageError, match="changes nothing"):
-        export_gguf.check_report({"changed": [], "untrained": ["b.weight"]}, ["b.weight"])
+        lora.check_report({"changed": [], "untrained": ["b.weight"]}, ["b.weight"])
 
 
 def test_a_merge_that_is_not_finite_or_is_lost_in_rounding_fails():
@@ -470,7 +470,7 @@ def test_a_merge_that_is_not_finite_or_is_lost_in_rounding_fails():
     weights = {"a.weight": torch.ones(2, 3)}
     for b, problem in ((float("inf"), "not finite"), (1e-30, "as it was")):
         with pytest.raises(ValueError, match=problem):
-            merged(weights, [export_gguf.Factors("a", torch.ones(1, 3), torch.full((2, 1), b), 1.0)])
+            merged(weights, [lora.Factors("a", torch.ones(1, 3), torch.full((2, 1), b), 1.0)])
 
 
 def test_the_checkpoint_is_staged_with_our_template_and_none_of_its_own(tiny_moe, tmp_path):
