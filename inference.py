@@ -377,8 +377,19 @@ def identity(cfg: config.Config, model: str) -> str | None:
 # --- one document --------------------------------------------------------------------------------------------
 
 
+def read(source: Path | bytes, cfg: config.Config) -> documents.Document:
+    """The document within the limits of the settings. Raises documents.DocumentError if it cannot be read."""
+    limits = documents.Limits(
+        max_file_mb=cfg.inference.max_file_mb,
+        max_pages=cfg.inference.max_pages,
+        max_text_chars=cfg.inference.max_text_chars,
+        max_image_pixels=cfg.inference.max_image_pixels,
+    )
+    return documents.read(source, limits)
+
+
 def extract(
-    source: Path | bytes,
+    source: Path | bytes | documents.Document,
     backend: Backend,
     cfg: config.Config,
     *,
@@ -392,13 +403,7 @@ def extract(
     Raises documents.DocumentError if the document cannot be read.
     """
     started = time.monotonic()
-    limits = documents.Limits(
-        max_file_mb=cfg.inference.max_file_mb,
-        max_pages=cfg.inference.max_pages,
-        max_text_chars=cfg.inference.max_text_chars,
-        max_image_pixels=cfg.inference.max_image_pixels,
-    )
-    document = documents.read(source, limits)
+    document = source if isinstance(source, documents.Document) else read(source, cfg)
     read_seconds = time.monotonic() - started
     task = tasks.detect(document.text) if document_type == "auto" else tasks.TASKS[document_type]
     problems = list(document.problems)

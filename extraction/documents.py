@@ -419,6 +419,52 @@ def _read_text(data: bytes, limits: Limits) -> Document:
     return Document(text.strip("\n"), reader="text")
 
 
+# --- pictures of pages ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A page as it looks. `width` and `height` are the page's in the units of its words' boxes, not the image's."""
+
+    image: Any
+    width: float
+    height: float
+
+
+def render(source: Path, page: int, side: int) -> Picture | None:
+    """The picture of a page, its longer side `side` pixels at most; None of a format that has no pages (text, DOCX).
+
+    For documents that `read` has accepted. Raises DocumentError if the file is gone.
+    """
+    try:
+        data = source.read_bytes()
+    except OSError as error:
+        raise DocumentError(f"cannot be opened: {error.strerror}") from error
+    kind = file_type(data)
+    if kind == "pdf":
+        import pypdfium2
+
+        with _PDFIUM, pypdfium2.PdfDocument(data[data.find(b"%PDF-") :]) as pdf:
+            scanned, picture = _pdf_page(pdf, page - 1)  # OCR has its boxes in pixels of this picture
+            width, height = picture.size if scanned else pdf[page - 1].get_size()
+            if not scanned:
+                picture = pdf[page - 1].render(scale=side / max(width, height)).to_pil().convert("RGB")
+    elif kind == "image":
+        from PIL import Image, ImageOps
+
+        with Image.open(io.BytesIO(data)) as image:
+            image.draft("RGB", (3000, 3000))
+            if page > 1:
+                image.seek(page - 1)
+            picture = ImageOps.exif_transpose(image).convert("RGB")
+        picture.thumbnail((3000, 3000))  # as it was read
+        width, height = picture.size
+    else:
+        return None
+    picture.thumbnail((side, side))
+    return Picture(picture, width, height)
+
+
 # --- OCR -----------------------------------------------------------------------------------------------------
 
 _OCR = threading.Lock()
