@@ -14,6 +14,7 @@ Exit status: 2 wrong use or a port that is taken, 3 no model, 130 stopped with C
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import ipaddress
 import json
@@ -27,7 +28,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,24 +47,73 @@ DOCUMENT_TYPES = [
 EXAMPLES = ["receipt_photo_1.jpg", "receipt_photo_2.jpg", "invoice.pdf", "contract_1.pdf", "letter.txt"]
 PURPOSE = "Reads receipts, invoices, contracts and other documents: their fields, a summary, answers to your questions."
 DARK = "() => { document.body.classList.toggle('dark') }"
+STYLE = "#text textarea { font-family: var(--font-mono); font-size: 12px; white-space: pre; overflow-x: auto }"
 HOUR = 3600  # seconds
 
 
 # --- a document in somebody's hands --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass
 class Opened:
     """What one visitor has on the page: the file, its text and boxes, and the result with the changes made to it."""
 
     path: Path
     document: documents.Document
     result: dict
-    evidence: tuple[dict, ...] = ()  # of each answer, a field: where it stands
+    evidence: list[dict] = dataclasses.field(default_factory=list)  # of each answer, a field: where it stands
 
     @property
     def fields(self) -> list[dict]:
         return [*(self.result["fields"] or []), *self.evidence]
+
+    def edit(self, path: str, value: str) -> None:
+        """Change one value by hand; places, checks and summary follow. No text: no value."""
+        old = self.result
+        task = tasks.TASKS[old["document_type"]]
+        record = with_value(old["record"], path, value.strip() or None)
+        known = tasks.prune(record)
+        before = {field["path"]: field for field in old["fields"]}
+        fields = grounding.ground(known, task, self.document)
+        for field in fields:
+            same = before.get(field["path"])
+            if same and same["value"] == field["value"]:
+                field |= {key: same[key] for key in ("confidence", "edited") if key in same}
+            elif field["path"] == path:
+                field["edited"] = True
+        gone = {inference.not_found(field) for field in old["fields"]}
+        problems = [problem for problem in old["problems"] if problem not in gone]
+        problems += [inference.not_found(field) for field in fields if field["grounding"] == "none"]
+        self.result = old | {
+            "record": record,
+            "summary": tasks.summarize(task, known),
+            "fields": fields,
+            "checks": checks.check(known, task),
+            "problems": problems,
+        }
+
+    def ask(self, question: str, backend: inference.Backend, cfg: config.Config) -> None:
+        """Add an answer to the result, and where it stands to the evidence."""
+        text = documents.best_window(self.document.text, question, cfg.data.window_chars, cfg.data.window_overlap)
+        request = inference.Request(tasks.messages(tasks.QUESTION, text, question), tasks.QUESTION.schema)
+        completion = backend.complete([request])[0]
+        error = completion.error
+        reading = tasks.Reading(None, error) if error else tasks.parse(tasks.QUESTION, completion.text)
+        answer = (reading.record or {}).get("answer")
+        answers, problems = self.result["answers"], self.result["problems"]  # an edit may have come in the meantime
+        place = {"path": f"answers[{len(answers)}]", "value": answer or "", "grounding": "none", "boxes": []}
+        if answer:
+            found = grounding.ground({"key_values": [{"value": answer}]}, tasks.DOCUMENT, self.document)
+            place |= {key: found[0][key] for key in ("grounding", "span", "boxes")}
+        self.evidence.append(place)
+        self.result = self.result | {
+            "answers": [*answers, {"question": question, "answer": answer}],
+            "problems": [*problems, *([f"{question}: {reading.problem}"] if reading.problem else [])],
+        }
+
+    def forget_answers(self) -> None:
+        self.evidence = []
+        self.result = self.result | {"answers": []}
 
 
 def open_document(path: Path, document_type: str, backend: inference.Backend, cfg: config.Config) -> Opened:
@@ -77,33 +126,6 @@ def open_document(path: Path, document_type: str, backend: inference.Backend, cf
     return Opened(path, document, result)
 
 
-def edit(opened: Opened, path: str, value: str) -> Opened:
-    """The same document with one value changed by hand; places, checks and summary follow. No text: no value."""
-    old = opened.result
-    task = tasks.TASKS[old["document_type"]]
-    record = with_value(old["record"], path, value.strip() or None)
-    known = tasks.prune(record)
-    before = {field["path"]: field for field in old["fields"]}
-    fields = grounding.ground(known, task, opened.document)
-    for field in fields:
-        same = before.get(field["path"])
-        if same and same["value"] == field["value"]:
-            field |= {key: same[key] for key in ("confidence", "edited") if key in same}
-        elif field["path"] == path:
-            field["edited"] = True
-    gone = {inference.not_found(field) for field in old["fields"]}
-    problems = [problem for problem in old["problems"] if problem not in gone]
-    problems += [inference.not_found(field) for field in fields if field["grounding"] == "none"]
-    changed = {
-        "record": record,
-        "summary": tasks.summarize(task, known),
-        "fields": fields,
-        "checks": checks.check(known, task),
-        "problems": problems,
-    }
-    return replace(opened, result=old | changed)
-
-
 def with_value(value: Any, wanted: str, new: str | None, path: str = "") -> Any:
     """The record with the value at a path, such as `line_items[0].amount`, replaced; None leaves a list."""
     if isinstance(value, dict):
@@ -112,26 +134,6 @@ def with_value(value: Any, wanted: str, new: str | None, path: str = "") -> Any:
         items = [with_value(v, wanted, new, f"{path}[{i}]") for i, v in enumerate(value)]
         return [item for item in items if item is not None]
     return new if path == wanted else value
-
-
-def ask(opened: Opened, question: str, backend: inference.Backend, cfg: config.Config) -> Opened:
-    """The same document with one more answer, and where the answer stands."""
-    text = documents.best_window(opened.document.text, question, cfg.data.window_chars, cfg.data.window_overlap)
-    request = inference.Request(tasks.messages(tasks.QUESTION, text, question), tasks.QUESTION.schema)
-    completion = backend.complete([request])[0]
-    reading = (
-        tasks.Reading(None, completion.error) if completion.error else tasks.parse(tasks.QUESTION, completion.text)
-    )
-    answer = (reading.record or {}).get("answer")
-    result = dict(opened.result)
-    place = {"path": f"answers[{len(result['answers'])}]", "value": answer or "", "grounding": "none", "boxes": []}
-    if answer:
-        found = grounding.ground({"key_values": [{"value": answer}]}, tasks.DOCUMENT, opened.document)
-        place |= {key: found[0][key] for key in ("grounding", "span", "boxes")}
-    result["answers"] = [*result["answers"], {"question": question, "answer": answer}]
-    if reading.problem:
-        result["problems"] = [*result["problems"], f"{question}: {reading.problem}"]
-    return replace(opened, result=result, evidence=(*opened.evidence, place))
 
 
 # --- what the page shows of it -------------------------------------------------------------------------------
@@ -224,7 +226,16 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
                     elem_id="examples",
                     api_visibility="private",
                 )
-    status = gr.Textbox(show_label=False, placeholder="No document yet", max_lines=4, elem_id="status")
+    with gr.Row(equal_height=True):
+        status = gr.Textbox(
+            show_label=False, container=False, placeholder="No document yet", max_lines=4, scale=8, elem_id="status"
+        )
+        downloads = [
+            gr.DownloadButton(
+                f"{name.upper()} ↓", size="md", scale=1, min_width=70, interactive=False, elem_id=f"save_{name}"
+            )
+            for name in page_view.EXPORTS
+        ]
     with gr.Row():
         with gr.Column(scale=1, min_width=380):
             view = gr.HTML(
@@ -234,45 +245,40 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
                 apply_default_css=False,
                 elem_id="view",
             )
-        with gr.Column(scale=1, min_width=420):
-            with gr.Tabs():
-                with gr.Tab("Fields") as fields_tab:
-                    table = gr.HTML(
-                        html_template=page_view.TABLE_TEMPLATE,
-                        css_template=page_view.style(),
-                        js_on_load=page_view.script("fields"),
-                        apply_default_css=False,
-                        elem_id="fields",
-                    )
-                with gr.Tab("Checks") as checks_tab:
-                    verdict_table = plain_table(["Verdict", "What", "Why"], ["20%", "45%", "35%"], "checks")
-                with gr.Tab("Summary"):
-                    summary = gr.Textbox(show_label=False, lines=4, buttons=["copy"], elem_id="summary")
-                with gr.Tab("Text"):
-                    text = gr.Textbox(show_label=False, lines=24, max_lines=24, buttons=["copy"], elem_id="text")
-                with gr.Tab("JSON"):
-                    shown = gr.Code(language="json", interactive=False, show_label=False, max_lines=28, elem_id="json")
-                with gr.Tab("Ask"):
-                    chat = gr.Chatbot(
-                        show_label=False, height=420, render_markdown=False, allow_tags=False, feedback_options=None,
-                        buttons=[], placeholder="Each question is answered from the document alone, on its own.",
-                        elem_id="chat",
-                    )  # fmt: skip
-                    question = gr.Textbox(
-                        show_label=False, placeholder="Which law governs this agreement?", max_length=500,
-                        submit_btn="Ask", elem_id="question",
-                    )  # fmt: skip
-            with gr.Row():
-                downloads = [
-                    gr.DownloadButton(name.upper(), size="sm", min_width=80, interactive=False, elem_id=f"save_{name}")
-                    for name in page_view.EXPORTS
-                ]
+        with gr.Column(scale=1, min_width=420), gr.Tabs():
+            with gr.Tab("Fields") as fields_tab:
+                table = gr.HTML(
+                    html_template=page_view.TABLE_TEMPLATE,
+                    css_template=page_view.style(),
+                    js_on_load=page_view.script("fields"),
+                    apply_default_css=False,
+                    elem_id="fields",
+                )
+            with gr.Tab("Checks") as checks_tab:
+                verdict_table = plain_table(["Verdict", "What", "Why"], ["20%", "45%", "35%"], "checks")
+            with gr.Tab("Summary"):
+                summary = gr.Textbox(show_label=False, lines=4, buttons=["copy"], elem_id="summary")
+            with gr.Tab("Text"):
+                text = gr.Textbox(show_label=False, lines=24, max_lines=24, buttons=["copy"], elem_id="text")
+            with gr.Tab("JSON"):
+                shown = gr.Code(language="json", interactive=False, show_label=False, max_lines=28, elem_id="json")
+            with gr.Tab("Ask"):
+                chat = gr.Chatbot(
+                    show_label=False, height=420, render_markdown=False, allow_tags=False, feedback_options=None,
+                    buttons=[], placeholder="Each question is answered from the document alone, on its own.",
+                    elem_id="chat",
+                )  # fmt: skip
+                question = gr.Textbox(
+                    show_label=False, placeholder="Which law governs this agreement?", max_length=500,
+                    submit_btn="Ask", elem_id="question",
+                )  # fmt: skip
 
     handlers.document = {
         "opened": opened, "status": status, "view": view, "table": table, "fields_tab": fields_tab,
         "verdicts": verdict_table, "checks_tab": checks_tab, "summary": summary, "text": text, "json": shown,
         "chat": chat, **dict(zip(page_view.EXPORTS, downloads, strict=True)),
     }  # fmt: skip
+    handlers.question = question
     outputs = list(handlers.document.values())
     read = {"fn": handlers.extract, "inputs": [source, kind, photo], "outputs": outputs}
     read |= {"show_progress_on": [status], "concurrency_id": "model"}
@@ -284,6 +290,7 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
     photo.input(None, outputs=source, **clear)
     view.turn(with_event(handlers.turn), opened, view, api_visibility="private", show_progress="hidden")
     table.edit(with_event(handlers.edit), opened, outputs, api_visibility="private", show_progress="hidden")
+    chat.clear(handlers.forget_answers, opened, outputs, api_visibility="private", show_progress="hidden")
     question.submit(
         handlers.ask, [opened, question], [*outputs, question], api_name="ask", concurrency_id="model",
         show_progress_on=[chat],
@@ -361,6 +368,7 @@ class Handlers:
         self.cache = Path(cache)
         self.one_at_a_time = threading.Lock()  # beside the queues: no backend may be entered twice
         self.document: dict[str, Any] = {}
+        self.question: Any = None  # the box a question is typed into, emptied by its answer
 
     def _read(self, uploaded: str, document_type: str) -> Opened:
         with self.one_at_a_time:
@@ -389,11 +397,9 @@ class Handlers:
     def edit(self, opened: Opened | None, event: gr.EventData) -> dict:
         if opened is None or opened.result["record"] is None:
             return {}
-        changed = edit(opened, str(event.field), str(event.value))
-        shown = self._shown(changed, status_line(changed.result))
-        if {f["path"]: f["boxes"] for f in changed.fields} == {f["path"]: f["boxes"] for f in opened.fields}:
-            del shown[self.document["view"]]  # the picture and its page may stay as they are
-        return shown
+        opened.edit(str(event.field), str(event.value))
+        edited = next((f for f in opened.fields if f["path"] == event.field), None)
+        return self._shown(opened, status_line(opened.result), edited)
 
     def turn(self, opened: Opened | None, event: gr.EventData) -> dict | None:
         import gradio as gr
@@ -411,29 +417,33 @@ class Handlers:
             return {self.document["status"]: gr.skip()}
         try:
             with self.one_at_a_time:
-                opened = ask(opened, question.strip(), self.backend, self.cfg)
+                opened.ask(question.strip(), self.backend, self.cfg)
         except handoff.StageError as error:
             gr.Warning(html.escape(str(error)))
             return {self.document["status"]: gr.skip()}
-        place = opened.evidence[-1]
-        shown = self._shown(opened, status_line(opened.result), place)
-        if not place["boxes"]:
-            del shown[self.document["view"]]
-        return shown
+        return self._shown(opened, status_line(opened.result), opened.evidence[-1]) | {self.question: ""}
+
+    def forget_answers(self, opened: Opened | None) -> dict:
+        if opened is None:
+            return {}
+        opened.forget_answers()
+        return self._shown(opened, status_line(opened.result))
 
     def _picture(self, opened: Opened, number: int, active: str | None = None) -> dict:
         pages = opened.result["pages"] - opened.result["pages_skipped"]
         try:
-            return page_view.picture(opened.path, number, pages, opened.fields, active)
+            frame = opened.document.frames.get(number, documents.Frame())
+            return page_view.picture(opened.path, number, pages, opened.fields, frame, active)
         except documents.DocumentError:
             return {"note": "The file was deleted from this machine in the meantime; upload it again to see its pages."}
 
     def _shown(self, opened: Opened | None, line: str, lit: dict | None = None) -> dict:
-        """A value for every output of the first tab; `lit` is the field whose box is lit up."""
+        """A value for every output of the first tab; `lit` is the field whose box is lit up, on its page."""
         import gradio as gr
         from gradio.processing_utils import save_bytes_to_cache
 
         result = opened.result if opened else {"fields": [], "checks": [], "problems": []}
+        files = page_view.exports(result) if opened else None
         number = lit["boxes"][0]["page"] if lit and lit["boxes"] else 1
         values = {
             "opened": opened,
@@ -445,14 +455,12 @@ class Handlers:
             "checks_tab": gr.Tab(page_view.counted("Checks", page_view.needing_a_look(result))),
             "summary": result.get("summary") or "",
             "text": opened.document.text if opened else "",
-            "json": page_view.exports(result)["json"] if opened else None,
+            "json": files and files["json"],
             "chat": conversation(opened) if opened else [],
         }
         for name in page_view.EXPORTS:
-            path = None
-            if opened:
-                file = f"{Path(result['file']).stem}.{name}"
-                path = save_bytes_to_cache(page_view.exports(result)[name].encode(), file, str(self.cache))
+            stem = Path(result.get("file", "")).stem
+            path = files and save_bytes_to_cache(files[name].encode(), f"{stem}.{name}", str(self.cache))
             values[name] = gr.DownloadButton(value=path, interactive=bool(opened))
         return {self.document[name]: value for name, value in values.items()}
 
@@ -542,6 +550,7 @@ def launch(page: gr.Blocks, cfg: config.Config, host: str, port: int, auth: tupl
         run_history=False,
         enable_monitoring=False,
         footer_links=[],
+        css=STYLE,
     )
 
 

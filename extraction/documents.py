@@ -43,6 +43,17 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """How a page was straightened before its boxes were taken: turned counterclockwise, then its skew taken out.
+
+    To draw the boxes on the turned picture, rotate them clockwise by `skew` about the picture's top left corner.
+    """
+
+    turn: int = 0  # degrees, in steps of 90
+    skew: float = 0.0  # degrees
+
+
+@dataclass(frozen=True)
 class Limits:
     """What is read at most. Every limit that bites is reported, never silent."""
 
@@ -63,23 +74,16 @@ class Document:
     spans: list[tuple[int, int]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     reader: str = "text"
+    frames: dict[int, Frame] = field(default_factory=dict)  # of pages that were turned or de-skewed
 
 
 # --- words to text -------------------------------------------------------------------------------------------
 
 
 def words_from_quads(items: Iterable[tuple[str, Quad]], page: int = 1) -> list[Word]:
-    """Words with upright boxes from words with four corners: the page's skew is taken out of the coordinates first.
-
-    The skew is the median angle of the top edges of the words that are long enough to have a clear one.
-    """
+    """Words with upright boxes from words with four corners: the page's skew is taken out of the coordinates first."""
     items = [(text, list(quad)) for text, quad in items]
-    angles = []
-    for _, ((x1, y1), (x2, y2), _, (x4, y4)) in items:
-        width, height = math.hypot(x2 - x1, y2 - y1), math.hypot(x4 - x1, y4 - y1)
-        if width > 1.5 * max(height, 1):
-            angles.append(math.atan2(y2 - y1, x2 - x1))
-    skew = median(angles) if angles else 0.0
+    skew = skew_of(items)
     cos, sin = math.cos(-skew), math.sin(-skew)
     words = []
     for text, quad in items:
@@ -87,6 +91,16 @@ def words_from_quads(items: Iterable[tuple[str, Quad]], page: int = 1) -> list[W
         xs, ys = [x for x, _ in turned], [y for _, y in turned]
         words.append(Word(text, (min(xs), min(ys), max(xs), max(ys)), page))
     return words
+
+
+def skew_of(items: Iterable[tuple[str, Quad]]) -> float:
+    """The median angle, in radians, of the top edges of the words that are long enough to have a clear one."""
+    angles = []
+    for _, ((x1, y1), (x2, y2), _, (x4, y4)) in items:
+        width, height = math.hypot(x2 - x1, y2 - y1), math.hypot(x4 - x1, y4 - y1)
+        if width > 1.5 * max(height, 1):
+            angles.append(math.atan2(y2 - y1, x2 - x1))
+    return median(angles) if angles else 0.0
 
 
 def rows(words: Sequence[Word]) -> list[list[int]]:
@@ -252,6 +266,7 @@ def read(source: Path | bytes, limits: Limits | None = None) -> Document:
             [document.spans[i] for i in inside],
             [*document.problems, note],
             document.reader,
+            document.frames,
         )
     return document
 
@@ -290,12 +305,16 @@ def _read_pdf(data: bytes, limits: Limits) -> Document:
             raise DocumentError("the PDF is broken") from error
         finally:
             pdf.close()
-    pages = [layout(_ocr(page, number)) if scanned else layout(page) for number, (scanned, page) in enumerate(read, 1)]
+    pages, frames = [], {}
+    for number, (scanned, page) in enumerate(read, 1):
+        if scanned:
+            page, frames[number] = _ocr(page, number)
+        pages.append(layout(page))
     used_ocr = any(scanned for scanned, _ in read)
     skipped = count - len(read)
     problems = [f"only the first {len(read)} of {count} pages were read"] if skipped else []
     reader = "pdf text and ocr" if used_ocr and not all(s for s, _ in read) else "ocr" if used_ocr else "pdf text"
-    return _joined(pages, pages=count, pages_skipped=skipped, problems=problems, reader=reader)
+    return _joined(pages, pages=count, pages_skipped=skipped, problems=problems, reader=reader, frames=frames)
 
 
 def _pdf_page(pdf: Any, index: int) -> tuple[bool, Any]:
@@ -369,13 +388,14 @@ def _read_image(data: bytes, limits: Limits) -> Document:
             count = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
             image.draft("RGB", (3000, 3000))  # a JPEG is decoded at a smaller size where that is enough
             frames = ImageSequence.Iterator(image) if count > 1 else [image]
-            pages = []
+            pages, turned = [], {}
             for number, frame in zip(range(1, limits.max_pages + 1), frames, strict=False):
                 if frame.width * frame.height > limits.max_image_pixels:
                     raise DocumentError(f"page {number} has more than {limits.max_image_pixels:,} pixels")
                 upright = ImageOps.exif_transpose(frame.convert("RGB") if count > 1 else frame).convert("RGB")
                 upright.thumbnail((3000, 3000))
-                pages.append(layout(_ocr(upright, number)))
+                words, turned[number] = _ocr(upright, number)
+                pages.append(layout(words))
     except Image.DecompressionBombError as error:
         raise DocumentError(f"the image has more than {limits.max_image_pixels:,} pixels") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
@@ -384,7 +404,7 @@ def _read_image(data: bytes, limits: Limits) -> Document:
         raise DocumentError("the image is broken or of an unknown kind") from error
     skipped = count - len(pages)
     problems = [f"only the first {len(pages)} of {count} pages were read"] if skipped else []
-    return _joined(pages, pages=count, pages_skipped=skipped, problems=problems, reader="ocr")
+    return _joined(pages, pages=count, pages_skipped=skipped, problems=problems, reader="ocr", frames=turned)
 
 
 def _read_docx(data: bytes, limits: Limits) -> Document:
@@ -431,10 +451,10 @@ class Picture:
     height: float
 
 
-def render(source: Path, page: int, side: int) -> Picture | None:
+def render(source: Path, page: int, side: int, turn: int = 0) -> Picture | None:
     """The picture of a page, its longer side `side` pixels at most; None of a format that has no pages (text, DOCX).
 
-    For documents that `read` has accepted. Raises DocumentError if the file is gone.
+    `turn` is that of the page's frame. For documents that `read` has accepted; raises DocumentError if the file is gone.
     """
     try:
         data = source.read_bytes()
@@ -462,7 +482,9 @@ def render(source: Path, page: int, side: int) -> Picture | None:
     else:
         return None
     picture.thumbnail((side, side))
-    return Picture(picture, width, height)
+    if turn % 180:
+        width, height = height, width
+    return Picture(picture.rotate(turn, expand=True), width, height)
 
 
 # --- OCR -----------------------------------------------------------------------------------------------------
@@ -488,19 +510,22 @@ def _engine() -> Any:
     )
 
 
-def _ocr(image: Any, page: int) -> list[Word]:
+def _ocr(image: Any, page: int) -> tuple[list[Word], Frame]:
     """Words and boxes of a picture by RapidOCR; a page that lies on its side or its head is turned first."""
+    turn = 0
     lines = _recognize(image)
     tall = [abs(q[3][1] - q[0][1]) > 1.5 * abs(q[1][0] - q[0][0]) for _, q, _ in lines]
     if tall and sum(tall) > 0.5 * len(tall):
+        turn = 90
         image = image.rotate(90, expand=True)
         lines = _recognize(image)
     if lines and _mean_score(lines) < 0.85:
         turned = _recognize(image.rotate(180, expand=True))
         if turned and _mean_score(turned) > _mean_score(lines):
-            lines = turned
+            turn, lines = turn + 180, turned
     printed = [(text, quad) for text, quad, score in lines if score >= PRINT_SCORE]
-    return words_from_quads([piece for text, quad in printed for piece in _split(text, quad)], page)
+    pieces = [piece for text, quad in printed for piece in _split(text, quad)]
+    return words_from_quads(pieces, page), Frame(turn, math.degrees(skew_of(pieces)))
 
 
 def _recognize(image: Any) -> list[tuple[str, Quad, float]]:

@@ -45,12 +45,14 @@ def style() -> str:
     return Path(__file__).with_name("page_view.css").read_text(encoding="utf-8")
 
 
-def picture(source: Path, page: int, pages: int, fields: Sequence[dict], active: str | None = None) -> dict:
+def picture(
+    source: Path, page: int, pages: int, fields: Sequence[dict], frame: documents.Frame, active: str | None = None
+) -> dict:
     """The value of the picture: one page, the boxes on it, and on which page each field begins.
 
     `active` is the field that is lit up. Of a format that has no pages there is a sentence instead of a picture.
     """
-    drawn = documents.render(source, page, SIDE)
+    drawn = documents.render(source, page, SIDE, frame.turn)
     value = {"page": page, "pages": pages, "active": active, "boxes": [], "places": {}}
     if drawn is None:
         return value | {"pages": 0, "note": "This format has no pages to show; its text is in the tab Text."}
@@ -64,7 +66,14 @@ def picture(source: Path, page: int, pages: int, fields: Sequence[dict], active:
     written = io.BytesIO()
     drawn.image.save(written, "JPEG", quality=80)
     source_url = "data:image/jpeg;base64," + base64.b64encode(written.getvalue()).decode()
-    return value | {"src": source_url, "width": drawn.width, "height": drawn.height}
+    return value | {"src": source_url, "skew": frame.skew, "width": drawn.width, "height": drawn.height}
+
+
+def plain(value: float | str | None) -> str:
+    """A number without a decimal point that it does not need."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "" if value is None else str(value)
 
 
 def table(fields: Sequence[dict]) -> dict:
@@ -74,7 +83,7 @@ def table(fields: Sequence[dict]) -> dict:
             {
                 "field": field["path"],
                 "value": field["value"],
-                "normalized": "" if field["normalized"] is None else str(field["normalized"]),
+                "normalized": plain(field["normalized"]),
                 "found": field["grounding"],
                 "says": FOUND[field["grounding"]],
                 "confidence": None if field["confidence"] is None else round(100 * field["confidence"]),
