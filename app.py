@@ -46,7 +46,9 @@ DOCUMENT_TYPES = [
 ]
 EXAMPLES = ["receipt_photo_1.jpg", "receipt_photo_2.jpg", "invoice.pdf", "contract_1.pdf", "letter.txt"]
 PURPOSE = "Reads receipts, invoices, contracts and other documents: their fields, a summary, answers to your questions."
-DARK = "() => { document.body.classList.toggle('dark') }"
+DARK = (
+    "() => { document.body.classList.toggle('dark'); document.body.style.background = 'var(--body-background-fill)' }"
+)
 STYLE = "#text textarea { font-family: var(--font-mono); font-size: 12px; white-space: pre; overflow-x: auto }"
 HOUR = 3600  # seconds
 
@@ -156,21 +158,22 @@ def example_rows(folder: Path) -> list[list[str]]:
     return [[str(folder / name), "auto"] for name in EXAMPLES if (folder / name).is_file()]
 
 
-def conversation(opened: Opened) -> list[dict]:
-    """Questions and answers as messages; an answer is followed by the line of the document that holds it."""
-    messages = []
+def conversation(opened: Opened) -> dict:
+    """The questions and answers, each with the line of the document that holds the answer, or a warning."""
+    talk = []
     for asked, place in zip(opened.result["answers"], opened.evidence, strict=True):
-        said = asked["answer"] or "The document does not say."
+        entry = {"question": asked["question"], "answer": asked["answer"] or "The document does not say."}
+        entry |= {"field": place["path"], "quote": "", "note": ""}
         if place["grounding"] != "none":
             start, end = place["span"]
             text = opened.document.text
             line = text[text.rfind("\n", 0, start) + 1 : (text.find("\n", end) + 1 or len(text) + 1) - 1]
-            where = f"Page {place['boxes'][0]['page']}" if place["boxes"] else "Text"
-            said += f"\n\n{where}: “{' '.join(line.split())[:300]}”"
+            entry["quote"] = " ".join(line.split())[:300]
+            entry["note"] = f"page {place['boxes'][0]['page']}" if place["boxes"] else "from the text"
         elif asked["answer"]:
-            said += "\n\nThis was not found in the document as the answer gives it: check it."
-        messages += [{"role": "user", "content": asked["question"]}, {"role": "assistant", "content": said}]
-    return messages
+            entry["note"] = "The document does not hold it as the answer gives it: check it."
+        talk.append(entry)
+    return {"talk": talk}
 
 
 # --- the page ------------------------------------------------------------------------------------------------
@@ -181,7 +184,8 @@ def build_page(backend: inference.Backend, cfg: config.Config) -> gr.Blocks:
     import gradio as gr
 
     # A document's text goes into text boxes, plain cells and page_view alone: what shows HTML or Markdown would run
-    # or fetch it. JSON is shown as code, because gr.JSON would take each {"path": ...} of the fields for a file.
+    # or fetch it, gr.Chatbot even without Markdown. JSON is shown as code, because gr.JSON would take each
+    # {"path": ...} of the fields for a file.
     page = gr.Blocks(title="Doc intelligence", analytics_enabled=False, delete_cache=(HOUR, 24 * HOUR))
     handlers = Handlers(backend, cfg, page.GRADIO_CACHE)
     with page:
@@ -238,22 +242,10 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
         ]
     with gr.Row():
         with gr.Column(scale=1, min_width=380):
-            view = gr.HTML(
-                html_template=page_view.PICTURE_TEMPLATE,
-                css_template=page_view.style(),
-                js_on_load=page_view.script("picture"),
-                apply_default_css=False,
-                elem_id="view",
-            )
+            view = page_part("picture", page_view.PICTURE_TEMPLATE, "view")
         with gr.Column(scale=1, min_width=420), gr.Tabs():
             with gr.Tab("Fields") as fields_tab:
-                table = gr.HTML(
-                    html_template=page_view.TABLE_TEMPLATE,
-                    css_template=page_view.style(),
-                    js_on_load=page_view.script("fields"),
-                    apply_default_css=False,
-                    elem_id="fields",
-                )
+                table = page_part("fields", page_view.TABLE_TEMPLATE, "fields")
             with gr.Tab("Checks") as checks_tab:
                 verdict_table = plain_table(["Verdict", "What", "Why"], ["20%", "45%", "35%"], "checks")
             with gr.Tab("Summary"):
@@ -263,11 +255,7 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
             with gr.Tab("JSON"):
                 shown = gr.Code(language="json", interactive=False, show_label=False, max_lines=28, elem_id="json")
             with gr.Tab("Ask"):
-                chat = gr.Chatbot(
-                    show_label=False, height=420, render_markdown=False, allow_tags=False, feedback_options=None,
-                    buttons=[], placeholder="Each question is answered from the document alone, on its own.",
-                    elem_id="chat",
-                )  # fmt: skip
+                chat = page_part("talk", page_view.TALK_TEMPLATE, "chat")
                 question = gr.Textbox(
                     show_label=False, placeholder="Which law governs this agreement?", max_length=500,
                     submit_btn="Ask", elem_id="question",
@@ -276,7 +264,7 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
     handlers.document = {
         "opened": opened, "status": status, "view": view, "table": table, "fields_tab": fields_tab,
         "verdicts": verdict_table, "checks_tab": checks_tab, "summary": summary, "text": text, "json": shown,
-        "chat": chat, **dict(zip(page_view.EXPORTS, downloads, strict=True)),
+        "chat": chat, **{f"save_{name}": button for name, button in zip(page_view.EXPORTS, downloads, strict=True)},
     }  # fmt: skip
     handlers.question = question
     outputs = list(handlers.document.values())
@@ -290,7 +278,7 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
     photo.input(None, outputs=source, **clear)
     view.turn(with_event(handlers.turn), opened, view, api_visibility="private", show_progress="hidden")
     table.edit(with_event(handlers.edit), opened, outputs, api_visibility="private", show_progress="hidden")
-    chat.clear(handlers.forget_answers, opened, outputs, api_visibility="private", show_progress="hidden")
+    chat.forget(handlers.forget_answers, opened, outputs, api_visibility="private", show_progress="hidden")
     question.submit(
         handlers.ask, [opened, question], [*outputs, question], api_name="ask", concurrency_id="model",
         show_progress_on=[chat],
@@ -326,6 +314,19 @@ def _batch_tab(handlers: Handlers, cfg: config.Config) -> None:
         show_progress_on=[rows],
     )  # fmt: skip
     stop.click(None, cancels=[running], api_visibility="private")
+
+
+def page_part(name: str, template: str, elem_id: str) -> gr.HTML:
+    """A part of page_view.js."""
+    import gradio as gr
+
+    return gr.HTML(
+        html_template=template,
+        css_template=page_view.style(),
+        js_on_load=page_view.script(name),
+        apply_default_css=False,
+        elem_id=elem_id,
+    )
 
 
 def plain_table(headers: list[str], widths: list[str], name: str) -> gr.Dataframe:
@@ -456,12 +457,12 @@ class Handlers:
             "summary": result.get("summary") or "",
             "text": opened.document.text if opened else "",
             "json": files and files["json"],
-            "chat": conversation(opened) if opened else [],
+            "chat": conversation(opened) if opened else None,
         }
         for name in page_view.EXPORTS:
             stem = Path(result.get("file", "")).stem
             path = files and save_bytes_to_cache(files[name].encode(), f"{stem}.{name}", str(self.cache))
-            values[name] = gr.DownloadButton(value=path, interactive=bool(opened))
+            values[f"save_{name}"] = gr.DownloadButton(value=path, interactive=bool(opened))
         return {self.document[name]: value for name, value in values.items()}
 
     def batch(self, sources: list[str] | None, document_type: str, progress: gr.Progress) -> Iterator[tuple]:

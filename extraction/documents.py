@@ -454,7 +454,7 @@ class Picture:
 def render(source: Path, page: int, side: int, turn: int = 0) -> Picture | None:
     """The picture of a page, its longer side `side` pixels at most; None of a format that has no pages (text, DOCX).
 
-    `turn` is that of the page's frame. For documents that `read` has accepted; raises DocumentError if the file is gone.
+    `turn` is that of the frame of the page. For documents that `read` accepted; DocumentError if the file is gone.
     """
     try:
         data = source.read_bytes()

@@ -1,4 +1,4 @@
-// The two parts of page_view.py. Gradio calls this file's text as a function of (element, trigger, props, watch, ...).
+// The parts of page_view.py. Gradio calls this file's text as a function of (element, trigger, props, watch, ...).
 // Everything that comes from a document is set by textContent, value or setAttribute.
 
 function make(tag, attributes, text) {
@@ -174,6 +174,37 @@ function fields() {
   }
 
   listen(mark);
+  watch("value", draw);
+  draw();
+}
+
+function talk() {
+  const root = element.querySelector(".talk");
+
+  function draw() {
+    const entries = (props.value || {}).talk || [];
+    root.replaceChildren();
+    if (!entries.length) {
+      root.append(make("p", { class: "hint" }, "Each question is answered from the document alone, and on its own."));
+      return;
+    }
+    for (const entry of entries) {
+      const answer = make("div", { class: "answer" });
+      answer.append(make("p", {}, entry.answer));
+      if (entry.quote) {
+        const quote = make("button", { type: "button", class: "quote" }, `“${entry.quote}”`);
+        quote.addEventListener("click", () => tell(entry.field));
+        answer.append(quote);
+      }
+      if (entry.note) answer.append(make("small", { class: entry.quote ? "" : "doubt" }, entry.note));
+      root.append(make("p", { class: "question" }, entry.question), answer);
+    }
+    const forget = make("button", { type: "button", class: "forget" }, "Clear");
+    forget.addEventListener("click", () => trigger("forget"));
+    root.append(forget);
+    root.scrollTop = root.scrollHeight;
+  }
+
   watch("value", draw);
   draw();
 }

@@ -13,6 +13,7 @@ import base64
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from extraction import checks, documents
 
 SIDE = 1600  # pixels of the longer side of a page's picture
 PICTURE_TEMPLATE = '<div class="picture"></div>'
+TALK_TEMPLATE = '<div class="talk" role="log" aria-label="Questions and answers"></div>'
 TABLE_TEMPLATE = '<div class="fields"></div>'
 EXPORTS = ("json", "csv", "jsonl")
 CSV_HEADER = ["file", "document_type", "field", "value", "normalized", "grounding", "confidence", "page", "edited"]
@@ -36,7 +38,7 @@ FOUND = {  # grounding -> how the page says it
 
 @cache
 def script(part: str) -> str:
-    """The JavaScript of `picture` or `fields`."""
+    """The JavaScript of `picture`, `fields` or `talk`."""
     return Path(__file__).with_name("page_view.js").read_text(encoding="utf-8") + f"\n{part}();\n"
 
 
@@ -129,7 +131,7 @@ def csv_rows(result: dict) -> list[list[str]]:
 
 def cell(value: Any) -> str:
     text = "" if value is None else str(value)
-    formula = text.startswith(("=", "+", "@", "\t", "\r")) or (text.startswith("-") and not text[1:2].isdigit())
+    formula = re.match(r"[=+@\t\r]|-.*[^\d.,\s]", text)  # -5.00 is a number
     return f"'{text}" if formula else text
 
 

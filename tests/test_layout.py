@@ -25,6 +25,7 @@ SHARED = {
     "extraction.report",
     "extraction.grounding",
     "extraction.checks",
+    "extraction.page_view",
 } | BASIC
 ALLOWED = {
     "config": set(),
@@ -41,6 +42,7 @@ ALLOWED = {
     "extraction.values": set(),
     "extraction.grounding": {"extraction.documents", "extraction.metrics", "extraction.tasks", "extraction.values"},
     "extraction.checks": {"extraction.tasks", "extraction.values"},
+    "extraction.page_view": {"extraction.checks", "extraction.documents"},
     "extraction.models": {"extraction.handoff", "extraction.tasks"},
     **{
         stage: {"config"} | SHARED for stage in ("download_datasets", "prepare_training_data", "train_moe", "inference")
