@@ -19,6 +19,7 @@ import html
 import ipaddress
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -42,7 +43,7 @@ DOCUMENT_TYPES = [
     ("Auto", "auto"),
     ("Receipt or invoice", "receipt"),
     ("Contract", "contract"),
-    ("Other document", "document"),
+    ("Other", "document"),
 ]
 EXAMPLES = ["receipt_photo_1.jpg", "receipt_photo_2.jpg", "invoice.pdf", "contract_1.pdf", "letter.txt"]
 PURPOSE = "Reads receipts, invoices, contracts and other documents: their fields, a summary, answers to your questions."
@@ -168,7 +169,7 @@ def conversation(opened: Opened) -> dict:
             start, end = place["span"]
             text = opened.document.text
             line = text[text.rfind("\n", 0, start) + 1 : (text.find("\n", end) + 1 or len(text) + 1) - 1]
-            entry["quote"] = " ".join(line.split())[:300]
+            entry["quote"] = " ".join(re.sub(r"\s{3,}", " … ", line.strip()).split())[:300]  # between two columns
             entry["note"] = f"page {place['boxes'][0]['page']}" if place["boxes"] else "from the text"
         elif asked["answer"]:
             entry["note"] = "The document does not hold it as the answer gives it: check it."
@@ -215,7 +216,7 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
                     sources=["webcam", "clipboard"], type="filepath", format="png", height=220, label="Photo",
                     buttons=[], elem_id="photo",
                 )  # fmt: skip
-        with gr.Column(scale=3, min_width=300):
+        with gr.Column(scale=4, min_width=300):
             kind = gr.Radio(DOCUMENT_TYPES, value="auto", label="Document type", elem_id="type")
             button = gr.Button("Extract", variant="primary", elem_id="extract")
             gr.Markdown(limits_line(cfg.inference), elem_id="limits")
@@ -303,8 +304,8 @@ def _batch_tab(handlers: Handlers, cfg: config.Config) -> None:
     widths = ["20%", "22%", "28%", "7%", "8%", "8%", "7%"]
     rows = plain_table(page_view.BATCH_HEADER, widths, "batch_rows")
     with gr.Row():
-        jsonl = gr.DownloadButton("JSONL", size="sm", interactive=False, elem_id="batch_jsonl")
-        fields = gr.DownloadButton("CSV", size="sm", interactive=False, elem_id="batch_csv")
+        jsonl = gr.DownloadButton("JSONL ↓", size="md", interactive=False, elem_id="batch_jsonl")
+        fields = gr.DownloadButton("CSV ↓", size="md", interactive=False, elem_id="batch_csv")
 
     def run(chosen: list[str] | None, document_type: str, progress: Any = gr.Progress()) -> Iterator[tuple]:  # noqa: B008
         yield from handlers.batch(chosen, document_type, progress)

@@ -187,7 +187,7 @@ def test_an_answer_comes_with_the_line_that_holds_it_or_a_warning():
     opened.ask("Who?", Reader(), config.PROFILES["cpu"])
     said = app.conversation(opened)["talk"]
     assert [(entry["question"], entry["answer"], entry["quote"]) for entry in said] == [
-        ("How much?", "9.25", "Total 9.25"),
+        ("How much?", "9.25", "Total … 9.25"),
         ("Who?", HOSTILE, ""),
     ]
     assert (said[0]["note"], said[1]["note"][-9:]) == ("from the text", "check it.")
@@ -289,7 +289,7 @@ def test_two_visitors_at_once_see_their_own_documents_alone(visitor, tmp_path):
         assert shown[name]["json"]["file"] == f"{name}.txt" and f"{other}.txt" not in json.dumps(shown[name]["json"])
         assert shown[name]["json"]["record"]["total"] == total
         assert shown[name]["json"]["answers"] == [{"question": "What is the total?", "answer": total}]
-        assert [entry["quote"] for entry in shown[name]["chat"]["talk"]] == [f"Total {total}"]
+        assert [entry["quote"] for entry in shown[name]["chat"]["talk"]] == [f"Total … {total}"]
 
 
 def test_a_visitor_without_a_document_cannot_ask_about_that_of_another(visitor, tmp_path):
@@ -464,7 +464,7 @@ def test_a_person_sees_the_fields_of_a_photo_follows_them_to_the_page_corrects_o
     view.get_by_role("tab", name="Ask").click()
     view.locator("#question textarea").fill("What is the total?")
     view.locator("#question textarea").press("Enter")
-    expect(view.locator("#chat")).to_contain_text("“Total 9.25”page 1")
+    expect(view.locator("#chat")).to_contain_text("“Total … 9.25”page 1")
     expect(view.locator("#view rect.on")).to_have_attribute("data-field", "answers[0]")
     assert json.loads(saved(view, "json")[1])["answers"][0]["answer"] == "9.25"
     expect(view.locator("#question textarea")).to_have_value("")
