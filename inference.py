@@ -397,6 +397,8 @@ def extract(
         max_pages=cfg.inference.max_pages,
         max_text_chars=cfg.inference.max_text_chars,
         max_image_pixels=cfg.inference.max_image_pixels,
+        page_seconds=cfg.inference.page_seconds,
+        ocr=cfg.inference.ocr,
     )
     document = documents.read(source, limits)
     read_seconds = time.monotonic() - started
