@@ -7,6 +7,7 @@ line of JSON and the bytes of a file; the answer is lines of JSON, the last one 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import queue
@@ -71,7 +72,8 @@ class Worker:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-            self.process.stdin = self.process.stdin and _closed(self.process.stdin)
+            with contextlib.suppress(OSError):  # what was not written yet is lost with the process
+                self.process.stdin.close()
         self.process = None
 
     def _start(self) -> None:
@@ -84,13 +86,6 @@ class Worker:
         )
         self.answers = queue.Queue()
         threading.Thread(target=_receive, args=(self.process.stdout, self.answers), daemon=True).start()
-
-
-def _closed(stream: BinaryIO) -> None:
-    try:
-        stream.close()
-    except OSError:
-        pass
 
 
 def _receive(stream: BinaryIO, answers: queue.Queue) -> None:
