@@ -425,6 +425,10 @@ def _read_text(data: bytes) -> Document:
     return Document(text.strip("\n"), reader="text")
 
 
+_UNICODE = ["utf_7", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be"]
+_USUAL = ("cp1252", "cp1250", "iso8859_2", "cp1251")
+
+
 def _decoded(data: bytes) -> str:
     for encoding in (_unicode(data[:1024]), "utf-8-sig"):
         try:
@@ -434,7 +438,11 @@ def _decoded(data: bytes) -> str:
             continue
     import charset_normalizer
 
-    best = charset_normalizer.from_bytes(data).best()
+    matches = charset_normalizer.from_bytes(data, cp_exclusion=_UNICODE)
+    best = matches.best()
     if best is None:
         raise DocumentError("the text is in no encoding that could be recognized")
-    return str(best)
+    # A few letters can be right in many encodings: of those that fit as well, the most usual one is taken.
+    ties = [m for m in matches if (m.chaos, m.coherence) == (best.chaos, best.coherence)]
+    fitting = {name for match in ties for name in match.could_be_from_charset}
+    return next((data.decode(name) for name in _USUAL if name in fitting), str(best))
