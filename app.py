@@ -434,8 +434,7 @@ class Handlers:
     def _picture(self, opened: Opened, number: int, active: str | None = None) -> dict:
         pages = opened.result["pages"] - opened.result["pages_skipped"]
         try:
-            frame = opened.document.frames.get(number, documents.Frame())
-            return page_view.picture(opened.path, number, pages, opened.fields, frame, active)
+            return page_view.picture(opened.path, number, pages, opened.fields, active)
         except documents.DocumentError:
             return {"note": "The file was deleted from this machine in the meantime; upload it again to see its pages."}
 

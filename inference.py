@@ -384,6 +384,8 @@ def read(source: Path | bytes, cfg: config.Config) -> documents.Document:
         max_pages=cfg.inference.max_pages,
         max_text_chars=cfg.inference.max_text_chars,
         max_image_pixels=cfg.inference.max_image_pixels,
+        page_seconds=cfg.inference.page_seconds,
+        ocr=cfg.inference.ocr,
     )
     return documents.read(source, limits)
 

@@ -2,7 +2,7 @@
 // Everything that comes from a document is set by textContent, value or setAttribute.
 
 function make(tag, attributes, text) {
-  const svg = ["svg", "g", "rect", "title"].includes(tag);
+  const svg = ["svg", "rect", "title"].includes(tag);
   const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes || {})) {
     if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value);
@@ -65,8 +65,6 @@ function picture() {
     const sheet = make("div", { class: "sheet" });
     const image = make("img", { alt: `Page ${value.page}`, src: value.src });
     const overlay = make("svg", { viewBox: `0 0 ${value.width} ${value.height}`, preserveAspectRatio: "none" });
-    const straight = make("g", { transform: `rotate(${value.skew})` }); // boxes are those of the straightened page
-    overlay.append(straight);
     const margin = Math.max(value.width, value.height) / 400;
     const area = (box) => (box.right - box.left) * (box.bottom - box.top);
     for (const box of [...value.boxes].sort((a, b) => area(b) - area(a))) { // small ones on top
@@ -82,7 +80,7 @@ function picture() {
         event.preventDefault();
         tell(box.field);
       });
-      straight.append(rect);
+      overlay.append(rect);
     }
     sheet.append(image, overlay);
     scroll.append(sheet);

@@ -47,14 +47,12 @@ def style() -> str:
     return Path(__file__).with_name("page_view.css").read_text(encoding="utf-8")
 
 
-def picture(
-    source: Path, page: int, pages: int, fields: Sequence[dict], frame: documents.Frame, active: str | None = None
-) -> dict:
+def picture(source: Path, page: int, pages: int, fields: Sequence[dict], active: str | None = None) -> dict:
     """The value of the picture: one page, the boxes on it, and on which page each field begins.
 
     `active` is the field that is lit up. Of a format that has no pages there is a sentence instead of a picture.
     """
-    drawn = documents.render(source, page, SIDE, frame.turn)
+    drawn = documents.render(source, page, SIDE)
     value = {"page": page, "pages": pages, "active": active, "boxes": [], "places": {}}
     if drawn is None:
         return value | {"pages": 0, "note": "This format has no pages to show; its text is in the tab Text."}
@@ -68,7 +66,7 @@ def picture(
     written = io.BytesIO()
     drawn.image.save(written, "JPEG", quality=80)
     source_url = "data:image/jpeg;base64," + base64.b64encode(written.getvalue()).decode()
-    return value | {"src": source_url, "skew": frame.skew, "width": drawn.width, "height": drawn.height}
+    return value | {"src": source_url, "width": drawn.width, "height": drawn.height}
 
 
 def plain(value: float | str | None) -> str:

@@ -30,7 +30,12 @@ SHARED = {
 ALLOWED = {
     "config": set(),
     "extraction.handoff": set(),
-    "extraction.documents": set(),
+    "extraction.documents": {"extraction.limits", "extraction.ocr", "extraction.worker"},
+    "extraction.limits": set(),
+    "extraction.ocr": {"extraction.limits"},
+    "extraction.pdf": {"extraction.limits", "extraction.ocr"},
+    "extraction.pages": {"extraction.limits", "extraction.ocr", "extraction.pdf"},
+    "extraction.worker": {"extraction.limits", "extraction.pages"},
     "extraction.tasks": set(),
     "extraction.generate": {"extraction.generate_parts"} | GENERATORS,
     "extraction.generate_parts": set(),
