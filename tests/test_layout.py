@@ -25,6 +25,10 @@ SHARED = {
     "extraction.report",
     "extraction.grounding",
     "extraction.checks",
+    "extraction.batch",
+    "extraction.environment",
+    "extraction.output",
+    "extraction.own_schema",
 } | BASIC
 ALLOWED = {
     "config": set(),
@@ -42,6 +46,10 @@ ALLOWED = {
     "extraction.grounding": {"extraction.documents", "extraction.metrics", "extraction.tasks", "extraction.values"},
     "extraction.checks": {"extraction.tasks", "extraction.values"},
     "extraction.models": {"extraction.handoff", "extraction.tasks"},
+    "extraction.batch": {"extraction.documents", "extraction.handoff"},
+    "extraction.environment": {"extraction.documents", "extraction.handoff"},
+    "extraction.output": {"extraction.handoff"},
+    "extraction.own_schema": {"extraction.handoff", "extraction.tasks"},
     **{
         stage: {"config"} | SHARED for stage in ("download_datasets", "prepare_training_data", "train_moe", "inference")
     },
