@@ -17,7 +17,6 @@ from __future__ import annotations
 import dataclasses
 import html
 import ipaddress
-import json
 import os
 import re
 import secrets
@@ -34,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import config
 import inference
-from extraction import checks, documents, grounding, handoff, page_view, tasks
+from extraction import checks, documents, grounding, handoff, own_schema, page_view, tasks
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -46,6 +45,7 @@ DOCUMENT_TYPES = [
     ("Other", "document"),
 ]
 EXAMPLES = ["receipt_photo_1.jpg", "receipt_photo_2.jpg", "invoice.pdf", "contract_1.pdf", "letter.txt"]
+TEMPLATE = '{"vendor": "", "items": [{"name": "", "price": ""}]}'
 PURPOSE = "Reads receipts, invoices, contracts and other documents: their fields, a summary, answers to your questions."
 DARK = (
     "() => { document.body.classList.toggle('dark'); document.body.style.background = 'var(--body-background-fill)' }"
@@ -64,6 +64,7 @@ class Opened:
     path: Path
     document: documents.Document
     result: dict
+    own: own_schema.OwnTask | None = None  # the visitor's own fields, instead of those of a document type
     evidence: list[dict] = dataclasses.field(default_factory=list)  # of each answer, a field: where it stands
 
     @property
@@ -73,7 +74,7 @@ class Opened:
     def edit(self, path: str, value: str) -> None:
         """Change one value by hand; places, checks and summary follow. No text: no value."""
         old = self.result
-        task = tasks.TASKS[old["document_type"]]
+        task = self.own or tasks.TASKS[old["document_type"]]
         record = with_value(old["record"], path, value.strip() or None)
         known = tasks.prune(record)
         before = {field["path"]: field for field in old["fields"]}
@@ -86,10 +87,12 @@ class Opened:
                 field["edited"] = True
         gone = {inference.not_found(field) for field in old["fields"]}
         problems = [problem for problem in old["problems"] if problem not in gone]
-        problems += [inference.not_found(field) for field in fields if field["grounding"] == "none"]
+        chosen = self.own.choices if self.own else ()
+        missing = [f for f in fields if f["grounding"] == "none" and inference.general(f["path"]) not in chosen]
+        problems += [inference.not_found(field) for field in missing]
         self.result = old | {
             "record": record,
-            "summary": tasks.summarize(task, known),
+            "summary": None if self.own else tasks.summarize(task, known),
             "fields": fields,
             "checks": checks.check(known, task),
             "problems": problems,
@@ -119,14 +122,20 @@ class Opened:
         self.result = self.result | {"answers": []}
 
 
-def open_document(path: Path, document_type: str, backend: inference.Backend, cfg: config.Config) -> Opened:
-    """Read a document and extract its record. Raises DocumentError if it cannot be read."""
+def open_document(
+    path: Path, document_type: str, backend: inference.Backend, cfg: config.Config, schema: str = ""
+) -> Opened:
+    """Read a document and extract its record, or that of a schema.
+
+    Raises DocumentError if the document cannot be read, StageError if the schema cannot be used.
+    """
+    own = own_schema.parse(schema, "the schema") if schema.strip() else None
     started = time.monotonic()
     document = inference.read(path, cfg)
     seconds = time.monotonic() - started
-    result = inference.extract(document, backend, cfg, name=path.name, document_type=document_type)
+    result = inference.extract(document, backend, cfg, name=path.name, document_type=document_type, own=own)
     result["timings"]["read"] = round(seconds, 3)
-    return Opened(path, document, result)
+    return Opened(path, document, result, own)
 
 
 def with_value(value: Any, wanted: str, new: str | None, path: str = "") -> Any:
@@ -220,6 +229,11 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
             kind = gr.Radio(DOCUMENT_TYPES, value="auto", label="Document type", elem_id="type")
             button = gr.Button("Extract", variant="primary", elem_id="extract")
             gr.Markdown(limits_line(cfg.inference), elem_id="limits")
+            with gr.Accordion("Fields of your own, instead of a document type", open=False):
+                schema = gr.Textbox(
+                    label="A template of the record, or its JSON schema", placeholder=TEMPLATE, lines=3, max_lines=12,
+                    max_length=20_000, elem_id="schema",
+                )  # fmt: skip
         rows = example_rows(cfg.samples_dir / "documents")
         if rows:
             with gr.Column(scale=2, min_width=220):
@@ -269,7 +283,7 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
     }  # fmt: skip
     handlers.question = question
     outputs = list(handlers.document.values())
-    read = {"fn": handlers.extract, "inputs": [source, kind, photo], "outputs": outputs}
+    read = {"fn": handlers.extract, "inputs": [source, kind, photo, schema], "outputs": outputs}
     read |= {"show_progress_on": [status], "concurrency_id": "model"}
     button.click(**read, api_name="extract")
     if rows:
@@ -372,11 +386,11 @@ class Handlers:
         self.document: dict[str, Any] = {}
         self.question: Any = None  # the box a question is typed into, emptied by its answer
 
-    def _read(self, uploaded: str, document_type: str) -> Opened:
+    def _read(self, uploaded: str, document_type: str, schema: str = "") -> Opened:
         with self.one_at_a_time:
-            return open_document(Path(uploaded), document_type, self.backend, self.cfg)
+            return open_document(Path(uploaded), document_type, self.backend, self.cfg, schema)
 
-    def extract(self, uploaded: str | None, document_type: str, photo: str | None) -> Iterator[dict]:
+    def extract(self, uploaded: str | None, document_type: str, photo: str | None, schema: str) -> Iterator[dict]:
         import gradio as gr
 
         uploaded = uploaded or photo
@@ -387,7 +401,7 @@ class Handlers:
         name = Path(uploaded).name
         yield self._shown(None, f"Reading {name} ...")
         try:
-            opened = self._read(uploaded, document_type)
+            opened = self._read(uploaded, document_type, schema)
         except (documents.DocumentError, handoff.StageError) as error:
             sentence = f"{name}: {error}"
             print(sentence, file=sys.stderr)
@@ -474,9 +488,8 @@ class Handlers:
             return
         folder = self.cache / secrets.token_hex(16)
         folder.mkdir(parents=True)
-        jsonl, fields = folder / "results.jsonl", folder / "results.csv"
-        fields.write_text(page_view.csv_text([page_view.CSV_HEADER]), encoding="utf-8", newline="")
-        rows = []
+        files = [folder / "results.jsonl", folder / "results.csv"]
+        rows, results = [], []
         for uploaded in progress.tqdm(sources, desc="Documents", unit="documents"):
             name = Path(uploaded).name
             try:
@@ -488,15 +501,10 @@ class Handlers:
                     traceback.print_exc()
                 result = {"file": name, "error": str(error) if expected else f"failed with {type(error).__name__}"}
                 rows.append([name, f"failed: {result['error']}", "", "", "", "", ""])
-            with open(jsonl, "a", encoding="utf-8") as f:
-                f.write(json.dumps(result, ensure_ascii=False) + "\n")
-            with open(fields, "a", encoding="utf-8", newline="") as f:
-                f.write(page_view.csv_text(page_view.csv_rows(result) if "error" not in result else []))
-            yield (
-                rows,
-                gr.DownloadButton(value=str(jsonl), interactive=True),
-                gr.DownloadButton(value=str(fields), interactive=True),
-            )
+            results.append(result)
+            handoff.write_jsonl(files[0], results)
+            handoff.write_text(files[1], page_view.csv_text(results))
+            yield rows, *(gr.DownloadButton(value=str(file), interactive=True) for file in files)
 
 
 # --- the server ----------------------------------------------------------------------------------------------

@@ -10,16 +10,13 @@ the templates below are constant, and the script sets text as text, never as HTM
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import json
-import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from extraction import checks, documents
+from extraction import checks, documents, output
 
 SIDE = 1600  # pixels of the longer side of a page's picture
 PICTURE_TEMPLATE = '<div class="picture"></div>'
@@ -115,35 +112,23 @@ def needing_a_look(result: dict) -> int:
     return sum(row[0] in (checks.FAILS, "warning") for row in verdicts(result))
 
 
-def csv_rows(result: dict) -> list[list[str]]:
-    """A row for each field. A cell that a spreadsheet would take for a formula is made text by an apostrophe."""
+def csv_text(results: Sequence[dict]) -> str:
+    """A row for each field, made safe for spreadsheets."""
     rows = []
-    for field in result["fields"] or []:
-        pages = [box["page"] for box in field["boxes"]]
-        cells = [result["file"], result["document_type"], field["path"], field["value"], field["normalized"]]
-        cells += [field["grounding"], field["confidence"], min(pages, default=None)]
-        cells += ["edited" if field.get("edited") else ""]
-        rows.append([cell(c) for c in cells])
-    return rows
-
-
-def cell(value: Any) -> str:
-    text = "" if value is None else str(value)
-    formula = re.match(r"[=+@\t\r]|-.*[^\d.,\s]", text)  # -5.00 is a number
-    return f"'{text}" if formula else text
-
-
-def csv_text(rows: Sequence[Sequence[str]]) -> str:
-    written = io.StringIO()
-    csv.writer(written).writerows(rows)
-    return written.getvalue()
+    for result in results:
+        for field in result.get("fields") or []:
+            pages = [box["page"] for box in field["boxes"]]
+            row = [result["file"], result["document_type"], field["path"], field["value"], field["normalized"]]
+            row += [field["grounding"], field["confidence"], min(pages, default=None)]
+            rows.append(dict(zip(CSV_HEADER, [*row, "edited" if field.get("edited") else ""], strict=True)))
+    return output.csv_text(rows, first=CSV_HEADER)
 
 
 def exports(result: dict) -> dict[str, str]:
     """The result as the content of a file of each kind."""
     return {
         "json": json.dumps(result, indent=2, ensure_ascii=False) + "\n",
-        "csv": csv_text([CSV_HEADER, *csv_rows(result)]),
+        "csv": csv_text([result]),
         "jsonl": json.dumps(result, ensure_ascii=False) + "\n",
     }
 

@@ -61,6 +61,8 @@ class Reader:
             return inference.Completion(json.dumps({"answer": known}))
         if "clauses" in properties:
             return inference.Completion(json.dumps({"clauses": {"Governing Law": ["the law of Ohio"]}}))
+        if "seller" in properties:
+            return inference.Completion(json.dumps({"seller": "High Street Cafe", "paid": "9.25"}))
         if "Lantern Inn" in text:
             return inference.Completion(json.dumps({"merchant": {"name": "Lantern Inn"}, "total": "88.10"}))
         return inference.Completion(json.dumps(RECORD))
@@ -114,10 +116,10 @@ class Visitor:
 
         self.client = Client(address, verbose=False, download_files=str(folder))
 
-    def extract(self, path, kind="auto"):
+    def extract(self, path, kind="auto", schema=""):
         from gradio_client import handle_file
 
-        return self._shown(self.client.predict(handle_file(path), kind, None, api_name="/extract"))
+        return self._shown(self.client.predict(handle_file(path), kind, None, schema, api_name="/extract"))
 
     def ask(self, question):
         return self._shown(self.client.predict(question, api_name="/ask")[:-1])
@@ -248,6 +250,15 @@ def test_the_chosen_document_type_wins_over_the_detected_one(extract, tmp_path):
     assert extract(document, kind="contract")["json"]["document_type"] == "contract"
 
 
+def test_fields_of_ones_own_are_extracted_instead_and_a_schema_that_cannot_be_used_is_one_sentence(extract, tmp_path):
+    document = tmp_path / "a.txt"
+    document.write_text(RECEIPT)
+    shown = extract(document, schema='{"seller": "", "paid": ""}')
+    assert shown["json"]["record"] == {"seller": "High Street Cafe", "paid": "9.25"}
+    assert [(row["field"], row["found"]) for row in shown["table"]["rows"]] == [("seller", "exact"), ("paid", "exact")]
+    assert extract(document, schema='{"seller": ')["status"].startswith("a.txt: the schema is not valid JSON")
+
+
 def test_an_unreadable_document_is_one_sentence_and_clears_what_was_shown(server, extract, tmp_path):
     document, broken = tmp_path / "good.txt", tmp_path / "broken.pdf"
     document.write_text(RECEIPT)
@@ -326,9 +337,9 @@ def test_who_comes_to_a_full_queue_is_told_so_and_the_others_are_served(visitor,
     from gradio_client import handle_file
 
     (tmp_path / "slow.txt").write_text(f"take your time\n{RECEIPT}")
-    jobs = [
-        visitor().client.submit(handle_file(tmp_path / "slow.txt"), "auto", None, api_name="/extract") for _ in "123456"
-    ]
+    visitors = [visitor() for _ in "123456"]  # before the first comes: making one takes a while
+    slow = handle_file(tmp_path / "slow.txt")
+    jobs = [one.client.submit(slow, "auto", None, "", api_name="/extract") for one in visitors]
     errors = [job.exception(timeout=60) for job in jobs]
     served = [error for error in errors if error is None]
     assert 2 <= len(served) < len(jobs)

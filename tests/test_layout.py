@@ -26,6 +26,10 @@ SHARED = {
     "extraction.grounding",
     "extraction.checks",
     "extraction.page_view",
+    "extraction.batch",
+    "extraction.environment",
+    "extraction.output",
+    "extraction.own_schema",
 } | BASIC
 ALLOWED = {
     "config": set(),
@@ -47,8 +51,12 @@ ALLOWED = {
     "extraction.values": set(),
     "extraction.grounding": {"extraction.documents", "extraction.metrics", "extraction.tasks", "extraction.values"},
     "extraction.checks": {"extraction.tasks", "extraction.values"},
-    "extraction.page_view": {"extraction.checks", "extraction.documents"},
+    "extraction.page_view": {"extraction.checks", "extraction.documents", "extraction.output"},
     "extraction.models": {"extraction.handoff", "extraction.tasks"},
+    "extraction.batch": {"extraction.documents", "extraction.handoff"},
+    "extraction.environment": {"extraction.documents", "extraction.handoff"},
+    "extraction.output": {"extraction.handoff"},
+    "extraction.own_schema": {"extraction.handoff", "extraction.tasks"},
     **{
         stage: {"config"} | SHARED for stage in ("download_datasets", "prepare_training_data", "train_moe", "inference")
     },

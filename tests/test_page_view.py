@@ -129,16 +129,11 @@ def test_exports_hold_the_same_values_and_can_be_read_back():
     files = page_view.exports(result)
     assert json.loads(files["json"]) == json.loads(files["jsonl"]) == result
     assert files["jsonl"].count("\n") == 1
-    first, second = csv.DictReader(io.StringIO(files["csv"], newline=""))
+    first, second = csv.DictReader(io.StringIO(files["csv"].removeprefix("\ufeff"), newline=""))
     assert (first["value"], first["page"], first["edited"]) == ('1,000 "net"\nof tax', "3", "edited")
     assert (second["field"], second["grounding"], second["page"], second["edited"]) == ("date", "none", "", "")
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+cmd", "@SUM(A1)", "-2+3", "-cmd", "\tx", "\rx"])
-def test_a_cell_that_a_spreadsheet_would_run_becomes_text(text):
-    assert page_view.cell(text) == f"'{text}"
-
-
-@pytest.mark.parametrize("text", ["-5.00", "-1.234,50", "9.25", "Tea = 2", "", "£5"])
-def test_other_cells_stay_as_they_are_printed(text):
-    assert page_view.cell(text) == text
+def test_a_value_that_a_spreadsheet_would_run_becomes_text():
+    text = page_view.csv_text([a_result(fields=[a_field(value="=1+1")])])
+    assert next(csv.DictReader(io.StringIO(text)))["value"] == "'=1+1"
