@@ -123,13 +123,13 @@ class Opened:
 
 
 def open_document(
-    path: Path, document_type: str, backend: inference.Backend, cfg: config.Config, schema: str = ""
+    path: Path, document_type: str, backend: inference.Backend, cfg: config.Config, schema: str | None = None
 ) -> Opened:
     """Read a document and extract its record, or that of a schema.
 
     Raises DocumentError if the document cannot be read, StageError if the schema cannot be used.
     """
-    own = own_schema.parse(schema, "the schema") if schema.strip() else None
+    own = own_schema.parse(schema, "the schema") if schema and schema.strip() else None
     started = time.monotonic()
     document = inference.read(path, cfg)
     seconds = time.monotonic() - started
@@ -386,11 +386,13 @@ class Handlers:
         self.document: dict[str, Any] = {}
         self.question: Any = None  # the box a question is typed into, emptied by its answer
 
-    def _read(self, uploaded: str, document_type: str, schema: str = "") -> Opened:
+    def _read(self, uploaded: str, document_type: str, schema: str | None = None) -> Opened:
         with self.one_at_a_time:
             return open_document(Path(uploaded), document_type, self.backend, self.cfg, schema)
 
-    def extract(self, uploaded: str | None, document_type: str, photo: str | None, schema: str) -> Iterator[dict]:
+    def extract(
+        self, uploaded: str | None, document_type: str, photo: str | None, schema: str | None
+    ) -> Iterator[dict]:
         import gradio as gr
 
         uploaded = uploaded or photo
