@@ -1,6 +1,7 @@
 # make demo   install, run all stages on the laptop profile, show two records
 # make tools  llama-server, llama-imatrix and llama-quantize, built once in some minutes; tests that need them skip without
 # make test   install, run every test that needs no GPU
+# make screenshots   after make demo: the pictures of the page in docs/pictures, of a real run
 # A Linux machine without a GPU saves gigabytes with:  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 PYTHON ?= python3
 TORCH_INDEX ?=
@@ -9,7 +10,7 @@ INSTALLED = .venv/installed
 SAMPLES = data/samples/documents
 DEMO = output/cpu/demo.jsonl
 
-.PHONY: install demo tools test lint clean
+.PHONY: install demo tools test lint clean screenshots
 
 install: $(INSTALLED)
 
@@ -49,6 +50,9 @@ test: install
 lint: install
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+screenshots: install
+	$(PY) benchmarks/screenshots.py
 
 clean:
 	rm -rf output data/datasets data/training

@@ -14,56 +14,141 @@ Exit status: 2 wrong use or a port that is taken, 3 no model, 130 stopped with C
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import ipaddress
-import json
 import os
+import re
+import secrets
 import signal
 import socket
 import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import config
 import inference
-from extraction import documents, handoff
+from extraction import checks, documents, grounding, handoff, own_schema, page_view, tasks
 
 if TYPE_CHECKING:
     import gradio as gr
-
-Extract = Callable[[Path, str, list[str]], dict]  # document, document type, questions -> result object
 
 DOCUMENT_TYPES = [
     ("Auto", "auto"),
     ("Receipt or invoice", "receipt"),
     ("Contract", "contract"),
-    ("Other document", "document"),
+    ("Other", "document"),
 ]
-EXAMPLES = {  # file in data/samples/documents -> questions that are asked of it
-    "receipt_photo_1.jpg": "",
-    "receipt_photo_2.jpg": "How much was paid in total?",
-    "invoice.pdf": "",
-    "contract_1.pdf": "Which law governs this agreement?",
-    "letter.txt": "Who wrote this letter?",
-}
+EXAMPLES = ["receipt_photo_1.jpg", "receipt_photo_2.jpg", "invoice.pdf", "contract_1.pdf", "letter.txt"]
+TEMPLATE = '{"vendor": "", "items": [{"name": "", "price": ""}]}'
 PURPOSE = "Reads receipts, invoices, contracts and other documents: their fields, a summary, answers to your questions."
+DARK = (
+    "() => { document.body.classList.toggle('dark'); document.body.style.background = 'var(--body-background-fill)' }"
+)
+STYLE = "#text textarea { font-family: var(--font-mono); font-size: 12px; white-space: pre; overflow-x: auto }"
 HOUR = 3600  # seconds
 
 
-# --- a result as the page shows it ---------------------------------------------------------------------------
+# --- a document in somebody's hands --------------------------------------------------------------------------
 
 
-def fields(value: Any, path: str = "") -> list[list[str]]:
-    """The fields of a record as rows of path and value, positions included: `["line_items[0].amount", "2.00"]`."""
+@dataclasses.dataclass
+class Opened:
+    """What one visitor has on the page: the file, its text and boxes, and the result with the changes made to it."""
+
+    path: Path
+    document: documents.Document
+    result: dict
+    own: own_schema.OwnTask | None = None  # the visitor's own fields, instead of those of a document type
+    evidence: list[dict] = dataclasses.field(default_factory=list)  # of each answer, a field: where it stands
+
+    @property
+    def fields(self) -> list[dict]:
+        return [*(self.result["fields"] or []), *self.evidence]
+
+    def edit(self, path: str, value: str) -> None:
+        """Change one value by hand; places, checks and summary follow. No text: no value."""
+        old = self.result
+        task = self.own or tasks.TASKS[old["document_type"]]
+        record = with_value(old["record"], path, value.strip() or None)
+        known = tasks.prune(record)
+        before = {field["path"]: field for field in old["fields"]}
+        fields = grounding.ground(known, task, self.document)
+        for field in fields:
+            same = before.get(field["path"])
+            if same and same["value"] == field["value"]:
+                field |= {key: same[key] for key in ("confidence", "edited") if key in same}
+            elif field["path"] == path:
+                field["edited"] = True
+        gone = {inference.not_found(field) for field in old["fields"]}
+        problems = [problem for problem in old["problems"] if problem not in gone]
+        chosen = self.own.choices if self.own else ()
+        missing = [f for f in fields if f["grounding"] == "none" and inference.general(f["path"]) not in chosen]
+        problems += [inference.not_found(field) for field in missing]
+        self.result = old | {
+            "record": record,
+            "summary": None if self.own else tasks.summarize(task, known),
+            "fields": fields,
+            "checks": checks.check(known, task),
+            "problems": problems,
+        }
+
+    def ask(self, question: str, backend: inference.Backend, cfg: config.Config) -> None:
+        """Add an answer to the result, and where it stands to the evidence."""
+        text = documents.best_window(self.document.text, question, cfg.data.window_chars, cfg.data.window_overlap)
+        request = inference.Request(tasks.messages(tasks.QUESTION, text, question), tasks.QUESTION.schema)
+        completion = backend.complete([request])[0]
+        error = completion.error
+        reading = tasks.Reading(None, error) if error else tasks.parse(tasks.QUESTION, completion.text)
+        answer = (reading.record or {}).get("answer")
+        answers, problems = self.result["answers"], self.result["problems"]  # an edit may have come in the meantime
+        place = {"path": f"answers[{len(answers)}]", "value": answer or "", "grounding": "none", "boxes": []}
+        if answer:
+            found = grounding.ground({"key_values": [{"value": answer}]}, tasks.DOCUMENT, self.document)
+            place |= {key: found[0][key] for key in ("grounding", "span", "boxes")}
+        self.evidence.append(place)
+        self.result = self.result | {
+            "answers": [*answers, {"question": question, "answer": answer}],
+            "problems": [*problems, *([f"{question}: {reading.problem}"] if reading.problem else [])],
+        }
+
+    def forget_answers(self) -> None:
+        self.evidence = []
+        self.result = self.result | {"answers": []}
+
+
+def open_document(
+    path: Path, document_type: str, backend: inference.Backend, cfg: config.Config, schema: str | None = None
+) -> Opened:
+    """Read a document and extract its record, or that of a schema.
+
+    Raises DocumentError if the document cannot be read, StageError if the schema cannot be used.
+    """
+    own = own_schema.parse(schema, "the schema") if schema and schema.strip() else None
+    started = time.monotonic()
+    document = inference.read(path, cfg)
+    seconds = time.monotonic() - started
+    result = inference.extract(document, backend, cfg, name=path.name, document_type=document_type, own=own)
+    result["timings"]["read"] = round(seconds, 3)
+    return Opened(path, document, result, own)
+
+
+def with_value(value: Any, wanted: str, new: str | None, path: str = "") -> Any:
+    """The record with the value at a path, such as `line_items[0].amount`, replaced; None leaves a list."""
     if isinstance(value, dict):
-        return [row for key, inner in value.items() for row in fields(inner, f"{path}.{key}" if path else key)]
+        return {key: with_value(v, wanted, new, f"{path}.{key}" if path else key) for key, v in value.items()}
     if isinstance(value, list):
-        return [row for i, inner in enumerate(value) for row in fields(inner, f"{path}[{i}]")]
-    return [] if value in (None, "") else [[path, str(value)]]
+        items = [with_value(v, wanted, new, f"{path}[{i}]") for i, v in enumerate(value)]
+        return [item for item in items if item is not None]
+    return new if path == wanted else value
+
+
+# --- what the page shows of it -------------------------------------------------------------------------------
 
 
 def status_line(result: dict) -> str:
@@ -80,118 +165,186 @@ def limits_line(limits: config.InferenceConfig) -> str:
 
 
 def example_rows(folder: Path) -> list[list[str]]:
-    return [[str(folder / name), "auto", text] for name, text in EXAMPLES.items() if (folder / name).is_file()]
+    return [[str(folder / name), "auto"] for name in EXAMPLES if (folder / name).is_file()]
 
 
-def counted(name: str, rows: list) -> str:
-    return f"{name} ({len(rows)})" if rows else name
-
-
-def view(line: str, result: dict | None, cache: str) -> list:
-    """A value for every output, in the page's order, so that nothing of the document before stays beside this one."""
-    import gradio as gr
-    from gradio.processing_utils import save_bytes_to_cache
-
-    result = result or {}
-    rows = fields(result.get("record"))
-    answers = [[a["question"], a["answer"] or "not found"] for a in result.get("answers", [])]
-    problems = [[problem] for problem in result.get("problems", [])]
-    path = text = None
-    if result:
-        text = json.dumps(result, indent=2, ensure_ascii=False)
-        path = save_bytes_to_cache(text.encode(), f"{Path(result['file']).stem}.json", cache)
-    return [
-        line,
-        result.get("summary") or "",
-        gr.Tab(counted("Fields", rows)),
-        rows,
-        text,
-        gr.Tab(counted("Answers", answers)),
-        answers,
-        gr.Tab(counted("Problems", problems)),
-        problems,
-        gr.DownloadButton(value=path, interactive=bool(result)),
-    ]
+def conversation(opened: Opened) -> dict:
+    """The questions and answers, each with the line of the document that holds the answer, or a warning."""
+    talk = []
+    for asked, place in zip(opened.result["answers"], opened.evidence, strict=True):
+        entry = {"question": asked["question"], "answer": asked["answer"] or "The document does not say."}
+        entry |= {"field": place["path"], "quote": "", "note": ""}
+        if place["grounding"] != "none":
+            start, end = place["span"]
+            text = opened.document.text
+            line = text[text.rfind("\n", 0, start) + 1 : (text.find("\n", end) + 1 or len(text) + 1) - 1]
+            entry["quote"] = " ".join(re.sub(r"\s{3,}", " … ", line.strip()).split())[:300]  # between two columns
+            entry["note"] = f"page {place['boxes'][0]['page']}" if place["boxes"] else "from the text"
+        elif asked["answer"]:
+            entry["note"] = "The document does not hold it as the answer gives it: check it."
+        talk.append(entry)
+    return {"talk": talk}
 
 
 # --- the page ------------------------------------------------------------------------------------------------
 
 
-def build_page(extract: Extract, cfg: config.Config) -> gr.Blocks:
-    """The page, not launched yet. `extract` is called for one document at a time."""
+def build_page(backend: inference.Backend, cfg: config.Config) -> gr.Blocks:
+    """The page, not launched yet. `backend` is asked by one visitor at a time."""
     import gradio as gr
 
-    one_at_a_time = threading.Lock()  # beside the queue: no backend may be entered twice
-
-    # A document's text goes into text boxes and plain cells alone: what shows HTML or Markdown would run or fetch it.
+    # A document's text goes into text boxes, plain cells and page_view alone: what shows HTML or Markdown would run
+    # or fetch it, gr.Chatbot even without Markdown. JSON is shown as code, because gr.JSON would take each
+    # {"path": ...} of the fields for a file.
     page = gr.Blocks(title="Doc intelligence", analytics_enabled=False, delete_cache=(HOUR, 24 * HOUR))
+    handlers = Handlers(backend, cfg, page.GRADIO_CACHE)
     with page:
-        gr.Markdown(f"# Doc intelligence\n{PURPOSE}")
         with gr.Row():
-            with gr.Column(scale=2, min_width=320):
+            gr.Markdown(f"# Doc intelligence\n{PURPOSE}")
+            dark = gr.Button("Dark / light", size="sm", scale=0, min_width=120, elem_id="dark")
+        dark.click(None, js=DARK, api_visibility="private")
+        with gr.Tabs():
+            with gr.Tab("One document"):
+                _document_tab(handlers, cfg)
+            with gr.Tab("Batch"):
+                _batch_tab(handlers, cfg)
+    return page.queue(default_concurrency_limit=1, max_size=cfg.app.queue_size)
+
+
+def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
+    import gradio as gr
+
+    opened = gr.State(None, time_to_live=24 * HOUR)  # of each visitor their own
+    with gr.Row():
+        with gr.Column(scale=3, min_width=300), gr.Tabs():
+            with gr.Tab("File"):
                 suffixes = sorted(inference.SUFFIXES)
-                source = gr.File(label="Document", file_types=suffixes, height=150, elem_id="document")
-                gr.Markdown(limits_line(cfg.inference), elem_id="limits")
-                kind = gr.Radio(DOCUMENT_TYPES, value="auto", label="Document type", elem_id="type")
-                asked = gr.Textbox(label="Questions, one per line (optional)", lines=2, elem_id="questions")
-                button = gr.Button("Extract", variant="primary", elem_id="extract")
-                rows = example_rows(cfg.samples_dir / "documents")
-                if rows:
-                    examples = gr.Examples(
-                        rows,
-                        [source, kind, asked],
-                        label="Or try one of these",
-                        example_labels=[Path(row[0]).name for row in rows],
-                        elem_id="examples",
-                        api_visibility="private",
-                    )
-            with gr.Column(scale=3, min_width=420):
-                status = gr.Textbox(
-                    label="Status", placeholder="No document yet", lines=1, max_lines=4, elem_id="status"
-                )
-                summary = gr.Textbox(label="Summary", lines=2, max_lines=6, buttons=["copy"], elem_id="summary")
-                with gr.Tabs():
-                    with gr.Tab("Fields") as fields_tab:
-                        field_table = table(["Field", "Value"], ["40%", "60%"], "fields", show_search="search")
-                    with gr.Tab("JSON"):  # as code: gr.JSON would take each {"path": ...} of the fields for a file
-                        shown = gr.Code(
-                            language="json", interactive=False, show_label=False, max_lines=28, elem_id="json"
-                        )
-                    with gr.Tab("Answers") as answers_tab:
-                        answer_table = table(["Question", "Answer"], ["50%", "50%"], "answers")
-                    with gr.Tab("Problems") as problems_tab:
-                        problem_table = table(["Problem"], ["100%"], "problems")
-                download = gr.DownloadButton("Download JSON", interactive=False, elem_id="download")
-
-        def read(uploaded: str | None, document_type: str, questions: str) -> Iterator[list]:
-            if not uploaded:
-                gr.Warning("Choose a document first.")
-                yield view("", None, cache)
-                return
-            path = Path(uploaded)
-            yield view(f"Reading {path.name} ...", None, cache)
-            try:
-                with one_at_a_time:
-                    result = extract(path, document_type, [q.strip() for q in questions.splitlines() if q.strip()])
-            except (documents.DocumentError, handoff.StageError) as error:
-                sentence = f"{path.name}: {error}"
-                print(sentence, file=sys.stderr)
-                gr.Warning(html.escape(sentence))  # a toast shows HTML
-                yield view(sentence, None, cache)
-                return
-            yield view(status_line(result), result, cache)
-
-        cache = page.GRADIO_CACHE
-        outputs = [status, summary, fields_tab, field_table, shown, answers_tab, answer_table]
-        outputs += [problems_tab, problem_table, download]
-        wiring = {"fn": read, "inputs": [source, kind, asked], "outputs": outputs, "show_progress_on": [status]}
-        button.click(**wiring, api_name="extract", concurrency_id="model")
+                source = gr.File(label="Document", file_types=suffixes, height=140, elem_id="document")
+            with gr.Tab("Camera or clipboard"):
+                photo = gr.Image(
+                    sources=["webcam", "clipboard"], type="filepath", format="png", height=220, label="Photo",
+                    buttons=[], elem_id="photo",
+                )  # fmt: skip
+        with gr.Column(scale=4, min_width=300):
+            kind = gr.Radio(DOCUMENT_TYPES, value="auto", label="Document type", elem_id="type")
+            button = gr.Button("Extract", variant="primary", elem_id="extract")
+            gr.Markdown(limits_line(cfg.inference), elem_id="limits")
+            with gr.Accordion("Fields of your own, instead of a document type", open=False):
+                schema = gr.Textbox(
+                    label="A template of the record, or its JSON schema", placeholder=TEMPLATE, lines=3, max_lines=12,
+                    max_length=20_000, elem_id="schema",
+                )  # fmt: skip
+        rows = example_rows(cfg.samples_dir / "documents")
         if rows:
-            examples.load_input_event.then(**wiring, api_visibility="private", concurrency_id="model")
-    return page.queue(default_concurrency_limit=1, max_size=20)
+            with gr.Column(scale=2, min_width=220):
+                examples = gr.Examples(
+                    rows,
+                    [source, kind],
+                    label="Or try one of these",
+                    example_labels=[Path(row[0]).name for row in rows],
+                    elem_id="examples",
+                    api_visibility="private",
+                )
+    with gr.Row(equal_height=True):
+        status = gr.Textbox(
+            show_label=False, container=False, placeholder="No document yet", max_lines=4, scale=8, elem_id="status"
+        )
+        downloads = [
+            gr.DownloadButton(
+                f"{name.upper()} ↓", size="md", scale=1, min_width=70, interactive=False, elem_id=f"save_{name}"
+            )
+            for name in page_view.EXPORTS
+        ]
+    with gr.Row():
+        with gr.Column(scale=1, min_width=380):
+            view = page_part("picture", page_view.PICTURE_TEMPLATE, "view")
+        with gr.Column(scale=1, min_width=420), gr.Tabs():
+            with gr.Tab("Fields") as fields_tab:
+                table = page_part("fields", page_view.TABLE_TEMPLATE, "fields")
+            with gr.Tab("Checks") as checks_tab:
+                verdict_table = plain_table(["Verdict", "What", "Why"], ["20%", "45%", "35%"], "checks")
+            with gr.Tab("Summary"):
+                summary = gr.Textbox(show_label=False, lines=4, buttons=["copy"], elem_id="summary")
+            with gr.Tab("Text"):
+                text = gr.Textbox(show_label=False, lines=24, max_lines=24, buttons=["copy"], elem_id="text")
+            with gr.Tab("JSON"):
+                shown = gr.Code(language="json", interactive=False, show_label=False, max_lines=28, elem_id="json")
+            with gr.Tab("Ask"):
+                chat = page_part("talk", page_view.TALK_TEMPLATE, "chat")
+                question = gr.Textbox(
+                    show_label=False, placeholder="Which law governs this agreement?", max_length=500,
+                    submit_btn="Ask", elem_id="question",
+                )  # fmt: skip
+
+    handlers.document = {
+        "opened": opened, "status": status, "view": view, "table": table, "fields_tab": fields_tab,
+        "verdicts": verdict_table, "checks_tab": checks_tab, "summary": summary, "text": text, "json": shown,
+        "chat": chat, **{f"save_{name}": button for name, button in zip(page_view.EXPORTS, downloads, strict=True)},
+    }  # fmt: skip
+    handlers.question = question
+    outputs = list(handlers.document.values())
+    read = {"fn": handlers.extract, "inputs": [source, kind, photo, schema], "outputs": outputs}
+    read |= {"show_progress_on": [status], "concurrency_id": "model"}
+    button.click(**read, api_name="extract")
+    if rows:
+        examples.load_input_event.then(**read, api_visibility="private")
+    clear = {"js": "() => null", "api_visibility": "private"}  # what was given last is what is read
+    source.upload(None, outputs=photo, **clear)
+    photo.input(None, outputs=source, **clear)
+    view.turn(with_event(handlers.turn), opened, view, api_visibility="private", show_progress="hidden")
+    table.edit(with_event(handlers.edit), opened, outputs, api_visibility="private", show_progress="hidden")
+    chat.forget(handlers.forget_answers, opened, outputs, api_visibility="private", show_progress="hidden")
+    question.submit(
+        handlers.ask, [opened, question], [*outputs, question], api_name="ask", concurrency_id="model",
+        show_progress_on=[chat],
+    )  # fmt: skip
 
 
-def table(headers: list[str], widths: list[str], name: str, **options: Any) -> gr.Dataframe:
+def _batch_tab(handlers: Handlers, cfg: config.Config) -> None:
+    import gradio as gr
+
+    with gr.Row():
+        with gr.Column(scale=3, min_width=300):
+            sources = gr.File(
+                label="Documents", file_count="multiple", file_types=sorted(inference.SUFFIXES), height=180,
+                elem_id="documents",
+            )  # fmt: skip
+        with gr.Column(scale=3, min_width=300):
+            kind = gr.Radio(DOCUMENT_TYPES, value="auto", label="Document type", elem_id="batch_type")
+            with gr.Row():
+                start = gr.Button("Extract all", variant="primary", elem_id="batch")
+                stop = gr.Button("Stop", elem_id="stop")
+            gr.Markdown(limits_line(cfg.inference) + " Results appear as they are made; a failure is a row, too.")
+    widths = ["20%", "22%", "28%", "7%", "8%", "8%", "7%"]
+    rows = plain_table(page_view.BATCH_HEADER, widths, "batch_rows")
+    with gr.Row():
+        jsonl = gr.DownloadButton("JSONL ↓", size="md", interactive=False, elem_id="batch_jsonl")
+        fields = gr.DownloadButton("CSV ↓", size="md", interactive=False, elem_id="batch_csv")
+
+    def run(chosen: list[str] | None, document_type: str, progress: Any = gr.Progress()) -> Iterator[tuple]:  # noqa: B008
+        yield from handlers.batch(chosen, document_type, progress)
+
+    running = start.click(
+        run, [sources, kind], [rows, jsonl, fields], api_name="batch", concurrency_id="batch",
+        show_progress_on=[rows],
+    )  # fmt: skip
+    stop.click(None, cancels=[running], api_visibility="private")
+
+
+def page_part(name: str, template: str, elem_id: str) -> gr.HTML:
+    """A part of page_view.js."""
+    import gradio as gr
+
+    return gr.HTML(
+        html_template=template,
+        css_template=page_view.style(),
+        js_on_load=page_view.script(name),
+        apply_default_css=False,
+        elem_id=elem_id,
+    )
+
+
+def plain_table(headers: list[str], widths: list[str], name: str) -> gr.Dataframe:
     """A table of plain text that can be read and copied, not edited."""
     import gradio as gr
 
@@ -204,11 +357,156 @@ def table(headers: list[str], widths: list[str], name: str, **options: Any) -> g
         type="array",
         interactive=False,
         wrap=True,
-        max_height=560,
+        max_height=620,
         show_label=False,
         elem_id=name,
-        **options,
     )
+
+
+def with_event(handle: Callable[[Opened | None, Any], Any]) -> Callable:
+    """The handler as Gradio wants it: it finds the event's parameter by its annotation, which must be the class."""
+    import gradio as gr
+
+    def handler(opened, event):
+        return handle(opened, event)
+
+    handler.__annotations__ = {"event": gr.EventData}
+    return handler
+
+
+class Handlers:
+    """What happens on a click. `document` names the outputs of the first tab; every answer sets all of them, so that
+    nothing of the document before stays beside this one."""
+
+    def __init__(self, backend: inference.Backend, cfg: config.Config, cache: str):
+        self.backend = backend
+        self.cfg = cfg
+        self.cache = Path(cache)
+        self.one_at_a_time = threading.Lock()  # beside the queues: no backend may be entered twice
+        self.document: dict[str, Any] = {}
+        self.question: Any = None  # the box a question is typed into, emptied by its answer
+
+    def _read(self, uploaded: str, document_type: str, schema: str | None = None) -> Opened:
+        with self.one_at_a_time:
+            return open_document(Path(uploaded), document_type, self.backend, self.cfg, schema)
+
+    def extract(
+        self, uploaded: str | None, document_type: str, photo: str | None, schema: str | None
+    ) -> Iterator[dict]:
+        import gradio as gr
+
+        uploaded = uploaded or photo
+        if not uploaded:
+            gr.Warning("Choose a document first.")
+            yield self._shown(None, "")
+            return
+        name = Path(uploaded).name
+        yield self._shown(None, f"Reading {name} ...")
+        try:
+            opened = self._read(uploaded, document_type, schema)
+        except (documents.DocumentError, handoff.StageError) as error:
+            sentence = f"{name}: {error}"
+            print(sentence, file=sys.stderr)
+            gr.Warning(html.escape(sentence))  # a toast shows HTML
+            yield self._shown(None, sentence)
+            return
+        yield self._shown(opened, status_line(opened.result))
+
+    def edit(self, opened: Opened | None, event: gr.EventData) -> dict:
+        if opened is None or opened.result["record"] is None:
+            return {}
+        opened.edit(str(event.field), str(event.value))
+        edited = next((f for f in opened.fields if f["path"] == event.field), None)
+        return self._shown(opened, status_line(opened.result), edited)
+
+    def turn(self, opened: Opened | None, event: gr.EventData) -> dict | None:
+        import gradio as gr
+
+        pages = opened.result["pages"] - opened.result["pages_skipped"] if opened else 0
+        if not isinstance(event.page, int) or not 1 <= event.page <= pages:
+            return gr.skip()
+        return self._picture(opened, event.page, event.field)
+
+    def ask(self, opened: Opened | None, question: str) -> dict:
+        import gradio as gr
+
+        if opened is None or not question.strip():
+            gr.Warning("Extract a document first." if opened is None else "Type a question first.")
+            return {self.document["status"]: gr.skip()}
+        try:
+            with self.one_at_a_time:
+                opened.ask(question.strip(), self.backend, self.cfg)
+        except handoff.StageError as error:
+            gr.Warning(html.escape(str(error)))
+            return {self.document["status"]: gr.skip()}
+        return self._shown(opened, status_line(opened.result), opened.evidence[-1]) | {self.question: ""}
+
+    def forget_answers(self, opened: Opened | None) -> dict:
+        if opened is None:
+            return {}
+        opened.forget_answers()
+        return self._shown(opened, status_line(opened.result))
+
+    def _picture(self, opened: Opened, number: int, active: str | None = None) -> dict:
+        pages = opened.result["pages"] - opened.result["pages_skipped"]
+        try:
+            return page_view.picture(opened.path, number, pages, opened.fields, active)
+        except documents.DocumentError:
+            return {"note": "The file was deleted from this machine in the meantime; upload it again to see its pages."}
+
+    def _shown(self, opened: Opened | None, line: str, lit: dict | None = None) -> dict:
+        """A value for every output of the first tab; `lit` is the field whose box is lit up, on its page."""
+        import gradio as gr
+        from gradio.processing_utils import save_bytes_to_cache
+
+        result = opened.result if opened else {"fields": [], "checks": [], "problems": []}
+        files = page_view.exports(result) if opened else None
+        number = lit["boxes"][0]["page"] if lit and lit["boxes"] else 1
+        values = {
+            "opened": opened,
+            "status": line,
+            "view": self._picture(opened, number, lit and lit["path"]) if opened else None,
+            "table": page_view.table(result["fields"] or []),
+            "fields_tab": gr.Tab(page_view.counted("Fields", len(result["fields"] or []))),
+            "verdicts": page_view.verdicts(result),
+            "checks_tab": gr.Tab(page_view.counted("Checks", page_view.needing_a_look(result))),
+            "summary": result.get("summary") or "",
+            "text": opened.document.text if opened else "",
+            "json": files and files["json"],
+            "chat": conversation(opened) if opened else None,
+        }
+        for name in page_view.EXPORTS:
+            stem = Path(result.get("file", "")).stem
+            path = files and save_bytes_to_cache(files[name].encode(), f"{stem}.{name}", str(self.cache))
+            values[f"save_{name}"] = gr.DownloadButton(value=path, interactive=bool(opened))
+        return {self.document[name]: value for name, value in values.items()}
+
+    def batch(self, sources: list[str] | None, document_type: str, progress: gr.Progress) -> Iterator[tuple]:
+        import gradio as gr
+
+        if not sources:
+            gr.Warning("Choose documents first.")
+            yield [], gr.skip(), gr.skip()
+            return
+        folder = self.cache / secrets.token_hex(16)
+        folder.mkdir(parents=True)
+        files = [folder / "results.jsonl", folder / "results.csv"]
+        rows, results = [], []
+        for uploaded in progress.tqdm(sources, desc="Documents", unit="documents"):
+            name = Path(uploaded).name
+            try:
+                result = self._read(uploaded, document_type).result
+                rows.append(page_view.batch_row(result))
+            except Exception as error:  # one document must not take the others with it
+                expected = isinstance(error, documents.DocumentError | handoff.StageError)
+                if not expected:
+                    traceback.print_exc()
+                result = {"file": name, "error": str(error) if expected else f"failed with {type(error).__name__}"}
+                rows.append([name, f"failed: {result['error']}", "", "", "", "", ""])
+            results.append(result)
+            handoff.write_jsonl(files[0], results)
+            handoff.write_text(files[1], page_view.csv_text(results))
+            yield rows, *(gr.DownloadButton(value=str(file), interactive=True) for file in files)
 
 
 # --- the server ----------------------------------------------------------------------------------------------
@@ -263,6 +561,7 @@ def launch(page: gr.Blocks, cfg: config.Config, host: str, port: int, auth: tupl
         run_history=False,
         enable_monitoring=False,
         footer_links=[],
+        css=STYLE,
     )
 
 
@@ -276,14 +575,10 @@ def main(argv: list[str] | None = None) -> int:
     auth = login(host)
     check_port(host, port)
     backend = inference.open_backend(cfg, args.model)
-
-    def extract(path: Path, document_type: str, questions: list[str]) -> dict:
-        return inference.extract(path, backend, cfg, name=path.name, document_type=document_type, questions=questions)
-
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder is removed then, too
     with tempfile.TemporaryDirectory(prefix="doc-intel-", ignore_cleanup_errors=True) as folder:
         set_environment(host, folder)
-        page = build_page(extract, cfg)
+        page = build_page(backend, cfg)
         try:
             launch(page, cfg, host, port, auth)
             print(f"Doc intelligence page: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)

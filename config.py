@@ -20,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 DATASETS = ("cord", "cuad", "docvqa", "tatqa")
+OCR_ENGINES = ("auto", "openvino", "onnxruntime", "tesseract")
 QUANTIZATION_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "Q3_K_M")
 QUANTIZATION_TYPES += ("IQ4_XS", "Q3_K_S", "Q2_K")
 
@@ -147,12 +148,15 @@ class InferenceConfig:
     max_pages: int = 20  # the rest is reported as skipped
     max_text_chars: int = 200_000
     max_image_pixels: int = 60_000_000
+    page_seconds: float = 60.0  # a page that takes longer to read is reported as skipped
+    ocr: str = "auto"  # auto: openvino if it is installed, else onnxruntime, else tesseract, which is reported
     timeout_seconds: float = 120.0  # of one request to an http backend
 
     def __post_init__(self) -> None:
         _one_of("inference.quantization", self.quantization, QUANTIZATION_TYPES)
         _at_least(self, "inference", context_tokens=256, max_new_tokens=16, threads=0, max_pages=1)
-        _at_least(self, "inference", max_text_chars=100, max_image_pixels=10_000, max_file_mb=0.01)
+        _at_least(self, "inference", max_text_chars=100, max_image_pixels=10_000, max_file_mb=0.01, page_seconds=0.1)
+        _one_of("inference.ocr", self.ocr, OCR_ENGINES)
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,10 @@ class ExportConfig:
 class AppConfig:
     host: str = "127.0.0.1"
     port: int = 7860
+    queue_size: int = 20  # requests that wait at most; who comes then is told to try again
+
+    def __post_init__(self) -> None:
+        _at_least(self, "app", queue_size=1)
 
 
 @dataclass(frozen=True)

@@ -2,32 +2,46 @@
 
 Reads   documents (PDF, image, DOCX, text; files, folders, or - for stdin), and a model: the GGUF build that
         export_gguf.py made, or the adapter, the base model, or an OpenAI-compatible server
-Writes  JSON on stdout (one document) or JSON Lines (several, or with -o FILE, which can be resumed)
+Writes  JSON on stdout (one document), JSON Lines (several, or with -o FILE, which can be resumed), CSV or a table
 Next    python app.py
 
     python inference.py data/samples/documents/receipt_photo_1.jpg
-    python inference.py contract.pdf --question "Who are the parties?" --question "Which law governs?"
-    python inference.py invoices/ -o results.jsonl
+    python inference.py contract.pdf --ask "Who are the parties?" --ask "Which law governs?"
+    python inference.py invoices/ -o results.jsonl --workers 2
+    python inference.py invoices/ -o results.csv --format csv
+    python inference.py invoice.pdf --schema my_schema.json
     python inference.py invoice.pdf --model http://127.0.0.1:11434/v1#doc-intel
 
+Run again, -o FILE goes on where it stopped: a file with the same bytes and settings is not read again, and neither is
+one that failed, unless with --retry-errors. A format that cannot be resumed keeps its rows in FILE.jsonl beside it. CSV
+has a line per document in FILE.csv and one per line item in FILE.items.csv; a cell that a spreadsheet would take for a
+formula, so any that begins with = + - or @, gets an apostrophe before it.
+
+--schema takes a template such as {"vendor": "", "items": [{"name": "", "price": ""}]}, or a JSON schema of objects,
+arrays, strings, enums and null. Strings have at most 500 characters, arrays at most 100 entries.
+
 Exit status: 0 all documents were read, 1 some failed, 2 wrong use, 3 no model, 4 the only document is unreadable,
-130 interrupted.
+130 interrupted. With --check: 1 if something is missing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import config
-from extraction import checks, documents, grounding, handoff, models, tasks
+from extraction import batch, checks, documents, environment, grounding, handoff, models, output, own_schema, tasks
 
 SUFFIXES = {".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".docx", ".txt", ".text", ".md"}
 
@@ -384,38 +398,48 @@ def identity(cfg: config.Config, model: str) -> str | None:
 # --- one document --------------------------------------------------------------------------------------------
 
 
+def limits_of(cfg: config.Config) -> documents.Limits:
+    return documents.Limits(
+        max_file_mb=cfg.inference.max_file_mb,
+        max_pages=cfg.inference.max_pages,
+        max_text_chars=cfg.inference.max_text_chars,
+        max_image_pixels=cfg.inference.max_image_pixels,
+        page_seconds=cfg.inference.page_seconds,
+        ocr=cfg.inference.ocr,
+    )
+
+
+def read(source: Path | bytes, cfg: config.Config) -> documents.Document:
+    """The document within the limits of the settings. Raises documents.DocumentError if it cannot be read."""
+    return documents.read(source, limits_of(cfg))
+
+
 def extract(
-    source: Path | bytes,
+    source: Path | bytes | documents.Document,
     backend: Backend,
     cfg: config.Config,
     *,
     name: str = "-",
     document_type: str = "auto",
     questions: Sequence[str] = (),
-    progress: bool = False,
+    own: own_schema.OwnTask | None = None,
+    progress: Callable[[int, int], Any] | None = None,
 ) -> dict:
     """The result object of one document: record, summary, answers, fields with their places, checks, problems.
 
-    Raises documents.DocumentError if the document cannot be read.
+    `own` is a task to extract against instead of those of the document types. `progress` is called with the number of
+    answers so far and in all. Raises documents.DocumentError if the document cannot be read.
     """
     started = time.monotonic()
-    limits = documents.Limits(
-        max_file_mb=cfg.inference.max_file_mb,
-        max_pages=cfg.inference.max_pages,
-        max_text_chars=cfg.inference.max_text_chars,
-        max_image_pixels=cfg.inference.max_image_pixels,
-    )
-    document = documents.read(source, limits)
+    document = source if isinstance(source, documents.Document) else read(source, cfg)
     read_seconds = time.monotonic() - started
-    task = tasks.detect(document.text) if document_type == "auto" else tasks.TASKS[document_type]
+    task = own or (tasks.detect(document.text) if document_type == "auto" else tasks.TASKS[document_type])
     problems = list(document.problems)
 
     texts = split(document.text, task, backend, cfg)
     asked = [(task, text, None) for text in texts]
-    for question in questions:
-        text = documents.best_window(document.text, question, cfg.data.window_chars, cfg.data.window_overlap)
-        asked.append((tasks.QUESTION, text, question))
-    answers = _complete(backend, asked, progress, name)
+    asked += [(tasks.QUESTION, window_for(document.text, question, cfg), question) for question in questions]
+    answers = _complete(backend, asked, progress)
     readings = []
     for (asked_task, _, question), answer in zip(asked, answers, strict=True):
         reading = tasks.Reading(None, answer.error) if answer.error else tasks.parse(asked_task, answer.text)
@@ -427,16 +451,19 @@ def extract(
     record = merge(task, records) if records else None
     summary = fields = verdicts = None
     if record is not None:
-        summary = record.pop("summary", None) or tasks.summarize(task, record)
+        if own is None:  # of a user's own fields, nothing says what would sum them up
+            summary = record.pop("summary", None) or tasks.summarize(task, record)
         fields = grounding.ground(record, task, document)
         verdicts = checks.check(record, task)
-        problems += [not_found(field) for field in fields if field["grounding"] == "none"]
+        problems += [f"{path}: the schema requires it, the answer does not have it" for path in missing(own, record)]
+        chosen = own.choices if own else ()
+        problems += [not_found(f) for f in fields if f["grounding"] == "none" and general(f["path"]) not in chosen]
     result = {
         "file": name,
         "document_type": task.name,
         "record": None
         if record is None
-        else {k: v for k, v in with_nulls(task.schema, record).items() if k != "summary"},
+        else {k: v for k, v in with_nulls(task.schema, record).items() if k != "summary" or own},
         "summary": summary,
         "answers": [
             {"question": question, "answer": (reading.record or {}).get("answer")}
@@ -453,9 +480,22 @@ def extract(
     return result
 
 
+def missing(own: own_schema.OwnTask | None, record: dict) -> list[str]:
+    return own.missing(record) if own else []
+
+
+def general(path: str) -> str:
+    """`items[].price` for `items[3].price`."""
+    return re.sub(r"\[\d+\]", "[]", path)
+
+
 def not_found(field: dict) -> str:
     value = " ".join(field["value"].split())
     return f'{field["path"]}: "{value[:60]}{"..." if value[60:] else ""}" was not found in the document'
+
+
+def window_for(text: str, question: str, cfg: config.Config) -> str:
+    return documents.best_window(text, question, cfg.data.window_chars, cfg.data.window_overlap)
 
 
 def split(text: str, task: tasks.Task, backend: Backend, cfg: config.Config) -> list[str]:
@@ -465,6 +505,10 @@ def split(text: str, task: tasks.Task, backend: Backend, cfg: config.Config) -> 
         spans = documents.windows(text, cfg.data.window_chars, cfg.data.window_overlap)
         return [text[a:b] for a, b in spans]
     limit = backend.prompt_limit - backend.count(task.instructions) - 32  # 32: the chat template's own tokens
+    if limit < 64:
+        raise handoff.StageError(
+            "the fields of the schema leave no room for a document; raise inference.context_tokens"
+        )
     tokens = backend.count(text)
     if tokens <= limit:
         return [text]
@@ -478,14 +522,20 @@ def merge(task: tasks.Task, records: list[dict]) -> dict:
         return tasks.merge_clauses(records)
     merged: dict = {}
     for record in records:
-        for key, value in record.items():
-            if isinstance(value, list):
-                merged[key] = merged.get(key, []) + value
-            else:
-                merged.setdefault(key, value)
-    if len(records) > 1:
+        _join(merged, record)
+    if len(records) > 1 and not isinstance(task, own_schema.OwnTask):
         merged.pop("summary", None)  # it spoke of one window
     return merged
+
+
+def _join(merged: dict, record: dict) -> None:
+    for key, value in record.items():
+        if isinstance(value, list):
+            merged[key] = merged.get(key, []) + value
+        elif isinstance(value, dict):
+            _join(merged.setdefault(key, {}), value)
+        else:
+            merged.setdefault(key, value)
 
 
 def with_nulls(schema: dict, value: Any) -> Any:
@@ -497,147 +547,283 @@ def with_nulls(schema: dict, value: Any) -> Any:
     return value
 
 
-def _complete(backend: Backend, asked: list[tuple], progress: bool, name: str) -> list[Completion]:
-    from tqdm import tqdm
+def _complete(backend: Backend, asked: list[tuple], progress: Callable[[int, int], Any] | None) -> list[Completion]:
+    requests = requested(asked)
+    answered = 0
 
-    requests = [Request(tasks.messages(task, text, question), task.schema) for task, text, question in asked]
-    shown = progress and len(requests) > 2 and sys.stderr.isatty()
-    with tqdm(total=len(requests), desc=name, unit="window", disable=not shown, leave=False) as bar:
-        return backend.complete(requests, bar.update)
+    def done(*_: Any) -> None:
+        nonlocal answered
+        answered += 1
+        if progress:
+            progress(answered, len(requests))
+
+    if progress:
+        progress(0, len(requests))
+    return backend.complete(requests, done)
+
+
+def requested(asked: list[tuple]) -> list[Request]:
+    return [Request(tasks.messages(task, text, question), task.schema) for task, text, question in asked]
+
+
+# --- many documents ------------------------------------------------------------------------------------------
+
+
+class Run:
+    """Documents -> rows. Each of several workers reads in a process of its own while the model answers another one."""
+
+    def __init__(self, args: Any, cfg: config.Config, own: own_schema.OwnTask | None):
+        self.args, self.cfg, self.own = args, cfg, own
+        decoding = {k: v for k, v in asdict(cfg.inference).items() if k not in ("threads", "timeout_seconds")}
+        self.settings = handoff.fingerprint(
+            {
+                "type": args.type,
+                "questions": args.question,
+                "schema": own.definition if own else None,
+                "model": args.model,
+                "identity": identity(cfg, args.model),
+                "windows": [cfg.data.window_chars, cfg.data.window_overlap],
+                **decoding,
+            }
+        )
+        self.done: dict[tuple[str, str], dict] = {}
+        self.reused: list[dict] = []
+        self._backend: Backend | None = None
+        self._opening = threading.Lock()
+        self._model = threading.Lock()
+        self.workers = batch.Workers(args.workers, limits_of(cfg))
+
+    def key(self, data: bytes) -> str:
+        """What a row is recognized by: the settings, the model, and the document's bytes."""
+        return f"{self.settings}-{hashlib.sha256(data).hexdigest()[:24]}"
+
+    def backend(self) -> Backend:
+        with self._opening:
+            self._backend = self._backend or open_backend(self.cfg, self.args.model)
+            return self._backend
+
+    def row(self, name: str, progress: Callable[[str, int, int], Any]) -> dict | None:
+        """The result of a document, or why there is none; None if an earlier run has it."""
+        key = None
+        try:
+            data = batch.read_bytes(name, self.cfg.inference.max_file_mb)
+            key = self.key(data)
+            if (name, key) in self.done:
+                self.reused.append(self.done[name, key])
+                return None
+            if documents.file_type(data) is None or not data.strip():
+                documents.read(data)  # says why without a model having been loaded
+            backend = self.backend()
+            started = time.monotonic()
+            document = self.workers.read(data)
+            seconds = time.monotonic() - started
+            # A model in this process answers one document at a time; a server is asked about several.
+            with contextlib.nullcontext() if isinstance(backend, HttpBackend) else self._model:
+                result = extract(
+                    document,
+                    backend,
+                    self.cfg,
+                    name=name,
+                    document_type=self.args.type,
+                    questions=self.args.question,
+                    own=self.own,
+                    progress=lambda answered, of: progress(name, answered, of),
+                )
+            result["timings"]["read"] = round(seconds, 3)
+            if result["record"] is None:
+                result["error"] = (result["problems"] or ["the model gave no answer"])[-1]
+            return {**result, "key": key}
+        except documents.DocumentError as error:
+            return {"file": name, "error": str(error), "key": key}
+        except handoff.StageError:
+            raise
+        except Exception as error:  # a bug, shown as one; the other documents are read all the same
+            traceback.print_exc()
+            return {"file": name, "error": f"{type(error).__name__}: {error}", "key": key}
+
+    def plan(self, name: str) -> dict:
+        """What would be read and asked of a document: its kind, its type, windows and tokens."""
+        try:
+            data = batch.read_bytes(name, self.cfg.inference.max_file_mb)
+            kind = documents.file_type(data)
+            document = self.workers.read(data)
+        except documents.DocumentError as error:
+            return {"file": name, "error": str(error)}
+        backend = self.backend()
+        detected = tasks.detect(document.text) if self.args.type == "auto" else tasks.TASKS[self.args.type]
+        task = self.own or detected
+        texts = split(document.text, task, backend, self.cfg)
+        asked = [(task, text, None) for text in texts]
+        asked += [(tasks.QUESTION, window_for(document.text, q, self.cfg), q) for q in self.args.question]
+        contents = [message["content"] for request in requested(asked) for message in request.messages]
+        return {
+            "file": name,
+            "kind": kind,
+            "reader": document.reader,
+            "pages": document.pages,
+            "document_type": task.name,
+            "windows": len(texts),
+            "prompts": len(asked),
+            "prompt_tokens": sum(map(backend.count, contents)),
+            "problems": document.problems,
+        }
 
 
 # --- the command ---------------------------------------------------------------------------------------------
 
 
-def find_inputs(names: Sequence[str]) -> tuple[list[str], int]:
-    """The documents that the arguments name, folders searched, and how many files of unknown kind were passed over.
-
-    Raises StageError for a path that does not exist.
-    """
-    found, skipped = [], 0
-    for name in names:
-        path = Path(name)
-        if name == "-" or path.is_file():
-            found.append(name)
-        elif path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-            found += [str(p) for p in inside if p.suffix.lower() in SUFFIXES]
-            skipped += sum(p.suffix.lower() not in SUFFIXES for p in inside)
-        else:
-            raise handoff.StageError(f"{name} does not exist")
-    return found, skipped
+def show_environment(args: Any, cfg: config.Config) -> int:
+    again = "" if cfg.profile == "cpu" else f" --profile {cfg.profile}"
+    lines = [*environment.packages(config.ROOT / "requirements.txt"), environment.ocr()]
+    lines += [
+        environment.built("gguf", cfg.gguf_dir, f"python export_gguf.py{again}"),
+        environment.built("base-gguf", cfg.base_gguf_dir, f"python export_gguf.py{again} --base-only"),
+        environment.built("adapter", cfg.adapter_dir, f"python train_moe.py{again}"),
+        environment.opened(args.model, lambda: open_backend(cfg, args.model)),
+    ]
+    print(output.table(lines, ("what", "state", "detail", "to mend it")))
+    return int(any(state == environment.MISSING for _, state, _, _ in lines))
 
 
-def key_of(data: bytes, options: dict) -> str:
-    """What a finished line of an output file is recognized by: the document's bytes and the options."""
-    return hashlib.sha256(data + json.dumps(options, sort_keys=True).encode()).hexdigest()[:24]
+def show_plan(run: Run, names: Sequence[str], form: str | None) -> int:
+    bar = batch.Bar(len(names))
+    rows = []
+    for row in run.workers.rows(names, run.plan):
+        rows.append(row)
+        bar.document()
+        if form == "jsonl":
+            bar.write(json.dumps(row, ensure_ascii=False), sys.stdout)
+    bar.bar.close()
+    if form == "json":
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+    elif form != "jsonl":
+        print(output.table_of_plans(rows))
+        if any("prompt_tokens" in row for row in rows) and isinstance(run.backend(), HttpBackend):
+            print("The server's tokens are not known here: two characters are counted as one.", file=sys.stderr)
+    return int(any("error" in row for row in rows))
 
 
-def finished(path: Path, retry_failed: bool) -> dict[str, dict]:
-    """The lines of an earlier run by key. A last line that was cut off is left out."""
-    lines: dict[str, dict] = {}
-    if path.is_file():
-        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                line = json.loads(text)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(line, dict) and "key" in line and not (retry_failed and "error" in line):
-                lines[line["key"]] = line
-    return lines
-
-
-def read_bytes(name: str, limit_mb: float) -> bytes:
-    if name == "-":
-        return sys.stdin.buffer.read(int(limit_mb * 1e6) + 1)
-    try:
-        with open(name, "rb") as f:
-            return f.read(int(limit_mb * 1e6) + 1)
-    except OSError as error:
-        raise documents.DocumentError(f"cannot be opened: {error.strerror}") from error
-
-
-def results(names: Iterable[str], args: Any, cfg: config.Config, done: dict[str, dict]) -> Iterator[dict]:
-    """A result, or an error, for each document not in `done`. The model is loaded when the first one needs it."""
-    backend = None
-    options = {
-        "type": args.type,
-        "questions": args.question,
-        "model": args.model,
-        "identity": identity(cfg, args.model),
-    }
-    for name in names:
-        key = None
-        try:
-            data = read_bytes(name, cfg.inference.max_file_mb)
-            key = key_of(data, options)
-            if key in done:
-                continue
-            if documents.file_type(data) is None or not data.strip():
-                documents.read(data)  # says why without a model having been loaded
-            backend = backend or open_backend(cfg, args.model)
-            result = extract(
-                data,
-                backend,
-                cfg,
-                name=name,
-                document_type=args.type,
-                questions=args.question,
-                progress=True,
-            )
-            yield {**result, "key": key}
-        except documents.DocumentError as error:
-            yield {"file": name, "error": str(error), "key": key}
+def checked(p: Any, args: Any) -> None:
+    """Ends the program with status 2 for options that do not go together."""
+    if not args.inputs and not args.check:
+        p.error("name a FILE, a folder, or - for stdin")
+    if args.workers < 1:
+        p.error(f"--workers must be at least 1, got {args.workers}")
+    if args.schema and args.type != "auto":
+        p.error("--schema stands for the document type: leave --type out")
+    if args.format == "csv" and not args.output:
+        p.error("--format csv writes two files, so it needs -o FILE.csv")
+    if args.dry_run and (args.output or args.format == "csv"):
+        p.error("--dry-run writes to stdout: leave -o and --format csv out")
+    if args.output and any(name != "-" and Path(name).resolve() == args.output.resolve() for name in args.inputs):
+        p.error(f"-o {args.output} is one of the documents to read")
 
 
 def main(argv: list[str] | None = None) -> int:
     p = config.parser(__doc__)
-    p.add_argument("inputs", nargs="+", metavar="FILE", help="files, folders, or - for stdin")
+    p.add_argument("inputs", nargs="*", metavar="FILE", help="files, folders, or - for stdin")
     p.add_argument("--type", choices=("auto", *tasks.DOCUMENT_TYPES), default="auto", help="document type")
-    p.add_argument("--question", action="append", default=[], metavar="TEXT", help="may be given several times")
+    p.add_argument("--schema", type=Path, metavar="FILE", help="fields of your own: a JSON schema or a template")
+    p.add_argument(
+        "--ask",
+        "--question",
+        dest="question",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a question; repeat it",
+    )
     p.add_argument(
         "--model", default="gguf", metavar="MODEL", help="gguf (default), base-gguf, adapter, base, FILE.gguf or URL"
     )
-    p.add_argument("-o", "--output", type=Path, metavar="FILE", help="JSON Lines; an interrupted run is resumed")
-    p.add_argument("--retry-failed", action="store_true", help="with -o: read documents again that failed before")
+    p.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write; an interrupted run is resumed")
+    p.add_argument(
+        "--format", choices=("json", "jsonl", "csv", "table"), help="default: json for one document on stdout"
+    )
+    p.add_argument("--retry-errors", action="store_true", help="with -o: read documents again that failed before")
     p.add_argument("--overwrite", action="store_true", help="with -o: begin a new file")
     p.add_argument("--omit-null", action="store_true", help="leave out what was not found")
+    p.add_argument("--workers", type=int, default=1, metavar="N", help="documents in hand at once; rows as they finish")
+    p.add_argument("--timings", action="store_true", help="seconds per document on stderr, read and model apart")
+    p.add_argument("--dry-run", action="store_true", help="what would be read and asked; the model answers nothing")
+    p.add_argument("--check", action="store_true", help="is everything there: packages, OCR, model; then stop")
     args, cfg = config.read(p, argv)
-    names, skipped = find_inputs(args.inputs)
+    checked(p, args)
+    if args.check:
+        return show_environment(args, cfg)
+    own = own_schema.read(args.schema) if args.schema else None
+    names, skipped = batch.find_inputs(args.inputs, SUFFIXES)
     if skipped:
         print(f"{skipped} files of other kinds were passed over", file=sys.stderr)
     if not names:
         raise handoff.StageError("there is no document to read")
+    run = Run(args, cfg, own)
+    if args.dry_run:
+        return show_plan(run, names, args.format)
+    return read_all(run, names)
 
-    done: dict[str, dict] = {}
-    if args.output:
-        done = {} if args.overwrite else finished(args.output, args.retry_failed)
-        try:  # what stays of an earlier run; this also finds out now whether the file can be written
-            handoff.write_jsonl(args.output, done.values())
+
+def read_all(run: Run, names: Sequence[str]) -> int:
+    args, started = run.args, time.monotonic()
+    form = args.format or ("jsonl" if args.output or len(names) > 1 else "json")
+    kept: list[dict] = []
+    path = args.output
+    if path:
+        path = path if form == "jsonl" else path.with_name(f"{path.name}.jsonl")
+        try:
+            kept = [] if args.overwrite else output.earlier(path)
+            handoff.write_jsonl(path, kept)  # finds out now whether the file can be written
         except OSError as error:
-            raise handoff.StageError(f"cannot write {args.output}: {error.strerror}") from error
-    written = failed = 0
-    for result in results(names, args, cfg, done):
-        failed += "error" in result
-        written += 1
-        if "error" in result:
-            print(f"error: {result['file']}: {result['error']}", file=sys.stderr)
-        if args.omit_null:
-            result = tasks.prune(result)
-        if args.output:
-            with open(args.output, "a", encoding="utf-8") as f:
-                f.write(json.dumps(result, ensure_ascii=False) + "\n")
-        elif len(names) > 1:
-            print(json.dumps({k: v for k, v in result.items() if k != "key"}, ensure_ascii=False), flush=True)
-        elif "error" not in result:
-            print(json.dumps({k: v for k, v in result.items() if k != "key"}, ensure_ascii=False, indent=2))
-    if args.output:
-        print(
-            f"{written} documents in {args.output}, {len(done)} from an earlier run, {failed} failed", file=sys.stderr
-        )
+            raise handoff.StageError(f"cannot write {path}: {error.strerror}") from error
+        run.done = {
+            (row["file"], row["key"]): row for row in kept if row["key"] and not (args.retry_errors and "error" in row)
+        }
+    made: list[dict] = []
+    bar = batch.Bar(len(names))
+    try:
+        for row in run.workers.rows(names, lambda name: run.row(name, bar.prompts)):
+            row = tasks.prune(row) if args.omit_null else row
+            made.append(row)
+            bar.document()
+            if "error" in row:
+                bar.write(f"error: {row['file']}: {row['error']}", sys.stderr)
+            shown = {k: v for k, v in row.items() if k != "key"}
+            if path:
+                with open(path, "a", encoding="utf-8") as f:
+                    f.write(json.dumps(row, ensure_ascii=False) + "\n")
+            elif form == "table":
+                bar.write(output.document_table(row) + "\n", sys.stdout)
+            elif form == "jsonl":
+                bar.write(json.dumps(shown, ensure_ascii=False), sys.stdout)
+            elif len(names) == 1:
+                bar.write(json.dumps(shown, ensure_ascii=False, indent=2), sys.stdout)
+    finally:
+        bar.bar.close()
+    if form == "json" and len(names) > 1 and not path:
+        print(json.dumps([{k: v for k, v in row.items() if k != "key"} for row in made], ensure_ascii=False, indent=2))
+    if args.timings:
+        print(output.timings_table(made, time.monotonic() - started), file=sys.stderr)
+    failed = sum("error" in row for row in [*made, *run.reused])
+    if path:
+        write_output(path, args.output, form, output.last_of_each([*kept, *made]))
+        again = f"{len(made)} documents in {args.output}, {len(run.reused)} from an earlier run, {failed} failed"
+        print(again, file=sys.stderr)
     if not failed:
         return 0
     return 4 if len(names) == 1 else 1
+
+
+def write_output(path: Path, target: Path, form: str, rows: list[dict]) -> None:
+    """The finished rows without those that newer ones replace, and the file in the format that was asked for."""
+    handoff.write_jsonl(path, rows)
+    plain = [{k: v for k, v in row.items() if k != "key"} for row in rows]
+    if form == "csv":
+        second = output.write_csv(plain, target)
+        print(f"entries of lists: {second}", file=sys.stderr)
+    elif form == "json":
+        handoff.write_json(target, plain)
+    elif form == "table":
+        handoff.write_text(target, "".join(output.document_table(row) + "\n\n" for row in plain))
 
 
 if __name__ == "__main__":

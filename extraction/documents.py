@@ -1,29 +1,27 @@
 """A file, or words and boxes, -> the text that a prompt contains.
 
 One layout for all: gold OCR words, OCR of a photo and the text layer of a PDF go through the same `layout`, so a model
-meets in use what it was trained on.
+meets in use what it was trained on. PDF and images are read by `extraction.worker`, in a process of its own.
 """
 
 from __future__ import annotations
 
+import codecs
 import io
 import math
 import re
-import threading
 import zipfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels (OCR) or points (PDF)
-Quad = Sequence[tuple[float, float]]  # four corners, from top left clockwise
+from extraction import worker
+from extraction.limits import DocumentError, Limits
+from extraction.ocr import Quad
 
-
-class DocumentError(ValueError):
-    """A document that cannot be read; the message says why in one sentence."""
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels of an image or points of a PDF page
 
 
 @dataclass(frozen=True)
@@ -43,18 +41,12 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What is read at most. Every limit that bites is reported, never silent."""
-
-    max_file_mb: float = 20.0
-    max_pages: int = 20
-    max_text_chars: int = 200_000
-    max_image_pixels: int = 60_000_000
-
-
-@dataclass(frozen=True)
 class Document:
-    """A document as it was read. `words` is empty where the format has no boxes (text, DOCX)."""
+    """A document as it was read. `words` is empty where the format has no boxes (text, DOCX).
+
+    Boxes are where the words stand on the page as `render` draws it, skew and all. `pages_skipped` counts what was over
+    the limit, too slow or broken. `ocr` is the OCR engine, if one was used.
+    """
 
     text: str
     pages: int = 1
@@ -63,6 +55,16 @@ class Document:
     spans: list[tuple[int, int]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     reader: str = "text"
+    ocr: str | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A page as it looks. `width` and `height` are the page's in the units of its words' boxes, not the image's."""
+
+    image: Any
+    width: float
+    height: float
 
 
 # --- words to text -------------------------------------------------------------------------------------------
@@ -71,7 +73,8 @@ class Document:
 def words_from_quads(items: Iterable[tuple[str, Quad]], page: int = 1) -> list[Word]:
     """Words with upright boxes from words with four corners: the page's skew is taken out of the coordinates first.
 
-    The skew is the median angle of the top edges of the words that are long enough to have a clear one.
+    The skew is the median angle of the top edges of the words that are long enough to have a clear one. It is taken
+    from the nearest quarter turn of them all, so a page that lies on its side or its head comes out upright, too.
     """
     items = [(text, list(quad)) for text, quad in items]
     angles = []
@@ -79,7 +82,9 @@ def words_from_quads(items: Iterable[tuple[str, Quad]], page: int = 1) -> list[W
         width, height = math.hypot(x2 - x1, y2 - y1), math.hypot(x4 - x1, y4 - y1)
         if width > 1.5 * max(height, 1):
             angles.append(math.atan2(y2 - y1, x2 - x1))
-    skew = median(angles) if angles else 0.0
+    quarter = math.pi / 2
+    turn = quarter * round(math.atan2(sum(map(math.sin, angles)), sum(map(math.cos, angles))) / quarter)
+    skew = turn + median(math.remainder(a - turn, 2 * math.pi) for a in angles) if angles else 0.0
     cos, sin = math.cos(-skew), math.sin(-skew)
     words = []
     for text, quad in items:
@@ -194,17 +199,19 @@ def best_window(text: str, question: str, chars: int, overlap: int) -> str:
     return text[a:b]
 
 
+IMAGE_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}  # of HEIC and AVIF
+
 # --- files ---------------------------------------------------------------------------------------------------
 
 
 def file_type(data: bytes) -> str | None:
-    """`pdf`, `image`, `docx` or `text`, by the first bytes; None for other binary data."""
+    """`pdf`, `image`, `docx` or `text`, by the first bytes and never by a name; None for other binary data."""
     head = data[:1024]
     if b"%PDF-" in head:
         return "pdf"
     if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"BM", b"GIF8")):
         return "image"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+    if (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or (head[4:8] == b"ftyp" and head[8:12] in IMAGE_BRANDS):
         return "image"
     if head.startswith(b"PK"):
         try:
@@ -212,48 +219,126 @@ def file_type(data: bytes) -> str | None:
                 return "docx" if "word/document.xml" in z.namelist() else None
         except zipfile.BadZipFile:
             return None
-    utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
-    return "text" if utf16 or b"\x00" not in head else None
+    if head.startswith(b"{\\rtf"):
+        return None
+    return "text" if b"\x00" not in head or _unicode(head) else None
+
+
+def _unicode(head: bytes) -> str | None:
+    """UTF-16 or UTF-32, by its mark at the start, or by the zeros of Latin letters in every second place."""
+    for name, mark in (("utf-32", codecs.BOM_UTF32_LE), ("utf-32", codecs.BOM_UTF32_BE)):
+        if head.startswith(mark):
+            return name
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    even, odd = head[0::2].count(0), head[1::2].count(0)
+    if min(even, odd) == 0 and max(even, odd) > 0.15 * len(head):
+        name = "utf-16-le" if odd else "utf-16-be"
+        text = head[: len(head) // 2 * 2].decode(name, "replace")
+        return name if all(c.isprintable() or c.isspace() for c in text) else None
+    return None
+
+
+def _other_kind(data: bytes) -> str:
+    if data.startswith(b"\xd0\xcf\x11\xe0"):
+        return "an old Office file; save it as DOCX or PDF"
+    if data.startswith(b"{\\rtf"):
+        return "an RTF file; save it as DOCX or PDF"
+    return "not a PDF, image, DOCX or text file"
 
 
 def read(source: Path | bytes, limits: Limits | None = None) -> Document:
     """Read a PDF, image, DOCX or text. Raises DocumentError if that cannot be done."""
     limits = limits or Limits()
-    if isinstance(source, Path):
-        try:
-            size = source.stat().st_size
-            if size > limits.max_file_mb * 1e6:
-                raise DocumentError(f"the file has {size / 1e6:.1f} MB; the limit is {limits.max_file_mb:g} MB")
-            data = source.read_bytes()
-        except OSError as error:
-            raise DocumentError(f"cannot be opened: {error.strerror}") from error
-    else:
-        data = source
-    if len(data) > limits.max_file_mb * 1e6:
-        raise DocumentError(f"the file has {len(data) / 1e6:.1f} MB; the limit is {limits.max_file_mb:g} MB")
+    data = _bytes(source, limits)
     if not data.strip():
         raise DocumentError("the file is empty")
-    readers = {"pdf": _read_pdf, "image": _read_image, "docx": _read_docx, "text": _read_text}
     kind = file_type(data)
     if kind is None:
-        raise DocumentError("not a PDF, image, DOCX or text file")
-    document = readers[kind](data, limits)
+        raise DocumentError(_other_kind(data))
+    if kind == "docx":
+        document = _read_docx(data, limits)
+    elif kind == "text":
+        document = _read_text(data)
+    else:
+        document = _read_pages(data, kind, limits)
     if not document.text.strip():
-        raise DocumentError("no text was found in it")
+        raise DocumentError("; ".join(["no text was found in it", *document.problems]))
     if len(document.text) > limits.max_text_chars:
         kept = limits.max_text_chars
         note = f"the text has {len(document.text):,} characters; only the first {kept:,} were read"
         inside = [i for i, (_, end) in enumerate(document.spans) if end <= kept]
-        return Document(
-            document.text[:kept],
-            document.pages,
-            document.pages_skipped,
-            [document.words[i] for i in inside],
-            [document.spans[i] for i in inside],
-            [*document.problems, note],
-            document.reader,
+        return replace(
+            document,
+            text=document.text[:kept],
+            words=[document.words[i] for i in inside],
+            spans=[document.spans[i] for i in inside],
+            problems=[*document.problems, note],
         )
     return document
+
+
+def render(source: Path | bytes, page: int, side: int, limits: Limits | None = None) -> Picture | None:
+    """The picture of a page, its longer side `side` pixels at most; None of a format that has no pages (text, DOCX).
+
+    Raises DocumentError if the file is gone or the page cannot be drawn.
+    """
+    data = _bytes(source, limits or Limits())
+    kind = file_type(data)
+    if kind not in ("pdf", "image"):
+        return None
+    image, (width, height) = worker.render(data, kind, page, side, limits or Limits())
+    return Picture(image, width, height)
+
+
+def _bytes(source: Path | bytes, limits: Limits) -> bytes:
+    too_large = "the file has {:.1f} MB; the limit is {:g} MB"
+    if isinstance(source, Path):
+        try:
+            size = source.stat().st_size
+            if size > limits.max_file_mb * 1e6:
+                raise DocumentError(too_large.format(size / 1e6, limits.max_file_mb))
+            return source.read_bytes()
+        except OSError as error:
+            raise DocumentError(f"cannot be opened: {error.strerror}") from error
+    if len(source) > limits.max_file_mb * 1e6:
+        raise DocumentError(too_large.format(len(source) / 1e6, limits.max_file_mb))
+    return source
+
+
+def _read_pages(data: bytes, kind: str, limits: Limits) -> Document:
+    """The pages of a PDF or an image, one below the other, an empty line between them."""
+    layouts, readers, problems, engine, count = [], [], [], None, 0
+    for message in worker.read(data, kind, limits):
+        count = message.get("pages", count)
+        problems += [problem for problem in message["problems"] if problem not in problems]
+        if "words" in message:
+            readers.append(message["reader"])
+            engine = engine or message["ocr"]
+            layouts.append(page_layout(message["words"], message["page"]))
+    if count > limits.max_pages:
+        problems.append(f"only the first {limits.max_pages} of {count} pages were read")
+    if not layouts:
+        raise DocumentError("; ".join(problems))
+    return _joined(
+        layouts,
+        pages=count,
+        pages_skipped=count - len(layouts),
+        problems=problems,
+        reader=" and ".join(sorted(set(readers), reverse=True)),
+        ocr=engine,
+    )
+
+
+def page_layout(items: Iterable[tuple[str, Quad]], page: int = 1) -> Layout:
+    """The layout of a page's words once its skew is taken out; the boxes stay where the words stand on the page."""
+    items = [(text, quad) for text, quad in items if text.strip()]
+    laid = layout(words_from_quads(items, page))
+    boxes = []
+    for _, quad in items:
+        xs, ys = [x for x, _ in quad], [y for _, y in quad]
+        boxes.append((min(xs), min(ys), max(xs), max(ys)))
+    return replace(laid, words=[replace(word, box=box) for word, box in zip(laid.words, boxes, strict=True)])
 
 
 def _joined(layouts: list[Layout], **rest: Any) -> Document:
@@ -267,227 +352,97 @@ def _joined(layouts: list[Layout], **rest: Any) -> Document:
     return Document(text, words=words, spans=spans, **rest)
 
 
-# PDFium is not thread-safe, not even across documents: one lock around every use.
-_PDFIUM = threading.Lock()
-
-
-def _read_pdf(data: bytes, limits: Limits) -> Document:
-    import pypdfium2
-
-    data = data[data.find(b"%PDF-") :]
-    with _PDFIUM:
-        try:
-            pdf = pypdfium2.PdfDocument(data)
-        except pypdfium2.PdfiumError as error:
-            encrypted = "password" in str(error).lower()
-            raise DocumentError("the PDF is protected by a password" if encrypted else "the PDF is broken") from error
-        try:
-            count = len(pdf)
-            if not count:
-                raise DocumentError("the PDF has no pages")
-            read = [_pdf_page(pdf, i) for i in range(min(count, limits.max_pages))]
-        except pypdfium2.PdfiumError as error:
-            raise DocumentError("the PDF is broken") from error
-        finally:
-            pdf.close()
-    pages = [layout(_ocr(page, number)) if scanned else layout(page) for number, (scanned, page) in enumerate(read, 1)]
-    used_ocr = any(scanned for scanned, _ in read)
-    skipped = count - len(read)
-    problems = [f"only the first {len(read)} of {count} pages were read"] if skipped else []
-    reader = "pdf text and ocr" if used_ocr and not all(s for s, _ in read) else "ocr" if used_ocr else "pdf text"
-    return _joined(pages, pages=count, pages_skipped=skipped, problems=problems, reader=reader)
-
-
-def _pdf_page(pdf: Any, index: int) -> tuple[bool, Any]:
-    """`(False, words)` of a page with a text layer, `(True, picture)` of one that needs OCR."""
-    from pypdfium2 import raw
-
-    page = pdf[index]
-    words = _pdf_words(page, index + 1)
-    characters = "".join(w.text for w in words)
-    bad = sum(c == "\ufffd" or 0xE000 <= ord(c) <= 0xF8FF or ord(c) < 32 for c in characters)
-    width, height = page.get_size()
-    image_share = 0.0
-    hidden = visible = paths = 0
-    for item in page.get_objects(max_depth=4):
-        if item.type == raw.FPDF_PAGEOBJ_IMAGE:
-            left, bottom, right, top = item.get_bounds()
-            image_share = max(image_share, (right - left) * (top - bottom) / max(width * height, 1))
-        elif item.type == raw.FPDF_PAGEOBJ_TEXT:
-            invisible = raw.FPDFTextObj_GetTextRenderMode(item.raw) == raw.FPDF_TEXTRENDERMODE_INVISIBLE
-            hidden, visible = hidden + invisible, visible + (not invisible)
-        elif item.type == raw.FPDF_PAGEOBJ_PATH:
-            paths += 1
-    garbled = len(characters) >= 30 and bad > 0.15 * len(characters)
-    no_text = len(characters) < 15 and (image_share > 0.05 or paths > 20)
-    stamp_on_scan = image_share >= 0.75 and len(characters) < 200 and hidden <= visible
-    if not (garbled or no_text or stamp_on_scan):
-        return False, words
-    # The scale is bounded by the longer side, so that a page of any size makes a picture of bounded size.
-    scale = min(200 / 72, 2000 / max(width, height, 1))
-    return True, page.render(scale=scale).to_pil().convert("RGB")
-
-
-def _pdf_words(page: Any, number: int) -> list[Word]:
-    """Words and boxes of a PDF page: characters joined until a blank, a line break or a gap."""
-    textpage = page.get_textpage()
-    height = page.get_height()
-    words: list[Word] = []
-    text, box = "", None
-    for i, char in enumerate(textpage.get_text_range()[: textpage.count_chars()]):
-        left, bottom, right, top = textpage.get_charbox(i, loose=True)
-        here = (left, height - top, right, height - bottom)
-        apart = box is not None and (
-            here[0] - box[2] > 0.3 * (box[3] - box[1]) or here[0] < box[0] or here[1] > box[3] or here[3] < box[1]
-        )
-        if char.isspace() or apart:
-            if text:
-                words.append(Word(text, box, number))
-            text, box = "", None
-        if not char.isspace() and char not in "\x02\xad":
-            text += char
-            grown = (
-                (min(box[0], here[0]), min(box[1], here[1]), max(box[2], here[2]), max(box[3], here[3]))
-                if box
-                else here
-            )
-            box = grown
-    if text:
-        words.append(Word(text, box, number))
-    textpage.close()
-    return words
-
-
-def _read_image(data: bytes, limits: Limits) -> Document:
-    from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > limits.max_image_pixels:
-                size = f"{image.width} x {image.height}"
-                raise DocumentError(f"the image has {size} pixels; the limit is {limits.max_image_pixels:,}")
-            count = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-            image.draft("RGB", (3000, 3000))  # a JPEG is decoded at a smaller size where that is enough
-            frames = ImageSequence.Iterator(image) if count > 1 else [image]
-            pages = []
-            for number, frame in zip(range(1, limits.max_pages + 1), frames, strict=False):
-                if frame.width * frame.height > limits.max_image_pixels:
-                    raise DocumentError(f"page {number} has more than {limits.max_image_pixels:,} pixels")
-                upright = ImageOps.exif_transpose(frame.convert("RGB") if count > 1 else frame).convert("RGB")
-                upright.thumbnail((3000, 3000))
-                pages.append(layout(_ocr(upright, number)))
-    except Image.DecompressionBombError as error:
-        raise DocumentError(f"the image has more than {limits.max_image_pixels:,} pixels") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, DocumentError):
-            raise
-        raise DocumentError("the image is broken or of an unknown kind") from error
-    skipped = count - len(pages)
-    problems = [f"only the first {len(pages)} of {count} pages were read"] if skipped else []
-    return _joined(pages, pages=count, pages_skipped=skipped, problems=problems, reader="ocr")
-
-
 def _read_docx(data: bytes, limits: Limits) -> Document:
+    """Headers, body and footers in reading order: paragraphs, tables, text boxes, and what stands in form fields."""
     import docx
-    from docx.table import Table
 
     with zipfile.ZipFile(io.BytesIO(data)) as z:
         if sum(item.file_size for item in z.infolist()) > 5 * limits.max_file_mb * 1e6:
             raise DocumentError("the DOCX file unpacks to more than it may")
     try:
         opened = docx.Document(io.BytesIO(data))
-        parts = [
-            table([[cell.text for cell in row.cells] for row in block.rows]) if isinstance(block, Table) else block.text
-            for block in opened.iter_inner_content()
-        ]
+        headers, footers = [], []
+        for section in opened.sections:
+            first = section.different_first_page_header_footer
+            for kept, parts in (
+                (headers, [section.first_page_header] * first + [section.header]),
+                (footers, [section.first_page_footer] * first + [section.footer]),
+            ):
+                texts = ["\n".join(_docx_blocks(part._element)) for part in parts if not part.is_linked_to_previous]
+                kept += [text for text in texts if text.strip() and text not in kept]
+        blocks = [*headers, *_docx_blocks(opened.element.body), *footers]
     except Exception as error:  # python-docx lets errors of zipfile, lxml and its own through
         raise DocumentError("the DOCX file is broken") from error
-    return Document("\n".join(parts).strip(), reader="docx")
+    return Document("\n".join(blocks).strip(), reader="docx")
 
 
-def _read_text(data: bytes, limits: Limits) -> Document:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        import charset_normalizer
+_W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_DOCX_SIGNS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+_DOCX_UNSEEN = {f"{_W}{name}" for name in ("del", "moveFrom", "instrText", "delText", "pPr", "rPr")}
+_DOCX_UNSEEN.add("{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback")  # a text box once more
 
-        best = charset_normalizer.from_bytes(data).best()
-        if best is None:
-            raise DocumentError("the text is in no encoding that could be recognized") from None
-        text = str(best)
+
+def _docx_blocks(parent: Any) -> Iterator[str]:
+    """The text of each paragraph and table below an element, whatever the elements between them are."""
+    for element in parent:
+        if element.tag == f"{_W}p":
+            boxes: list[Any] = []
+            text = "".join(_docx_inline(element, boxes)).strip("\n")
+            if text.strip() or not boxes:
+                yield text
+            for box in boxes:
+                yield from _docx_blocks(box)
+        elif element.tag == f"{_W}tbl":
+            cells = []
+            for row in element.iter(f"{_W}tr"):
+                if next(row.iterancestors(f"{_W}tbl")) is element:  # not of a table within a cell
+                    found = (c for c in row.iter(f"{_W}tc") if next(c.iterancestors(f"{_W}tr")) is row)
+                    cells.append(["\n".join(_docx_blocks(cell)) for cell in found])
+            yield table(cells)
+        elif element.tag not in _DOCX_UNSEEN and isinstance(element.tag, str):
+            yield from _docx_blocks(element)
+
+
+def _docx_inline(parent: Any, boxes: list[Any]) -> Iterator[str]:
+    """The text of a paragraph as it is seen, deletions and field codes left out; its text boxes go into `boxes`."""
+    for element in parent:
+        name = element.tag.removeprefix(_W) if isinstance(element.tag, str) else ""
+        if element.tag in _DOCX_UNSEEN:
+            continue
+        if name == "txbxContent":
+            boxes.append(element)
+        elif name == "t":
+            yield element.text or ""
+        elif name in _DOCX_SIGNS:
+            yield _DOCX_SIGNS[name]
+        else:
+            yield from _docx_inline(element, boxes)
+
+
+def _read_text(data: bytes) -> Document:
+    text = _decoded(data)
     text = "".join(c for c in text.expandtabs() if c >= " " or c in "\n\r").replace("\r\n", "\n").replace("\r", "\n")
     return Document(text.strip("\n"), reader="text")
 
 
-# --- OCR -----------------------------------------------------------------------------------------------------
-
-_OCR = threading.Lock()
-PRINT_SCORE = 0.8  # lines below it are smudges and handwriting rather than print
+_UNICODE = ["utf_7", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be"]
+_USUAL = ("cp1252", "cp1250", "iso8859_2", "cp1251")
 
 
-@lru_cache(maxsize=1)
-def _engine() -> Any:
-    from rapidocr import RapidOCR
+def _decoded(data: bytes) -> str:
+    for encoding in (_unicode(data[:1024]), "utf-8-sig"):
+        try:
+            if encoding:
+                return data.decode(encoding).removeprefix("\ufeff")
+        except UnicodeDecodeError:
+            continue
+    import charset_normalizer
 
-    return RapidOCR(
-        params={
-            "Global.log_level": "critical",
-            "Global.use_cls": False,  # the 180-degree classifier turns short lines of upright pages around
-            "Global.return_word_box": False,
-            "Det.limit_type": "max",
-            "Det.limit_side_len": 1600,
-            "EngineConfig.onnxruntime.intra_op_num_threads": 2,
-            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-        }
-    )
-
-
-def _ocr(image: Any, page: int) -> list[Word]:
-    """Words and boxes of a picture by RapidOCR; a page that lies on its side or its head is turned first."""
-    lines = _recognize(image)
-    tall = [abs(q[3][1] - q[0][1]) > 1.5 * abs(q[1][0] - q[0][0]) for _, q, _ in lines]
-    if tall and sum(tall) > 0.5 * len(tall):
-        image = image.rotate(90, expand=True)
-        lines = _recognize(image)
-    if lines and _mean_score(lines) < 0.85:
-        turned = _recognize(image.rotate(180, expand=True))
-        if turned and _mean_score(turned) > _mean_score(lines):
-            lines = turned
-    printed = [(text, quad) for text, quad, score in lines if score >= PRINT_SCORE]
-    return words_from_quads([piece for text, quad in printed for piece in _split(text, quad)], page)
-
-
-def _recognize(image: Any) -> list[tuple[str, Quad, float]]:
-    """Lines of text with their corners and the engine's score."""
-    import numpy
-
-    with _OCR:
-        result = _engine()(numpy.asarray(image)[:, :, ::-1])  # the engine reads BGR
-    if result.boxes is None:
-        return []
-    quads = [[(float(x), float(y)) for x, y in box] for box in result.boxes]
-    return list(zip(result.txts, quads, map(float, result.scores), strict=True))
-
-
-def _mean_score(lines: list[tuple[str, Quad, float]]) -> float:
-    return sum(score for _, _, score in lines) / len(lines)
-
-
-def _split(text: str, quad: Quad) -> list[tuple[str, Quad]]:
-    """The words of a recognized line, each with its share of the line's box by characters."""
-    top_left, top_right, bottom_right, bottom_left = quad
-
-    def between(a: tuple[float, float], b: tuple[float, float], share: float) -> tuple[float, float]:
-        return a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share
-
-    pieces = []
-    for match in re.finditer(r"\S+", text):
-        start, end = match.start() / len(text), match.end() / len(text)
-        corners = [
-            between(top_left, top_right, start),
-            between(top_left, top_right, end),
-            between(bottom_left, bottom_right, end),
-            between(bottom_left, bottom_right, start),
-        ]
-        pieces.append((match.group(), corners))
-    return pieces
+    matches = charset_normalizer.from_bytes(data, cp_exclusion=_UNICODE)
+    best = matches.best()
+    if best is None:
+        raise DocumentError("the text is in no encoding that could be recognized")
+    # A few letters can be right in many encodings: of those that fit as well, the most usual one is taken.
+    ties = [m for m in matches if (m.chaos, m.coherence) == (best.chaos, best.coherence)]
+    fitting = {name for match in ties for name in match.could_be_from_charset}
+    return next((data.decode(name) for name in _USUAL if name in fitting), str(best))

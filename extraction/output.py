@@ -1,0 +1,164 @@
+"""The rows of a run: a JSON Lines file that a later run goes on with, and the same rows as CSV and as a table.
+
+A row is a result or `{"file": ..., "error": ...}`. Of several rows of one file in a JSON Lines file the last counts.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from extraction import handoff
+
+
+def earlier(path: Path) -> list[dict]:
+    """The rows that an earlier run wrote. A last line that was cut off is left out, and cut off in the file too.
+
+    Raises StageError for a file that no run wrote: it is not to be written over.
+    """
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line) if line.strip() else None
+        except json.JSONDecodeError as error:
+            if number == len(lines) and rows:  # without a line break at its end: the run was killed while writing it
+                break
+            raise _foreign(path, number) from error
+        if row is None:
+            continue
+        if not isinstance(row, dict) or not {"file", "key"} <= set(row):
+            raise _foreign(path, number)
+        rows.append(row)
+    if lines[-1]:
+        handoff.write_jsonl(path, rows)
+    return rows
+
+
+def _foreign(path: Path, number: int) -> handoff.StageError:
+    return handoff.StageError(f"{path}, line {number}: no row of an earlier run. Name another file, or --overwrite it")
+
+
+def last_of_each(rows: Sequence[dict]) -> list[dict]:
+    return list({row["file"]: row for row in rows}.values())
+
+
+# --- CSV -----------------------------------------------------------------------------------------------------
+
+
+def write_csv(rows: Sequence[dict], path: Path) -> Path:
+    """One line per document, fields in dotted columns; returns the second file, with one line per list entry.
+
+    An entry of a list of objects, such as a line item, is found there by the document's file name and its own path.
+    """
+    documents, items = [], []
+    for row in rows:
+        fields, entries = _flat(row.get("record") or {})
+        documents.append(
+            {"file": row["file"], "document_type": row.get("document_type"), "summary": row.get("summary")}
+            | {f"record.{name}": value for name, value in fields.items()}
+            | {f"answer: {a['question']}": a["answer"] for a in row.get("answers") or []}
+            | {"problems": "\n".join(row.get("problems") or []), "error": row.get("error")}
+        )
+        items += [{"file": row["file"], "path": at} | values for at, values in entries]
+    second = path.with_name(f"{path.stem}.items{path.suffix}")
+    handoff.write_text(path, csv_text(documents, last=("problems", "error")))
+    handoff.write_text(second, csv_text(items, first=("file", "path")))
+    return second
+
+
+def csv_text(rows: Sequence[dict], first: Sequence[str] = (), last: Sequence[str] = ()) -> str:
+    """A header of all columns in the order they come up, and the rows. UTF-8 with a mark, as spreadsheets want it."""
+    columns = list(dict.fromkeys([*first, *(name for row in rows for name in row if name not in last), *last]))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(map(safe_cell, columns))
+    writer.writerows([safe_cell(row.get(name)) for name in columns] for row in rows)
+    return "\ufeff" + out.getvalue()
+
+
+def safe_cell(value: Any) -> str:
+    """The value as text that no spreadsheet takes for a formula: one that begins like it gets an apostrophe before it.
+
+    That holds for negative amounts too: "-5.00" becomes "'-5.00".
+    """
+    text = "" if value is None else str(value).replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@", "＝", "＋", "－", "＠") and text.strip() else text
+
+
+def _flat(value: dict, path: str = "") -> tuple[dict[str, Any], list[tuple[str, dict]]]:
+    """The single values by dotted path, and the entries of lists of objects, each with its path."""
+    fields: dict[str, Any] = {}
+    entries: list[tuple[str, dict]] = []
+    for name, inner in value.items():
+        at = f"{path}.{name}" if path else name
+        if isinstance(inner, dict):
+            below, more = _flat(inner, at)
+            fields |= below
+            entries += more
+        elif isinstance(inner, list) and any(isinstance(entry, dict) for entry in inner):
+            for i, entry in enumerate(inner):
+                below, more = _flat(entry)
+                entries.append((f"{at}[{i}]", below))
+                entries += [(f"{at}[{i}].{deeper}", values) for deeper, values in more]
+        elif isinstance(inner, list):
+            fields[at] = "\n".join(map(str, inner))
+        else:
+            fields[at] = inner
+    return fields, entries
+
+
+# --- a table to look at --------------------------------------------------------------------------------------
+
+
+def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = (), widest: int = 70) -> str:
+    """Columns of text, as wide as they need to be. What would move the cursor of a terminal is left out."""
+    shown = [[_printable(cell, widest) for cell in row] for row in ([header] if header else []) + list(rows)]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown]
+    if header:
+        lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def _printable(cell: Any, widest: int) -> str:
+    text = " ".join("".join(c if c.isprintable() else " " for c in str("" if cell is None else cell)).split())
+    return text if len(text) <= widest else f"{text[: widest - 3]}..."
+
+
+def document_table(row: dict) -> str:
+    """One row for people: the values with where they come from, answers, checks, problems."""
+    if "record" not in row:
+        return table([[row["file"], f"error: {row['error']}"]], widest=200)
+    lines = [table([[row["file"], row["document_type"], row["summary"]]], widest=200)]
+    sections: list[list[list[Any]]] = [
+        [[f"  {f['path']}", f["value"], f["grounding"]] for f in row.get("fields") or []],
+        [[f"  {a['question']}", a["answer"] or "not found"] for a in row.get("answers") or []],
+        [[f"  {c['rule']}", c["verdict"], c.get("detail")] for c in row.get("checks") or []],
+        [[f"  problem: {problem}"] for problem in row.get("problems") or []],
+    ]
+    lines += ["  " + line for section in sections if section for line in table(section, widest=100).split("\n")]
+    return "\n".join(lines)
+
+
+def timings_table(rows: Sequence[dict], wall: float) -> str:
+    """Seconds per document of the rows made in this run, read and model apart."""
+    lines = []
+    for part in ("read", "model"):
+        seconds = sorted(row["timings"][part] for row in rows if "timings" in row)
+        if seconds:
+            p95 = seconds[min(int(0.95 * len(seconds)), len(seconds) - 1)]
+            lines.append([part, len(seconds), *(f"{s:.2f}" for s in (seconds[len(seconds) // 2], p95, sum(seconds)))])
+    lines.append(["whole run", len(rows), "", "", f"{wall:.2f}"])
+    return table(lines, ("seconds", "documents", "median", "p95", "sum"))
+
+
+def table_of_plans(rows: Sequence[dict]) -> str:
+    names = ("file", "kind", "pages", "document_type", "windows", "prompts", "prompt_tokens", "error")
+    return table([[row.get(name) for name in names] for row in rows], names)

@@ -1,0 +1,191 @@
+"""`extraction.pages` in a process of its own, so that a page can be given up when it takes too long or crashes.
+
+The process starts with the first document and stays, with its OCR engine loaded, until this one ends. A request is a
+line of JSON and the bytes of a file; the answer is lines of JSON, the last one `{"end": true}` or `{"error": why}`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from extraction.limits import DocumentError, Limits
+
+START_SECONDS = 180.0  # until a new process must have answered
+
+
+class Died(Exception):
+    """The process ended, by itself or because its time was up (`late`)."""
+
+    def __init__(self, late: bool) -> None:
+        self.late = late
+
+
+class Worker:
+    """One process and the way to talk with it."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen | None = None
+        self.answers: queue.Queue = queue.Queue()
+
+    def ask(self, request: dict, data: bytes) -> Iterator[dict]:
+        """The messages that answer a request. Raises Died, after which the next request starts a new process."""
+        if self.process is None or self.process.poll() is not None:
+            self._start()
+        try:
+            self.process.stdin.write(json.dumps(request | {"bytes": len(data)}).encode() + b"\n" + data)
+            self.process.stdin.flush()
+        except OSError:
+            self.stop()
+            raise Died(late=False) from None
+        wait = START_SECONDS
+        finished = False
+        try:
+            while not finished:
+                try:
+                    message = self.answers.get(timeout=wait)
+                except queue.Empty:
+                    raise Died(late=True) from None
+                if message is None:
+                    raise Died(late=False)
+                wait = message.get("wait", wait)
+                finished = "end" in message or "error" in message
+                if "error" in message:
+                    raise DocumentError(message["error"])
+                if not finished and "wait" not in message:
+                    yield message
+        finally:
+            if not finished:  # an answer that nobody waits for any more must not meet the next request
+                self.stop()
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            with contextlib.suppress(OSError):  # what was not written yet is lost with the process
+                self.process.stdin.close()
+        self.process = None
+
+    def _start(self) -> None:
+        self.stop()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "extraction.worker"],
+            cwd=Path(__file__).resolve().parent.parent,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self.answers = queue.Queue()
+        threading.Thread(target=_receive, args=(self.process.stdout, self.answers), daemon=True).start()
+
+
+def _receive(stream: BinaryIO, answers: queue.Queue) -> None:
+    """Put what the process says into the queue, and None when it has ended."""
+    with stream:
+        for line in stream:
+            message = json.loads(line) if line.endswith(b"\n") else {}
+            if "bytes" in message:
+                message["data"] = stream.read(message["bytes"])
+            answers.put(message)
+    answers.put(None)
+
+
+_worker = Worker()
+_lock = threading.Lock()
+atexit.register(lambda: _worker.stop())
+
+
+def _forget() -> None:
+    """A process forked from this one must start its own worker: two cannot talk over one pipe."""
+    global _worker, _lock
+    _worker, _lock = Worker(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def read(data: bytes, kind: str, limits: Limits) -> Iterator[dict]:
+    """The messages of `pages.read`. A page that takes too long or crashes is one with nothing but a problem."""
+    first, count = 1, None
+    request = {"do": "read", "kind": kind, "limits": asdict(limits)}
+    with _lock:
+        while True:
+            try:
+                for message in _worker.ask(request | {"first": first}, data):
+                    if "pages" in message:
+                        if count is None:
+                            count = message["pages"]
+                            yield message
+                    else:
+                        first = message["page"] + 1
+                        yield message
+                return
+            except Died as died:
+                if count is None:
+                    why = "takes too long to open" if died.late else "makes the reader crash"
+                    raise DocumentError(f"the file {why}") from None
+                why = f"took longer than {limits.page_seconds:g} s" if died.late else "made the reader crash"
+                yield {"page": first, "problems": [f"page {first} {why} and was skipped"]}
+                first += 1
+                if first > min(count, limits.max_pages):
+                    return
+
+
+def render(data: bytes, kind: str, page: int, side: int, limits: Limits) -> tuple[Any, tuple[float, float]]:
+    """What `pages.render` returns."""
+    from PIL import Image
+
+    request = {"do": "render", "kind": kind, "page": page, "side": side, "limits": asdict(limits)}
+    with _lock:
+        try:
+            (message,) = _worker.ask(request, data)
+        except Died as died:
+            why = "takes too long to draw" if died.late else "makes the reader crash"
+            raise DocumentError(f"page {page} {why}") from None
+    return Image.frombytes("RGB", message["image"], message["data"]), tuple(message["size"])
+
+
+def serve() -> None:
+    """Answer requests until there are no more."""
+    import signal
+
+    from extraction import pages
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks
+    source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not get between the messages
+
+    def send(message: dict, data: bytes = b"") -> None:
+        sink.write(json.dumps(message).encode() + b"\n" + data)
+        sink.flush()
+
+    for line in source:
+        request = json.loads(line)
+        data = source.read(request["bytes"])
+        limits = Limits(**request["limits"])
+        try:
+            if request["do"] == "render":
+                send({"wait": limits.page_seconds})
+                image, size = pages.render(data, request["kind"], request["page"], request["side"], limits)
+                drawn = image.tobytes()
+                send({"image": image.size, "size": size, "bytes": len(drawn)}, drawn)
+            else:
+                for message in pages.read(data, request["kind"], limits, request["first"]):
+                    send(message)
+            send({"end": True})
+        except DocumentError as error:
+            send({"error": str(error)})
+
+
+if __name__ == "__main__":
+    serve()

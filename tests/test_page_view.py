@@ -1,0 +1,139 @@
+import base64
+import csv
+import io
+import json
+
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from extraction import documents, page_view
+
+
+def a_field(path="total", value="9.25", grounding="exact", boxes=(), **rest):
+    same = {"normalized": None, "confidence": None, "span": None}
+    return {"path": path, "value": value, "grounding": grounding, "boxes": list(boxes), **same, **rest}
+
+
+def a_box(page, left=10, top=20, right=30, bottom=40):
+    return {"page": page, "left": left, "top": top, "right": right, "bottom": bottom}
+
+
+def a_result(**rest):
+    empty = {"file": "a.pdf", "document_type": "receipt", "fields": [], "checks": [], "problems": []}
+    return empty | rest
+
+
+def sheet(path, angle=0, fill="black"):
+    """A picture of two lines of print, and where the second of them is printed."""
+    image = Image.new("RGB", (900, 600), "white")
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(size=44)
+    draw.text((120, 140), "Harbour Street Bakery and Cafe", fill=fill, font=font)
+    draw.text((120, 400), "Grand total of this receipt 174.50", fill=fill, font=font)
+    image.rotate(angle, expand=True, fillcolor="white").save(path)
+    return path
+
+
+def printed_under(box, drawn):
+    """The share of dark pixels in the area that a box is drawn on."""
+    scale = drawn.image.width / drawn.width
+    area = drawn.image.convert("L").crop([round(v * scale) for v in box])
+    return sum(area.histogram()[:128]) / (area.width * area.height)
+
+
+@pytest.mark.parametrize("angle", [0, -4, 3, 90])
+def test_the_boxes_of_a_tilted_or_turned_photo_lie_on_its_print(tmp_path, angle):
+    path = sheet(tmp_path / "photo.png", angle)
+    document = documents.read(path)
+    drawn = documents.render(path, 1, 1200)
+    words = [word for word in document.words if word.text in ("Harbour", "Bakery", "Grand", "receipt", "174.50")]
+    assert len(words) >= 4
+    for word in words:
+        assert printed_under(word.box, drawn) > 0.1, word
+        left, top, right, bottom = word.box  # what is beside the line is blank
+        below = (left, bottom + 20, right, bottom + 60) if angle != 90 else (right + 20, top, right + 60, bottom)
+        assert printed_under(below, drawn) < 0.02, word
+
+
+def test_a_picture_has_the_boxes_of_its_page_and_knows_the_pages_of_all_fields(tmp_path):
+    frames = [Image.new("L", (200, 100), 255) for _ in range(3)]
+    frames[0].save(tmp_path / "fax.tif", save_all=True, append_images=frames[1:])
+    fields = [a_field("date", boxes=[a_box(1)]), a_field("total", boxes=[a_box(2), a_box(3)]), a_field("tip")]
+    value = page_view.picture(tmp_path / "fax.tif", 2, 3, fields, "total")
+    assert [(box["field"], box["left"], box["bottom"]) for box in value["boxes"]] == [("total", 10, 40)]
+    assert value["places"] == {"date": 1, "total": 2}
+    assert (value["page"], value["pages"], value["active"]) == (2, 3, "total")
+    assert (value["width"], value["height"]) == (200, 100)
+    image = Image.open(io.BytesIO(base64.b64decode(value["src"].removeprefix("data:image/jpeg;base64,"))))
+    assert image.size == (200, 100)
+
+
+def test_a_pdf_page_keeps_its_size_in_points_whatever_the_picture_has():
+    drawn = documents.render(config_samples() / "invoice.pdf", 1, 700)
+    assert max(drawn.image.size) == 700
+    assert drawn.width / drawn.height == pytest.approx(drawn.image.width / drawn.image.height, rel=0.01)
+    assert max(drawn.width, drawn.height) == pytest.approx(842, abs=1)
+
+
+def config_samples():
+    import config
+
+    return config.PROFILES["cpu"].samples_dir / "documents"
+
+
+def test_a_format_without_pages_has_a_sentence_and_no_picture(tmp_path):
+    (tmp_path / "a.txt").write_text("Total 9.25")
+    value = page_view.picture(tmp_path / "a.txt", 1, 1, [a_field()])
+    assert "src" not in value and value["boxes"] == [] and "Text" in value["note"]
+
+
+def test_the_templates_that_gradio_turns_into_code_hold_nothing_but_markup():
+    for template in (page_view.PICTURE_TEMPLATE, page_view.TABLE_TEMPLATE, page_view.TALK_TEMPLATE, page_view.style()):
+        assert "${" not in template and "{{" not in template and "`" not in template
+
+
+def test_the_script_sets_text_never_html():
+    script = page_view.script("fields")
+    assert "textContent" in script
+    for way in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "Function("):
+        assert way not in script
+
+
+def test_a_row_says_where_its_value_was_found_and_shows_whole_numbers_without_a_point():
+    fields = [
+        a_field(normalized=45500.0, confidence=0.974, boxes=[a_box(2)]),
+        a_field("tip", "1.5", "none", normalized=1.5, edited=True),
+    ]
+    total, tip = page_view.table(fields)["rows"]
+    assert (total["normalized"], total["confidence"], total["page"], total["edited"]) == ("45500", 97, 2, False)
+    assert (tip["normalized"], tip["confidence"], tip["page"], tip["edited"]) == ("1.5", None, None, True)
+    assert (total["says"], tip["says"]) == ("as printed", "not found")
+
+
+def test_what_needs_a_look_comes_first_and_is_counted():
+    made = [{"rule": "a", "verdict": "holds"}, {"rule": "b", "verdict": "cannot tell", "detail": "why"}]
+    result = a_result(checks=[*made, {"rule": "c", "verdict": "fails"}], problems=["tip: not found"])
+    rows = page_view.verdicts(result)
+    assert [row[:2] for row in rows] == [
+        ["fails", "c"],
+        ["warning", "tip: not found"],
+        ["cannot tell", "b"],
+        ["holds", "a"],
+    ]
+    assert page_view.needing_a_look(result) == 2
+
+
+def test_exports_hold_the_same_values_and_can_be_read_back():
+    fields = [a_field(value='1,000 "net"\nof tax', boxes=[a_box(3)], edited=True), a_field("date", "1 May", "none")]
+    result = a_result(fields=fields)
+    files = page_view.exports(result)
+    assert json.loads(files["json"]) == json.loads(files["jsonl"]) == result
+    assert files["jsonl"].count("\n") == 1
+    first, second = csv.DictReader(io.StringIO(files["csv"].removeprefix("\ufeff"), newline=""))
+    assert (first["value"], first["page"], first["edited"]) == ('1,000 "net"\nof tax', "3", "edited")
+    assert (second["field"], second["grounding"], second["page"], second["edited"]) == ("date", "none", "", "")
+
+
+def test_a_value_that_a_spreadsheet_would_run_becomes_text():
+    text = page_view.csv_text([a_result(fields=[a_field(value="=1+1")])])
+    assert next(csv.DictReader(io.StringIO(text)))["value"] == "'=1+1"
