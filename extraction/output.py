@@ -109,7 +109,7 @@ def _flat(value: dict, path: str = "") -> tuple[dict[str, Any], list[tuple[str, 
                 entries += [(f"{at}[{i}].{deeper}", values) for deeper, values in more]
         elif isinstance(inner, list):
             fields[at] = "\n".join(map(str, inner))
-        else:
+        elif inner is not None:  # a column for a field that some document has
             fields[at] = inner
     return fields, entries
 

@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import io
 import json
@@ -6,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -490,26 +492,37 @@ def test_a_first_line_that_was_cut_off_anywhere_is_no_row(tmp_path, cut):
     assert output.earlier(out) == [] and out.read_text() == ""
 
 
+def collect(screen, pieces):
+    """What is shown on a terminal, until its other side is closed."""
+    with contextlib.suppress(OSError):
+        while piece := os.read(screen, 4096):
+            pieces.append(piece)
+
+
 def test_a_long_contract_shows_its_progress_on_a_terminal_and_every_answer_is_counted(server, tmp_path):
     text = "This Agreement is made between the parties hereto. Each party shall keep its obligations. " * 340
     assert len(text) >= 30_000
     (tmp_path / "contract.txt").write_text(text)
     server.replies = [(200, chat('{"clauses":{"Document Name":["This Agreement"]}}'))]
     screen, stderr = pty.openpty()
+    termios.tcsetwinsize(stderr, (25, 100))
+    pieces = []
+    reader = threading.Thread(target=collect, args=(screen, pieces))
+    reader.start()
     done = subprocess.run(
         [sys.executable, "inference.py", tmp_path / "contract.txt", "--model", address(server), "--ask", "Who?"],
         stdout=subprocess.PIPE,
         stderr=stderr,
         cwd=config.ROOT,
         check=True,
-        env=os.environ | {"TQDM_MININTERVAL": "0"},
     )
     os.close(stderr)
-    shown = os.read(screen, 1_000_000).decode()
+    reader.join()
     os.close(screen)
+    shown = b"".join(pieces).decode()
     assert json.loads(done.stdout)["document_type"] == "contract"
     assert len(server.seen) > 15
-    assert f"0/{len(server.seen)}" in shown and "contract.txt" in shown
+    assert f"0/{len(server.seen)}" in shown and f"7/{len(server.seen)}" in shown and "contract.txt" in shown
 
     told = []
     inference.extract(text.encode(), Scripted(lambda _: "{}"), CFG, progress=lambda *now: told.append(now))
@@ -664,7 +677,7 @@ def test_csv_has_a_line_per_document_and_one_per_line_item_and_no_formulas(serve
     with open(out, encoding="utf-8-sig", newline="") as f:
         good, bad = csv.DictReader(f)
     assert good["record.total"] == "6.00" and good["record.merchant.name"] == '\'=HYPERLINK("x")'
-    assert good["record.merchant.phone"] == "" and good["error"] == ""
+    assert "record.merchant.phone" not in good and good["error"] == ""
     assert bad["error"] == "the PDF is broken" and bad["record.total"] == ""
     with open(tmp_path / "out.items.csv", encoding="utf-8-sig", newline="") as f:
         item, sub = csv.DictReader(f)
