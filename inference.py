@@ -631,7 +631,7 @@ class Run:
                 )
             result["timings"]["read"] = round(seconds, 3)
             if result["record"] is None:
-                result["error"] = (result["problems"] or ["the model gave no answer"])[-1]
+                result["error"] = f"no record: {'; '.join(result['problems'][:3])}"
             return {**result, "key": key}
         except documents.DocumentError as error:
             return {"file": name, "error": str(error), "key": key}
@@ -681,7 +681,7 @@ def show_environment(args: Any, cfg: config.Config) -> int:
         environment.built("adapter", cfg.adapter_dir, f"python train_moe.py{again}"),
         environment.opened(args.model, lambda: open_backend(cfg, args.model)),
     ]
-    print(output.table(lines, ("what", "state", "detail", "to mend it")))
+    print(output.table(lines, ("what", "state", "detail", "to mend it"), widest=120))
     return int(any(state == environment.MISSING for _, state, _, _ in lines))
 
 
@@ -782,7 +782,7 @@ def read_all(run: Run, names: Sequence[str]) -> int:
     bar = batch.Bar(len(names))
     try:
         for row in run.workers.rows(names, lambda name: run.row(name, bar.prompts)):
-            row = tasks.prune(row) if args.omit_null else row
+            row = {**tasks.prune(row), "key": row["key"]} if args.omit_null else row
             made.append(row)
             bar.document()
             if "error" in row:

@@ -25,7 +25,7 @@ def check(record: dict | None, task: Task) -> list[dict]:
     rules: dict[str, Sequence[Callable[[dict], Iterator[dict]]]] = {
         RECEIPT.name: (_rows, _items, _total, _paid, _dates, _tax_id, _ibans, _currency),
         CONTRACT.name: (_term,),
-        "own": (_ibans,),  # what a user's own fields mean is not known
+        "custom": (_ibans,),  # what a user's own fields mean is not known
     }
     return [verdict for rule in rules.get(task.name, (_written_dates, _ibans)) for verdict in rule(record)]
 

@@ -28,7 +28,7 @@ def earlier(path: Path) -> list[dict]:
         try:
             row = json.loads(line) if line.strip() else None
         except json.JSONDecodeError as error:
-            if number == len(lines) and rows:  # without a line break at its end: the run was killed while writing it
+            if number == len(lines) and '{"file"'.startswith(line[:7]):  # the run was killed while writing it
                 break
             raise _foreign(path, number) from error
         if row is None:
@@ -109,7 +109,7 @@ def _flat(value: dict, path: str = "") -> tuple[dict[str, Any], list[tuple[str, 
                 entries += [(f"{at}[{i}].{deeper}", values) for deeper, values in more]
         elif isinstance(inner, list):
             fields[at] = "\n".join(map(str, inner))
-        else:
+        elif inner is not None:  # a column for a field that some document has
             fields[at] = inner
     return fields, entries
 
@@ -134,14 +134,13 @@ def _printable(cell: Any, widest: int) -> str:
 
 def document_table(row: dict) -> str:
     """One row for people: the values with where they come from, answers, checks, problems."""
-    if "record" not in row:
-        return table([[row["file"], f"error: {row['error']}"]], widest=200)
-    lines = [table([[row["file"], row["document_type"], row["summary"]]], widest=200)]
+    error = f"error: {row['error']}" if "error" in row else None
+    lines = [table([[row["file"], row.get("document_type"), row.get("summary"), error]], widest=200)]
     sections: list[list[list[Any]]] = [
-        [[f"  {f['path']}", f["value"], f["grounding"]] for f in row.get("fields") or []],
-        [[f"  {a['question']}", a["answer"] or "not found"] for a in row.get("answers") or []],
-        [[f"  {c['rule']}", c["verdict"], c.get("detail")] for c in row.get("checks") or []],
-        [[f"  problem: {problem}"] for problem in row.get("problems") or []],
+        [[f"{f['path']}", f["value"], f["grounding"]] for f in row.get("fields") or []],
+        [[f"{a['question']}", a["answer"] or "not found"] for a in row.get("answers") or []],
+        [[f"{c['rule']}", c["verdict"], c.get("detail")] for c in row.get("checks") or []],
+        [[f"problem: {problem}"] for problem in row.get("problems") or []],
     ]
     lines += ["  " + line for section in sections if section for line in table(section, widest=100).split("\n")]
     return "\n".join(lines)

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, create_model
 from extraction.handoff import StageError
 from extraction.tasks import Fields, Task
 
-NAME = "own"
+NAME = "custom"
 MAX_LENGTH, USUAL_LENGTH = 500, 200  # characters of a string, at most and where the schema does not say
 MAX_ITEMS = 100  # entries of an array, and where the schema does not say
 MAX_CHOICES, MAX_FIELDS, MAX_DEPTH = 100, 200, 6

@@ -1,8 +1,15 @@
+import contextlib
+import csv
 import io
 import json
+import os
+import pty
+import signal
 import subprocess
 import sys
+import termios
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -10,7 +17,7 @@ import pytest
 
 import config
 import inference
-from extraction import documents, handoff, tasks
+from extraction import documents, handoff, output, own_schema, tasks
 
 CFG = config.PROFILES["cpu"]
 RECEIPT = "Corner Shop\nTea    2.00\nCake   3.50\nSUBTOTAL   5.50\nTAX  0.50\nTOTAL  6.00\nCASH  10.00\nCHANGE  4.00\n"
@@ -157,6 +164,7 @@ def server():
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            time.sleep(self.server.delay)
             self.server.seen.append((self.path, json.loads(body)))
             status, reply = self.server.replies[min(len(self.server.seen), len(self.server.replies)) - 1]
             data = reply.encode()
@@ -165,11 +173,18 @@ def server():
             self.end_headers()
             self.wfile.write(data)
 
+        def do_GET(self):
+            data = json.dumps({"data": [{"id": "doc-intel"}]}).encode()
+            self.send_response(200 if self.path == "/v1/models" else 404)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
         def log_message(self, *args):
             """Keep the tests' output clean."""
 
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.seen, made.replies = [], []
+    made.seen, made.replies, made.delay = [], [], 0
     threading.Thread(target=made.serve_forever, daemon=True).start()
     yield made
     made.shutdown()
@@ -220,10 +235,22 @@ def test_no_server_is_one_sentence_with_status_3():
 # --- the command ---------------------------------------------------------------------------------------------
 
 
-def command(*arguments, data=None):
+def command(*arguments, data=None, **options):
     return subprocess.run(
-        [sys.executable, "inference.py", *map(str, arguments)], input=data, capture_output=True, cwd=config.ROOT
+        [sys.executable, "inference.py", *map(str, arguments)],
+        input=data,
+        capture_output=True,
+        cwd=config.ROOT,
+        **options,
     )
+
+
+def rows_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def address(server):
+    return f"http://127.0.0.1:{server.server_port}/v1"
 
 
 def test_stdout_holds_one_json_object_and_everything_else_is_on_stderr(server, tmp_path):
@@ -294,3 +321,441 @@ def test_limits_of_the_settings_reach_the_reader():
     assert "only the first 100" in result["problems"][0]
     with pytest.raises(documents.DocumentError):
         inference.extract(io.BytesIO(b"\x00\x01").getvalue(), Scripted(lambda _: "{}"), cfg)
+
+
+# --- folders -------------------------------------------------------------------------------------------------
+
+
+def pdf(text):
+    """A PDF of one page that prints these lines."""
+    drawn = "BT /F1 12 Tf 50 750 Td " + " ".join(f"({line}) Tj 0 -20 Td" for line in text.splitlines()) + " ET"
+    parts = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R"
+        " /Resources << /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
+        f"<< /Length {len(drawn)} >> stream\n{drawn}\nendstream",
+    ]
+    body, offsets = "%PDF-1.4\n", []
+    for number, part in enumerate(parts, start=1):
+        offsets.append(len(body))
+        body += f"{number} 0 obj {part} endobj\n"
+    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
+    start = len(body)
+    body += f"xref\n0 5\n0000000000 65535 f \n{table}trailer << /Size 5 /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n"
+    return body.encode()
+
+
+def fill(folder):
+    """30 documents of four kinds in nested folders, three of them broken, and one file that is no document."""
+    import docx
+    from PIL import Image, ImageDraw, ImageFont
+
+    (folder / "deeper" / "still").mkdir(parents=True)
+    for n in range(15):
+        (folder / f"{n:02}.txt").write_text(f"Document number {n}\n{RECEIPT}")
+    for n in range(15, 22):
+        (folder / "deeper" / f"{n}.pdf").write_bytes(pdf(f"Document number {n}\n{RECEIPT}"))
+    for n in range(22, 25):
+        document = docx.Document()
+        document.add_paragraph(f"Document number {n}\n{RECEIPT}")
+        document.save(folder / "deeper" / "still" / f"{n}.docx")
+    for n in range(25, 27):
+        picture = Image.new("RGB", (500, 160), "white")
+        ImageDraw.Draw(picture).text(
+            (20, 20), f"Document number {n}\nTOTAL 6.00", fill="black", font=ImageFont.load_default(36)
+        )
+        picture.save(folder / f"{n}.png")
+    (folder / "27.pdf").write_bytes(b"%PDF-1.4 broken")
+    (folder / "28.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut off")
+    (folder / "29.docx").write_bytes(b"PK\x03\x04 no archive")
+    (folder / "30.xyz").write_text("passed over")
+
+
+def test_a_folder_of_30_with_three_broken_is_resumed_after_a_kill_without_reading_a_file_twice(server, tmp_path):
+    fill(tmp_path)
+    server.replies, server.delay = [(200, chat('{"total":"6.00"}'))], 0.2
+    out = tmp_path / "out.jsonl"
+    arguments = [tmp_path, "--model", address(server), "--type", "receipt", "-o", out, "--workers", 2]
+    process = subprocess.Popen(
+        [sys.executable, "inference.py", *map(str, arguments)], cwd=config.ROOT, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and (not out.exists() or len(out.read_text().splitlines()) < 6):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(0.5)  # an answer that was on its way
+    before = out.read_bytes()
+    written = [json.loads(line) for line in before.decode().splitlines()]
+    assert 6 <= len(written) < 30
+    answered = len(server.seen)
+    out.write_bytes(before + b'{"file": "half')
+
+    done = command(*arguments)
+    assert done.returncode == 1, done.stderr.decode()
+    assert out.read_bytes().startswith(before)
+    rows = rows_of(out)
+    assert len(rows) == len({row["file"] for row in rows}) == 30
+    failed = {Path(row["file"]).name: row["error"] for row in rows if "error" in row}
+    assert set(failed) == {"27.pdf", "28.jpg", "29.docx"} and failed["27.pdf"] == "the PDF is broken"
+    good = [row for row in rows if "error" not in row]
+    assert len(good) == 27 and {row["record"]["total"] for row in good} == {"6.00"}
+    assert answered <= sum("error" not in row for row in written) + 2  # two were in hand when it was killed
+    assert len(server.seen) - answered == 27 - sum("error" not in row for row in written)
+
+    again = command(*arguments)
+    assert again.returncode == 1 and b"0 documents in" in again.stderr
+    assert len(server.seen) - answered == 27 - sum("error" not in row for row in written)
+    assert rows_of(out) == rows
+
+
+def test_reading_processes_end_when_their_parent_is_killed(server, tmp_path):
+    for n in range(4):
+        (tmp_path / f"{n}.txt").write_text(f"{n}\n{RECEIPT}")
+    server.replies, server.delay = [(200, chat('{"total":"6.00"}'))], 2
+    process = subprocess.Popen(
+        [sys.executable, "inference.py", str(tmp_path), "--model", address(server), "--workers", "2"],
+        cwd=config.ROOT,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not server.seen:
+        time.sleep(0.05)
+    assert len(session(process.pid)) > 2
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 20
+    while session(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert session(process.pid) == []
+
+
+def session(leader):
+    """The processes of a session that are not just waiting to be collected."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[3]) == leader and fields[0] != "Z":
+            found.append(path)
+    return found
+
+
+def test_failed_documents_are_read_again_only_when_asked_for(server, tmp_path):
+    (tmp_path / "a.txt").write_text(RECEIPT)
+    server.replies = [(400, "no"), (200, chat('{"total":"6.00"}'))]
+    arguments = [tmp_path, "--model", address(server), "-o", tmp_path / "out.jsonl"]
+    assert command(*arguments).returncode == 4
+    assert "status 400" in rows_of(tmp_path / "out.jsonl")[0]["error"]
+    assert command(*arguments).returncode == 4 and len(server.seen) == 1
+    assert command(*arguments, "--retry-errors").returncode == 0 and len(server.seen) == 2
+    assert [row["record"]["total"] for row in rows_of(tmp_path / "out.jsonl")] == ["6.00"]
+
+
+def test_a_changed_file_and_other_settings_replace_the_earlier_row(server, tmp_path):
+    source, out = tmp_path / "a.txt", tmp_path / "out.jsonl"
+    source.write_text(RECEIPT)
+    server.replies = [(200, chat('{"total":"6.00"}'))]
+    arguments = [source, "--model", address(server), "-o", out]
+    for changed, extra, asked in (("", [], 1), ("", [], 1), ("more\n", [], 2), ("", ["--type", "receipt"], 3)):
+        source.write_text(source.read_text() + changed)
+        assert command(*arguments, *extra).returncode == 0
+        assert len(server.seen) == asked and len(rows_of(out)) == 1
+
+
+def test_two_files_with_the_same_bytes_are_two_rows_when_resumed(server, tmp_path):
+    server.replies = [(200, chat('{"total":"6.00"}'))]
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(RECEIPT)
+    arguments = ["--model", address(server), "-o", tmp_path / "out.jsonl"]
+    assert command(tmp_path / "a.txt", *arguments).returncode == 0
+    assert command(tmp_path, *arguments).returncode == 0
+    assert [Path(row["file"]).name for row in rows_of(tmp_path / "out.jsonl")] == ["a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize("content", ["# a text of mine\n", '{"mine": 1}\n', '{"file": "a", "key": null}\nno row\n'])
+def test_a_file_that_no_run_wrote_is_not_written_over(tmp_path, content):
+    out = tmp_path / "mine"
+    out.write_text(content)
+    done = command("README.md", "--model", "http://127.0.0.1:9/v1", "-o", out)
+    assert done.returncode == 2 and b"no row of an earlier run" in done.stderr
+    assert out.read_text() == content
+
+
+@pytest.mark.parametrize("cut", range(1, 40, 3))
+def test_a_first_line_that_was_cut_off_anywhere_is_no_row(tmp_path, cut):
+    out = tmp_path / "out.jsonl"
+    out.write_text('{"file": "a.txt", "error": "the PDF is broken", "key": null}'[:cut])
+    assert output.earlier(out) == [] and out.read_text() == ""
+
+
+def collect(screen, pieces):
+    """What is shown on a terminal, until its other side is closed."""
+    with contextlib.suppress(OSError):
+        while piece := os.read(screen, 4096):
+            pieces.append(piece)
+
+
+def test_a_long_contract_shows_its_progress_on_a_terminal_and_every_answer_is_counted(server, tmp_path):
+    text = "This Agreement is made between the parties hereto. Each party shall keep its obligations. " * 340
+    assert len(text) >= 30_000
+    (tmp_path / "contract.txt").write_text(text)
+    server.replies = [(200, chat('{"clauses":{"Document Name":["This Agreement"]}}'))]
+    screen, stderr = pty.openpty()
+    termios.tcsetwinsize(stderr, (25, 100))
+    pieces = []
+    reader = threading.Thread(target=collect, args=(screen, pieces))
+    reader.start()
+    done = subprocess.run(
+        [sys.executable, "inference.py", tmp_path / "contract.txt", "--model", address(server), "--ask", "Who?"],
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        cwd=config.ROOT,
+        check=True,
+    )
+    os.close(stderr)
+    reader.join()
+    os.close(screen)
+    shown = b"".join(pieces).decode()
+    assert json.loads(done.stdout)["document_type"] == "contract"
+    assert len(server.seen) > 15
+    assert f"0/{len(server.seen)}" in shown and f"7/{len(server.seen)}" in shown and "contract.txt" in shown
+
+    told = []
+    inference.extract(text.encode(), Scripted(lambda _: "{}"), CFG, progress=lambda *now: told.append(now))
+    assert told[0] == (0, len(server.seen) - 1)
+
+
+# --- own schemas ---------------------------------------------------------------------------------------------
+
+TEMPLATE = {"vendor": "who sells", "kind": ["receipt", "invoice"], "items": [{"name": "", "price": None}]}
+
+
+def own(value):
+    return own_schema.parse(json.dumps(value), "my.json")
+
+
+def test_a_template_becomes_a_bounded_schema_that_names_every_field():
+    text = {"anyOf": [{"type": "string", "maxLength": 200}, {"type": "null"}]}
+    item = {"type": "object", "properties": {"name": text, "price": text}, "required": ["name", "price"]}
+    assert own(TEMPLATE).schema == {
+        "type": "object",
+        "properties": {
+            "vendor": text,
+            "kind": {"anyOf": [{"type": "string", "enum": ["receipt", "invoice"]}, {"type": "null"}]},
+            "items": {"type": "array", "items": {**item, "additionalProperties": False}, "maxItems": 100},
+        },
+        "required": ["vendor", "kind", "items"],
+        "additionalProperties": False,
+    }
+    assert "vendor: who sells" in own(TEMPLATE).instructions
+
+
+def test_a_json_schema_with_its_own_bounds_and_nulls_keeps_them():
+    text = {"type": ["string", "null"], "maxLength": 500}
+    options = {"anyOf": [{"enum": ["a", "b"]}, {"type": "null"}], "description": "which"}
+    schema = own({"type": "object", "properties": {"x": text, "y": options, "z": {"type": "array", "items": text}}})
+    x, y, z = schema.definition["properties"].values()
+    assert x == {"type": "string", "maxLength": 500}
+    assert y == {"description": "which", "type": "string", "enum": ["a", "b"]}
+    assert z == {"type": "array", "items": x, "maxItems": 100}
+
+
+def described(**node):
+    return {"type": "object", "properties": {"a": {"type": "array", "items": node}}}
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ({"a": [{"price": 1.5}]}, "my.json: a[].price: 1.5 is not taken"),
+        (
+            described(type="number"),
+            'a[]: type "number" is not taken, only object, array, string, enum and null',
+        ),
+        (described(type="string", pattern="x"), "a[]: 'pattern' is not taken for string"),
+        (described(type="string", maxLength=501), "a[]: maxLength must be a whole number from 1 to 500, got 501"),
+        (described(type="string", maxLength=True), "a[]: maxLength must be a whole number"),
+        (described(**{"$ref": "#"}), "a[]: a schema without type or enum"),
+        (described(type=["string", "array"]), "a[]: type"),
+        (described(enum=["x", 3]), "a[]: enum must list texts"),
+        (described(anyOf=[{"type": "string"}, {"type": "object"}]), "a[]: anyOf"),
+        (described(type="object"), "a[]: an object needs properties"),
+        (described(type="object", properties={"b": {"type": "string"}}, additionalProperties={}), "additionalProp"),
+        (described(type="object", properties={"b": {"type": "string"}}, required=["c"]), "a[]: required must list"),
+        ({"$schema": "x", "type": "array", "items": {"type": "string"}}, "outermost value must be an object"),
+        ({"a.b": ""}, "at the top: 'a.b' cannot be the name of a field"),
+        ({"a": {}}, "a: an object needs fields"),
+        ([], "outermost"),
+        ({f"f{n}": "" for n in range(201)}, "it has 201 fields"),
+        ({"a": {"a": {"a": {"a": {"a": {"a": {"a": ""}}}}}}}, "nested deeper"),
+    ],
+)
+def test_what_a_schema_may_not_hold_is_refused_with_its_path(value, sentence):
+    with pytest.raises(handoff.StageError) as error:
+        own(value)
+    assert sentence in str(error.value) and "\n" not in str(error.value)
+    assert error.value.status == 2
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\xff", b"[" * 100_000, None])
+def test_a_schema_that_cannot_be_read_is_refused_before_any_document(server, tmp_path, content):
+    path = tmp_path / "schema.json"
+    if content is not None:
+        path.write_bytes(content)
+    (tmp_path / "a.txt").write_text(RECEIPT)
+    done = command(tmp_path / "a.txt", "--schema", path, "--model", address(server))
+    assert done.returncode == 2 and b"Traceback" not in done.stderr and done.stdout == b""
+    assert server.seen == []
+
+
+def test_own_fields_are_asked_for_bound_validated_and_traced(server, tmp_path):
+    schema, source = tmp_path / "schema.json", tmp_path / "a.txt"
+    schema.write_text(json.dumps({**TEMPLATE, "summary": "", "model_config": "", "class": ""}))
+    source.write_text(RECEIPT)
+    answer = {"vendor": "Corner Shop", "kind": "receipt", "summary": None, "class": None, "model_config": "Nowhere Ltd"}
+    answer["items"] = [{"name": "Tea", "price": "2.00"}, {"name": "Cake", "price": "3.50"}]
+    server.replies = [(200, chat(json.dumps(answer)))]
+    done = command(source, "--schema", schema, "--model", address(server))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["document_type"] == "custom" and result["record"] == answer
+    fields = {f["path"]: f for f in result["fields"]}
+    assert RECEIPT[slice(*fields["items[1].price"]["span"])] == "3.50"
+    assert fields["items[1].price"]["normalized"] == 3.5
+    assert result["problems"] == ['model_config: "Nowhere Ltd" was not found in the document']
+    body = server.seen[0][1]
+    assert body["response_format"]["json_schema"]["schema"] == own_schema.read(schema).schema
+    assert '"items":[{"name":"","price":""}]' in body["messages"][0]["content"]
+
+
+@pytest.mark.parametrize(
+    "answer", ['{"kind":"letter"}', '{"other":"x"}', '{"vendor":3}', json.dumps({"vendor": "x" * 201})]
+)
+def test_an_answer_that_breaks_the_own_schema_is_no_record(answer):
+    result = inference.extract(RECEIPT.encode(), Scripted(lambda _: answer), CFG, own=own(TEMPLATE))
+    assert result["record"] is None and result["problems"][0].startswith("not a custom record: ")
+
+
+def test_a_required_field_that_is_missing_is_a_problem_and_not_invented():
+    text = {"type": "string"}
+    row = {"type": "object", "properties": {"b": text}, "required": ["b"]}
+    rows = {"type": "array", "items": {**row, "properties": {"b": text, "c": text}}}
+    schema = {"type": "object", "properties": {"a": text, "rows": rows}, "required": ["a", "rows"]}
+    answer = '{"a":null,"rows":[{"b":"Tea","c":"2.00"},{"b":null,"c":"3.50"}]}'
+    result = inference.extract(RECEIPT.encode(), Scripted(lambda _: answer), CFG, own=own(schema))
+    assert [problem.split(":")[0] for problem in result["problems"]] == ["a", "rows[1].b"]
+    assert result["record"]["a"] is None
+
+
+def test_a_random_model_keeps_an_own_schema_under_the_grammar(tiny_cfg):
+    backend = inference.open_backend(tiny_cfg, "base")
+    task = own(TEMPLATE)
+    answer = backend.complete([inference.Request(tasks.messages(task, RECEIPT), task.schema)])[0]
+    assert tasks.parse(task, answer.text).record is not None, answer.text
+    assert answer.text.startswith('{"vendor":')
+
+
+# --- formats -------------------------------------------------------------------------------------------------
+
+
+def test_csv_has_a_line_per_document_and_one_per_line_item_and_no_formulas(server, tmp_path):
+    record = {
+        "merchant": {"name": '=HYPERLINK("x")'},
+        "line_items": [{"description": "Tea, green", "amount": "-2.00", "sub_items": [{"description": "@milk"}]}],
+        "total": "6.00",
+    }
+    server.replies = [(200, chat(json.dumps(record)))]
+    (tmp_path / "a.txt").write_text(RECEIPT)
+    (tmp_path / "b.pdf").write_text("%PDF-1.4 broken")
+    out = tmp_path / "out.csv"
+    done = command(tmp_path, "--model", address(server), "--type", "receipt", "--format", "csv", "-o", out)
+    assert done.returncode == 1
+    with open(out, encoding="utf-8-sig", newline="") as f:
+        good, bad = csv.DictReader(f)
+    assert good["record.total"] == "6.00" and good["record.merchant.name"] == '\'=HYPERLINK("x")'
+    assert "record.merchant.phone" not in good and good["error"] == ""
+    assert bad["error"] == "the PDF is broken" and bad["record.total"] == ""
+    with open(tmp_path / "out.items.csv", encoding="utf-8-sig", newline="") as f:
+        item, sub = csv.DictReader(f)
+    assert (item["path"], item["description"], item["amount"]) == ("line_items[0]", "Tea, green", "'-2.00")
+    assert (sub["path"], sub["description"]) == ("line_items[0].sub_items[0]", "'@milk")
+    assert {item["file"], sub["file"]} == {good["file"]}
+    assert command(tmp_path, "--model", address(server), "--type", "receipt", "--format", "csv", "-o", out).returncode
+    assert len(server.seen) == 1  # resumed from out.csv.jsonl
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", " =1", "\n-1", "＝1"])
+def test_no_cell_begins_like_a_formula(text):
+    assert output.safe_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["6.00", "a-b", "", "1=1", "'=1"])
+def test_other_cells_are_kept(text):
+    assert output.safe_cell(text) == text
+
+
+def test_json_of_several_documents_is_one_array_and_a_table_is_for_people(server, tmp_path):
+    server.replies = [(200, chat('{"total":"6.00"}'))]
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(RECEIPT + name + "\x1b[31m\n")
+    shown = command(tmp_path, "--model", address(server), "--format", "json", "--timings")
+    assert [row["record"]["total"] for row in json.loads(shown.stdout)] == ["6.00", "6.00"]
+    assert [line.split()[:2] for line in shown.stderr.decode().splitlines()[2:4]] == [["read", "2"], ["model", "2"]]
+    server.replies = [(200, chat('{"total":"6.00\\u001b[31m"}'))]
+    shown = command(tmp_path, "--model", address(server), "--format", "table", "--ask", "Total?").stdout.decode()
+    assert "total" in shown and "6.00" in shown and "Total?" in shown and "\x1b" not in shown
+
+
+# --- looking before reading ----------------------------------------------------------------------------------
+
+
+def test_a_dry_run_says_what_would_be_asked_and_asks_nothing(server, tmp_path):
+    (tmp_path / "a.txt").write_text(RECEIPT)
+    (tmp_path / "b.pdf").write_text("%PDF-1.4 broken")
+    (tmp_path / "c.txt").write_text("This Agreement is made between the parties hereto. Each party shall pay. " * 100)
+    asked = [tmp_path, "--model", address(server), "--ask", "Who?"]
+    done = command(*asked, "--dry-run", "--format", "jsonl")
+    assert done.returncode == 1 and server.seen == []
+    receipt, broken, contract = map(json.loads, done.stdout.splitlines())
+    assert broken == {"file": str(tmp_path / "b.pdf"), "error": "the PDF is broken"}
+    assert (receipt["document_type"], receipt["windows"], receipt["prompts"]) == ("receipt", 1, 2)
+    assert contract["document_type"] == "contract" and contract["prompts"] == contract["windows"] + 1
+    server.replies = [(200, chat("{}"))]
+    command(*asked)
+    assert len(server.seen) == receipt["prompts"] + contract["prompts"]  # it said what then was done
+    table = command(*asked, "--dry-run").stdout.decode()
+    assert "the PDF is broken" in table and str(contract["prompt_tokens"]) in table
+
+
+def test_the_check_names_what_is_missing_and_the_command_that_mends_it(server, tmp_path):
+    elsewhere = ["--set", f"output.dir={tmp_path}"]
+    missing = command("--check", *elsewhere)
+    assert missing.returncode == 1
+    line = next(line for line in missing.stdout.decode().splitlines() if line.startswith("--model gguf"))
+    assert " missing " in line and line.endswith("python export_gguf.py")
+    there = command("--check", *elsewhere, "--model", f"{address(server)}#doc-intel")
+    states = {line.split("  ")[0]: line for line in there.stdout.decode().splitlines()}
+    assert "answers, with doc-intel" in states[f"--model {address(server)}#doc-intel"]
+    assert "read 'TOTAL 12.50'" in states["OCR"] and " ok " in states["OCR"]
+    other = command("--check", *elsewhere, "--model", f"{address(server)}#other")
+    assert other.returncode == 1 and b"it has no other, but doc-intel" in other.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "name a FILE"),
+        (["README.md", "--workers", "0"], "--workers must be at least 1"),
+        (["README.md", "--schema", "x.json", "--type", "receipt"], "leave --type out"),
+        (["README.md", "--format", "csv"], "needs -o FILE.csv"),
+        (["README.md", "--dry-run", "-o", "x"], "leave -o"),
+        (["README.md", "-o", "README.md"], "is one of the documents"),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_sentence(arguments, sentence):
+    done = command(*arguments)
+    assert done.returncode == 2 and sentence in done.stderr.decode() and done.stdout == b""
