@@ -102,12 +102,14 @@ def problem_of(row: Any) -> str | None:
     missing = {"id", "task", "prompt", "target"} - set(row)
     if missing:
         return f"{sorted(missing)[0]!r} is missing"
-    for key in ("id", "task", "document", "source", "ocr"):
+    for key in ("id", "task", "document", "source", "ocr", "form"):
         value = row.get(key)
         if not isinstance(value, str) and (value is not None or key in ("id", "task")):
             return f"{key!r} is not text"
     if row["task"] not in tasks.TASKS:
         return f"no task called {row['task']!r}"
+    if row.get("form") and row["form"] not in tasks.CONTRACT_FORMS:
+        return f"no form of contracts called {row['form']!r}"
     prompt = row["prompt"]
     if not isinstance(prompt, list) or not prompt or not all(map(_is_message, prompt)):
         return "the prompt is not a list of messages"
@@ -185,7 +187,7 @@ def predict(rows: list[dict], backend: inference.Backend, partial: Path) -> list
     with tqdm(total=len(rows), initial=len(rows) - len(left), desc=backend.name, unit="row", disable=None) as bar:
         for start in range(0, len(left), CHUNK):
             chunk = left[start : start + CHUNK]
-            asked = [inference.Request(row["prompt"], tasks.TASKS[row["task"]].schema) for row in chunk]
+            asked = [inference.Request(row["prompt"], task_of(row).schema) for row in chunk]
             answers = backend.complete(asked, bar.update)
             with open(partial, "a", encoding="utf-8") as f:
                 for row, answer in zip(chunk, answers, strict=True):
@@ -194,10 +196,25 @@ def predict(rows: list[dict], backend: inference.Backend, partial: Path) -> list
     return [known[row["id"]] for row in rows]
 
 
+def task_of(row: dict) -> tasks.Task:
+    """The task of a row. One of a contract may say in which form the clauses are answered; else they are quoted."""
+    return tasks.in_form(tasks.TASKS[row["task"]], row.get("form") or "quotes")
+
+
+def check_form(rows: list[dict], trained: str | None, model: str) -> None:
+    """Raises StageError if contracts are asked for in another form than the model was trained with."""
+    asked = {row.get("form") or "quotes" for row in rows if row["task"] == "contract"}
+    if trained is not None and asked - {trained}:
+        raise handoff.StageError(
+            f"the rows ask for contracts with data.contract_form={sorted(asked - {trained})[0]}, {model} was trained "
+            f"with {trained}. Run: python prepare_training_data.py --set data.contract_form={trained}"
+        )
+
+
 def prediction(row: dict, answer: inference.Completion) -> dict:
     """What is kept of an answer: the raw text, the record or the reason there is none, tokens and seconds."""
-    task = tasks.TASKS[row["task"]]
-    reading = tasks.Reading(None, answer.error) if answer.error else tasks.parse(task, answer.text)
+    task, shown = task_of(row), row["prompt"][-1]["content"]
+    reading = tasks.Reading(None, answer.error) if answer.error else tasks.parse(task, answer.text, shown)
     return {
         "id": row["id"],
         "document": row.get("document") or row["id"],
@@ -207,6 +224,7 @@ def prediction(row: dict, answer: inference.Completion) -> dict:
         "completion": answer.text,
         "record": reading.record,
         "problem": reading.problem,
+        "dropped": len(reading.dropped),
         "target": row["target"],
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
@@ -236,6 +254,7 @@ def score(predictions: list[dict], samples: int) -> dict[str, Any]:
             "n": len(entries),
             "documents": len(groups),
             "unreadable": sum(entry["record"] is None for entry in entries),
+            "dropped_numbers": sum(entry.get("dropped", 0) for entry in entries),
             "cut_off": sum(entry["record"] is not None and entry["problem"] is not None for entry in entries),
             "seconds_per_document": spread([sum(entry["seconds"] for entry in group) for group in groups]),
             "metrics": {
@@ -401,6 +420,8 @@ def _scores(models: list[dict]) -> report.Table:
             add(task, TITLES[metric], lambda scored, metric=metric: _cell(scored["metrics"].get(metric)))
         for key, title in (("n", "rows"), ("documents", "documents"), ("unreadable", "unreadable answers")):
             add(task, title, lambda scored, key=key: str(scored[key]))
+        if task == "contract":
+            add(task, "numbers of no sentence, dropped", lambda scored: str(scored.get("dropped_numbers", "")))
         for share in ("median", "p95"):
             add(task, f"seconds per document, {share}", lambda s, share=share: _seconds(s, "document", share))
     for per in ("document", "row"):
@@ -560,6 +581,7 @@ def main(argv: list[str] | None = None) -> int:
     for problem, lines in left_out.items():
         print(f"warning: {len(lines)} lines of {path} are not scored: {problem} (line {lines[0]})", file=sys.stderr)
     rows = select(rows, args.limit or cfg.evaluate.rows_per_task)
+    check_form(rows, inference.trained_form(cfg, args.model), args.model)
     rows_fingerprint = handoff.fingerprint(rows)
     other = None
     if args.compare:

@@ -17,7 +17,14 @@ STAGES = [
     "app",
 ]
 GENERATORS = {"extraction.generate_receipts", "extraction.generate_invoices", "extraction.generate_letters"}
-BASIC = {"extraction.handoff", "extraction.documents", "extraction.tasks", "extraction.generate", "extraction.values"}
+BASIC = {
+    "extraction.handoff",
+    "extraction.documents",
+    "extraction.sentences",
+    "extraction.tasks",
+    "extraction.generate",
+    "extraction.values",
+}
 SHARED = {
     "extraction.metrics",
     "extraction.models",
@@ -30,7 +37,8 @@ ALLOWED = {
     "config": set(),
     "extraction.handoff": set(),
     "extraction.documents": set(),
-    "extraction.tasks": set(),
+    "extraction.sentences": set(),
+    "extraction.tasks": {"extraction.sentences"},
     "extraction.generate": {"extraction.generate_parts"} | GENERATORS,
     "extraction.generate_parts": set(),
     "extraction.generate_words": set(),
