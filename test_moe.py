@@ -8,6 +8,7 @@ Next    python inference.py data/samples/documents/receipt_photo_1.jpg
     python test_moe.py --model gguf --compare base-gguf     # and how far apart the two are, with an interval
     python test_moe.py --model http://127.0.0.1:8080/v1 --limit 20
     python test_moe.py --model gguf --rows my_rows.jsonl
+    python test_moe.py --experts --limit 20                 # which experts read what: evaluation/experts/experts.png
 
 The report shows every model scored on the same rows side by side. An interrupted run goes on where it stopped, and
 predictions that are already there are scored again rather than made again. A row that says `"ocr": "own"` (or another
@@ -26,7 +27,7 @@ from typing import Any
 
 import config
 import inference
-from extraction import handoff, metrics, report, tasks
+from extraction import experts, handoff, metrics, report, tasks
 
 STAGE = "test_moe"
 JUDGE = 2  # goes up when a metric is defined anew, so that finished predictions are scored again
@@ -522,6 +523,41 @@ def side_by_side(folder: Path, this: dict, rows_fingerprint: str) -> list[dict]:
     return sorted(found.values(), key=lambda r: (not r["label"].startswith("base"), r["label"]))
 
 
+# --- experts -------------------------------------------------------------------------------------------------
+
+
+def study_experts(cfg: config.Config, rows: list[dict], types: dict[str, str], force: bool) -> int:
+    """Write experts.json and experts.png: the routing of the rows' documents with and without the adapter."""
+    from tqdm import tqdm
+
+    folder = cfg.evaluation_dir / "experts"
+    settings = {
+        "rows": handoff.fingerprint(rows),
+        "model": inference.identity(cfg, "adapter"),
+        "samples": cfg.evaluate.bootstrap_samples,
+    }
+    if not force and settings["model"] is not None and handoff.is_current(folder, stage=STAGE, settings=settings):
+        print(f"[4/7] {folder} is already there")
+        return 0
+    backend = inference.open_backend(cfg, "adapter")
+    with tqdm(total=len(rows), desc="routing", unit="row", disable=None) as bar:
+        found = experts.study(backend.model, backend.tokenizer, rows, types, cfg.evaluate.bootstrap_samples, bar.update)
+    found = {"name": backend.name, **found}
+    out = handoff.begin(folder)
+    handoff.write_json(out / "experts.json", found)
+    experts.draw(found, out / "experts.png")
+    handoff.seal(out, stage=STAGE, settings=settings)
+    print(f"[4/7] routing of {len(rows)} rows in {folder}")
+    for pair in found["adapter"]["divergence"]:
+        for state in ("base", "adapter"):
+            c = found[state]["divergence"][pair]
+            print(
+                f"      {pair}, {state}: divergence {c['mean']:.4f} bits; with types shuffled "
+                f"{c['null']['low']:.4f} - {c['null']['high']:.4f} (95 %), p {c['p']:.3f}"
+            )
+    return 0
+
+
 # --- the stage -----------------------------------------------------------------------------------------------
 
 
@@ -568,10 +604,13 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--compare", metavar="OTHER", help="an evaluated model: adds the paired difference to it")
     p.add_argument("--rows", type=Path, metavar="FILE", help="score these rows instead of data/training/test.jsonl")
     p.add_argument("--limit", type=int, metavar="N", help="rows per task (default: evaluate.rows_per_task)")
+    p.add_argument("--experts", action="store_true", help="instead: what base model and adapter route where")
     p.add_argument("--force", action="store_true", help="predict again even if nothing changed")
     args, cfg = config.read(p, argv)
     if args.limit is not None and args.limit < 1:
         p.error("--limit must be at least 1")
+    if args.experts and (args.compare or args.model not in ("gguf", "adapter")):
+        p.error("--experts compares the adapter with its base model; leave out --model and --compare")
     again = "" if cfg.profile == "cpu" else f" --profile {cfg.profile}"
 
     path = args.rows or cfg.training_dir / "test.jsonl"
@@ -580,8 +619,12 @@ def main(argv: list[str] | None = None) -> int:
     rows, left_out = read_rows(path)
     for problem, lines in left_out.items():
         print(f"warning: {len(lines)} lines of {path} are not scored: {problem} (line {lines[0]})", file=sys.stderr)
+    types = experts.document_types(rows)
     rows = select(rows, args.limit or cfg.evaluate.rows_per_task)
-    check_form(rows, inference.trained_form(cfg, args.model), args.model)
+    model = "adapter" if args.experts else args.model
+    check_form(rows, inference.trained_form(cfg, model), model)
+    if args.experts:
+        return study_experts(cfg, rows, types, args.force)
     rows_fingerprint = handoff.fingerprint(rows)
     other = None
     if args.compare:

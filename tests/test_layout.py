@@ -26,6 +26,7 @@ BASIC = {
     "extraction.values",
 }
 SHARED = {
+    "extraction.experts",
     "extraction.metrics",
     "extraction.models",
     "extraction.memory",
@@ -43,6 +44,7 @@ ALLOWED = {
     "extraction.generate_parts": set(),
     "extraction.generate_words": set(),
     **{generator: {"extraction.generate_parts", "extraction.generate_words"} for generator in GENERATORS},
+    "extraction.experts": set(),
     "extraction.metrics": {"extraction.tasks"},
     "extraction.report": set(),
     "extraction.memory": {"config", "extraction.handoff"},
