@@ -37,7 +37,7 @@ def entropy(shares: Any) -> Any:
 
 
 def divergence(first: Any, second: Any) -> Any:
-    """Jensen-Shannon divergence over the last axis (Lin 1991): 0 for equal loads, 1 for those with no expert in common."""
+    """Jensen-Shannon divergence over the last axis (Lin 1991): 0 for equal loads, 1 if no expert is shared."""
     import numpy
 
     first, second = numpy.asarray(first, dtype=float), numpy.asarray(second, dtype=float)
