@@ -81,7 +81,7 @@ def test_a_contract_is_read_in_windows_and_merged():
 
 def test_a_contract_is_asked_for_in_the_form_of_its_model_and_numbers_become_its_sentences():
     text = (
-        "This Agreement is made by Acme Inc. and Bolt Ltd. "
+        "This Agreement is made by Acme Inc. and Bolt in Ohio. "
         + "Each party shall agree hereto.\n" * 12
         + "Ohio law governs."
     )
