@@ -73,7 +73,7 @@ def test_what_the_experts_do_is_written_beside_the_evaluations(options, capsys):
     folder = config.read(config.parser(""), options)[1].evaluation_dir / "experts"
     found = handoff.read_json(folder / "experts.json")
     assert (found["layers"], found["experts"]) == (4, 8)
-    assert found["documents"] == {"receipt": 6}  # questions count for the receipts that they are about
+    assert found["documents"] == {"receipt": 3}  # questions count for the receipts that they are about
     assert all(min(layer) > 0 for layer in found["moved"]["experts"])
     assert (folder / "experts.png").stat().st_size > 20_000
     capsys.readouterr()
