@@ -91,7 +91,6 @@ def test_contracts_answered_by_numbers_go_through_every_stage_in_that_form(optio
         "data.window_chars=1000",
         "data.generate.receipt=0",
         "data.generate.letter=0",
-        "train.max_steps=1",
         "export.quantization=Q8_0",
         "evaluate.rows_per_task=2",
     ]
