@@ -63,16 +63,18 @@ class DataConfig:
     images: bool = False  # hub only: also keep page images (CORD 2.3 GB, DocVQA 12 GB)
     max_documents: int | None = None  # per dataset and split; None takes them all
     eval_fraction: float = 0.1  # of the training documents, where a dataset publishes no eval split
+    contract_form: str = "quotes"  # how clauses are answered: quotes, or sentences (the numbers of the window's)
     window_chars: int = 2000  # characters of contract text in one window
     window_overlap: int = 300  # characters that two neighboring windows share
     negative_ratio: float = 0.35  # contract windows without any clause, as a share of those with one
-    max_quote_chars: int = 300  # longer clause quotes are cut at a word boundary, and counted
+    max_quote_chars: int = 300  # quotes form: longer clauses are cut in the answer, at a word boundary, and counted
     questions_per_document: int | None = 4  # in training and eval; test keeps every question
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     seed: int = 3407
 
     def __post_init__(self) -> None:
         _one_of("data.source", self.source, ("samples", "hub"))
+        _one_of("data.contract_form", self.contract_form, ("quotes", "sentences"))
         for name in self.datasets:
             _one_of("data.datasets", name, DATASETS)
         if not 0 < self.eval_fraction < 0.5:

@@ -724,6 +724,7 @@ def main(argv: list[str] | None = None) -> int:
         **asdict(cfg.export),
         "num_predict": cfg.inference.max_new_tokens,
         "base_model": str(args.base or cfg.train.base_model),
+        "contract_form": inference.form_of(inputs["adapter"]) if adapter else None,
         "versions": versions,
     }
     if not args.force and handoff.is_current(folder, stage=STAGE, settings=settings, inputs=inputs):

@@ -349,9 +349,14 @@ def open_backend(cfg: config.Config, model: str = "gguf") -> Backend:
     Raises StageError (status 3) naming the command that makes what is missing.
     """
     try:
-        return _open_backend(cfg, model)
+        backend = _open_backend(cfg, model)
     except handoff.StageError as error:
         raise handoff.StageError(str(error), status=3) from error
+    backend.contract_form = trained_form(cfg, model) or cfg.data.contract_form
+    if backend.contract_form != cfg.data.contract_form:
+        print(f"{model} was trained on contracts with data.contract_form={backend.contract_form}, which is used here "
+              f"instead of {cfg.data.contract_form}", file=sys.stderr)  # fmt: skip
+    return backend
 
 
 def _open_backend(cfg: config.Config, model: str) -> Backend:
@@ -393,6 +398,22 @@ def identity(cfg: config.Config, model: str) -> str | None:
         return cfg.train.base_model
     manifest = handoff.manifest_of(folders[model])
     return manifest["fingerprint"] if manifest else None
+
+
+def trained_form(cfg: config.Config, model: str) -> str | None:
+    """The form of contracts that a model was trained with; None for a base model or a server, which have none."""
+    folders = {"adapter": cfg.adapter_dir, "gguf": cfg.gguf_dir, "base-gguf": cfg.base_gguf_dir}
+    manifest = handoff.manifest_of(folders.get(model, Path(model).parent)) if model != "base" else None
+    if manifest is None or (model not in folders and Path(model).name not in manifest["files"]):
+        return None
+    return form_of(manifest)
+
+
+def form_of(manifest: dict) -> str | None:
+    """The form of contracts that an adapter, or a build with one, was trained with, from its manifest."""
+    if not {"rows", "adapter"} & set(manifest.get("inputs", ())):
+        return None
+    return manifest["settings"].get("contract_form", "quotes")  # there was no other before it was written down
 
 
 # --- one document --------------------------------------------------------------------------------------------
@@ -437,12 +458,15 @@ def extract(
     problems = list(document.problems)
 
     texts = split(document.text, task, backend, cfg)
-    asked = [(task, text, None) for text in texts]
+    form = getattr(backend, "contract_form", cfg.data.contract_form)
+    asked = [(tasks.in_form(task, form), text, None) for text in texts]
     asked += [(tasks.QUESTION, window_for(document.text, question, cfg), question) for question in questions]
     answers = _complete(backend, asked, progress)
     readings = []
-    for (asked_task, _, question), answer in zip(asked, answers, strict=True):
-        reading = tasks.Reading(None, answer.error) if answer.error else tasks.parse(asked_task, answer.text)
+    for (asked_task, text, question), answer in zip(asked, answers, strict=True):
+        shown = tasks.messages(asked_task, text, question)[-1]["content"]
+        reading = tasks.Reading(None, answer.error) if answer.error else tasks.parse(asked_task, answer.text, shown)
+        problems += [f"{number}: there is no such sentence" for number in reading.dropped]
         if reading.problem:
             problems.append(f"{question}: {reading.problem}" if question else reading.problem)
         readings.append(reading)

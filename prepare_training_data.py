@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import config
-from extraction import documents, generate, handoff, metrics, models, tasks
+from extraction import documents, generate, handoff, metrics, models, sentences, tasks
 
 SPLITS = ("train", "eval", "test")
 # Questions about receipts: the path of the field that answers them, and how people ask.
@@ -138,9 +138,12 @@ def contract_spans(paragraph: dict) -> tuple[str, list[tuple[str, int, int]]]:
 def contract_windows(
     text: str, spans: list[tuple[str, int, int]], data: config.DataConfig, sources: Sources, split: str
 ) -> Iterator[dict]:
-    """One row per window, with the quotes that this window holds and no others."""
+    """One row per window: the target are the quotes that it holds, the answer is what we want the model to write."""
     for start, end in documents.windows(text, data.window_chars, data.window_overlap):
+        window = text[start:end]
+        units = sentences.split(window)
         clauses: dict[str, list[str]] = {}
+        answer: dict[str, list[str]] = {}
         for category, a, b in spans:
             visible_start, visible_end = max(a, start), min(b, end)
             visible = visible_end - visible_start
@@ -150,13 +153,30 @@ def contract_windows(
                 sources.leave_out("cuad", split, "quote mostly in the neighboring window")
                 continue
             quote = text[visible_start:visible_end].strip()
-            if len(quote) > data.max_quote_chars:
-                quote = quote[: data.max_quote_chars].rsplit(None, 1)[0]
-                sources.leave_out("cuad", split, "end of a long quote")
-            if quote and quote not in clauses.setdefault(category, []):
-                clauses[category].append(quote)
-        clauses = {name: quotes[:6] for name, quotes in clauses.items() if quotes}
-        yield {"task": "contract", "text": text[start:end], "record": {"clauses": clauses}}
+            if not quote or quote in clauses.setdefault(category, []):
+                continue
+            clauses[category].append(quote)
+            if data.contract_form == "quotes" or category in tasks.QUOTED:
+                written = shortened(quote, data.max_quote_chars)
+                if written != quote:
+                    sources.leave_out("cuad", split, "end of a long quote, in the answer")
+            else:
+                first, last = sentences.covering(units, visible_start - start, visible_end - start)
+                written = f"{first + 1}-{last + 1}" if last > first else str(first + 1)
+            if written in answer.setdefault(category, []):
+                sources.leave_out("cuad", split, "quote that another of its category already answers")
+            elif len(answer[category]) == tasks.MAX_QUOTES:
+                sources.leave_out("cuad", split, f"quote beyond {tasks.MAX_QUOTES} of a category, in the answer")
+            else:
+                answer[category].append(written)
+        record, answer = (
+            {"clauses": {name: found[name] for name in found if found[name]}} for found in (clauses, answer)
+        )
+        yield {"task": "contract", "form": data.contract_form, "text": window, "record": record, "answer": answer}
+
+
+def shortened(quote: str, chars: int) -> str:
+    return quote if len(quote) <= chars else quote[:chars].rsplit(None, 1)[0]
 
 
 def balance(rows: list[dict], negative_ratio: float, seed: str, sources: Sources, split: str) -> list[dict]:
@@ -309,15 +329,16 @@ def remove_near_duplicates(sources: Sources, seed: int) -> list[dict]:
 def to_rows(document: dict) -> Iterator[dict]:
     """Training rows: the prompt exactly as the model will see it, and the answer we want."""
     for number, row in enumerate(document["rows"]):
-        task = tasks.TASKS[row["task"]]
+        task = tasks.in_form(tasks.TASKS[row["task"]], row.get("form", "quotes"))
         record = row.get("record") or {"answer": row["answers"][0]} if task is tasks.QUESTION else row["record"]
         yield {
             "id": f"{document['id']}#{number}",
             "document": document["id"],
             "task": task.name,
             "source": document["source"],
+            **({"form": row["form"]} if "form" in row else {}),
             "prompt": tasks.messages(task, row["text"], row.get("question")),
-            "completion": [{"role": "assistant", "content": tasks.completion(record)}],
+            "completion": [{"role": "assistant", "content": tasks.completion(row.get("answer", record))}],
             "target": {"answers": row["answers"]} if task is tasks.QUESTION else record,
         }
 

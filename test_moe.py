@@ -8,6 +8,7 @@ Next    python inference.py data/samples/documents/receipt_photo_1.jpg
     python test_moe.py --model gguf --compare base-gguf     # and how far apart the two are, with an interval
     python test_moe.py --model http://127.0.0.1:8080/v1 --limit 20
     python test_moe.py --model gguf --rows my_rows.jsonl
+    python test_moe.py --experts --limit 20                 # which experts read what: evaluation/experts/experts.png
 
 The report shows every model scored on the same rows side by side. An interrupted run goes on where it stopped, and
 predictions that are already there are scored again rather than made again. A row that says `"ocr": "own"` (or another
@@ -26,7 +27,7 @@ from typing import Any
 
 import config
 import inference
-from extraction import handoff, metrics, report, tasks
+from extraction import experts, handoff, metrics, report, tasks
 
 STAGE = "test_moe"
 JUDGE = 2  # goes up when a metric is defined anew, so that finished predictions are scored again
@@ -102,12 +103,14 @@ def problem_of(row: Any) -> str | None:
     missing = {"id", "task", "prompt", "target"} - set(row)
     if missing:
         return f"{sorted(missing)[0]!r} is missing"
-    for key in ("id", "task", "document", "source", "ocr"):
+    for key in ("id", "task", "document", "source", "ocr", "form"):
         value = row.get(key)
         if not isinstance(value, str) and (value is not None or key in ("id", "task")):
             return f"{key!r} is not text"
     if row["task"] not in tasks.TASKS:
         return f"no task called {row['task']!r}"
+    if row.get("form") and row["form"] not in tasks.CONTRACT_FORMS:
+        return f"no form of contracts called {row['form']!r}"
     prompt = row["prompt"]
     if not isinstance(prompt, list) or not prompt or not all(map(_is_message, prompt)):
         return "the prompt is not a list of messages"
@@ -185,7 +188,7 @@ def predict(rows: list[dict], backend: inference.Backend, partial: Path) -> list
     with tqdm(total=len(rows), initial=len(rows) - len(left), desc=backend.name, unit="row", disable=None) as bar:
         for start in range(0, len(left), CHUNK):
             chunk = left[start : start + CHUNK]
-            asked = [inference.Request(row["prompt"], tasks.TASKS[row["task"]].schema) for row in chunk]
+            asked = [inference.Request(row["prompt"], task_of(row).schema) for row in chunk]
             answers = backend.complete(asked, bar.update)
             with open(partial, "a", encoding="utf-8") as f:
                 for row, answer in zip(chunk, answers, strict=True):
@@ -194,10 +197,25 @@ def predict(rows: list[dict], backend: inference.Backend, partial: Path) -> list
     return [known[row["id"]] for row in rows]
 
 
+def task_of(row: dict) -> tasks.Task:
+    """The task of a row. One of a contract may say in which form the clauses are answered; else they are quoted."""
+    return tasks.in_form(tasks.TASKS[row["task"]], row.get("form") or "quotes")
+
+
+def check_form(rows: list[dict], trained: str | None, model: str) -> None:
+    """Raises StageError if contracts are asked for in another form than the model was trained with."""
+    asked = {row.get("form") or "quotes" for row in rows if row["task"] == "contract"}
+    if trained is not None and asked - {trained}:
+        raise handoff.StageError(
+            f"the rows ask for contracts with data.contract_form={sorted(asked - {trained})[0]}, {model} was trained "
+            f"with {trained}. Run: python prepare_training_data.py --set data.contract_form={trained}"
+        )
+
+
 def prediction(row: dict, answer: inference.Completion) -> dict:
     """What is kept of an answer: the raw text, the record or the reason there is none, tokens and seconds."""
-    task = tasks.TASKS[row["task"]]
-    reading = tasks.Reading(None, answer.error) if answer.error else tasks.parse(task, answer.text)
+    task, shown = task_of(row), row["prompt"][-1]["content"]
+    reading = tasks.Reading(None, answer.error) if answer.error else tasks.parse(task, answer.text, shown)
     return {
         "id": row["id"],
         "document": row.get("document") or row["id"],
@@ -207,6 +225,7 @@ def prediction(row: dict, answer: inference.Completion) -> dict:
         "completion": answer.text,
         "record": reading.record,
         "problem": reading.problem,
+        "dropped": len(reading.dropped),
         "target": row["target"],
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
@@ -236,6 +255,7 @@ def score(predictions: list[dict], samples: int) -> dict[str, Any]:
             "n": len(entries),
             "documents": len(groups),
             "unreadable": sum(entry["record"] is None for entry in entries),
+            "dropped_numbers": sum(entry.get("dropped", 0) for entry in entries),
             "cut_off": sum(entry["record"] is not None and entry["problem"] is not None for entry in entries),
             "seconds_per_document": spread([sum(entry["seconds"] for entry in group) for group in groups]),
             "metrics": {
@@ -401,6 +421,8 @@ def _scores(models: list[dict]) -> report.Table:
             add(task, TITLES[metric], lambda scored, metric=metric: _cell(scored["metrics"].get(metric)))
         for key, title in (("n", "rows"), ("documents", "documents"), ("unreadable", "unreadable answers")):
             add(task, title, lambda scored, key=key: str(scored[key]))
+        if task == "contract":
+            add(task, "numbers of no sentence, dropped", lambda scored: str(scored.get("dropped_numbers", "")))
         for share in ("median", "p95"):
             add(task, f"seconds per document, {share}", lambda s, share=share: _seconds(s, "document", share))
     for per in ("document", "row"):
@@ -501,6 +523,41 @@ def side_by_side(folder: Path, this: dict, rows_fingerprint: str) -> list[dict]:
     return sorted(found.values(), key=lambda r: (not r["label"].startswith("base"), r["label"]))
 
 
+# --- experts -------------------------------------------------------------------------------------------------
+
+
+def study_experts(cfg: config.Config, rows: list[dict], types: dict[str, str], force: bool) -> int:
+    """Write experts.json and experts.png: the routing of the rows' documents with and without the adapter."""
+    from tqdm import tqdm
+
+    folder = cfg.evaluation_dir / "experts"
+    settings = {
+        "rows": handoff.fingerprint(rows),
+        "model": inference.identity(cfg, "adapter"),
+        "samples": cfg.evaluate.bootstrap_samples,
+    }
+    if not force and settings["model"] is not None and handoff.is_current(folder, stage=STAGE, settings=settings):
+        print(f"[4/7] {folder} is already there")
+        return 0
+    backend = inference.open_backend(cfg, "adapter")
+    with tqdm(total=len(rows), desc="routing", unit="row", disable=None) as bar:
+        found = experts.study(backend.model, backend.tokenizer, rows, types, cfg.evaluate.bootstrap_samples, bar.update)
+    found = {"name": backend.name, **found}
+    out = handoff.begin(folder)
+    handoff.write_json(out / "experts.json", found)
+    experts.draw(found, out / "experts.png")
+    handoff.seal(out, stage=STAGE, settings=settings)
+    print(f"[4/7] routing of {len(rows)} rows in {folder}")
+    for pair in found["adapter"]["divergence"]:
+        for state in ("base", "adapter"):
+            c = found[state]["divergence"][pair]
+            print(
+                f"      {pair}, {state}: divergence {c['mean']:.4f} bits; with types shuffled "
+                f"{c['null']['low']:.4f} - {c['null']['high']:.4f} (95 %), p {c['p']:.3f}"
+            )
+    return 0
+
+
 # --- the stage -----------------------------------------------------------------------------------------------
 
 
@@ -547,10 +604,13 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--compare", metavar="OTHER", help="an evaluated model: adds the paired difference to it")
     p.add_argument("--rows", type=Path, metavar="FILE", help="score these rows instead of data/training/test.jsonl")
     p.add_argument("--limit", type=int, metavar="N", help="rows per task (default: evaluate.rows_per_task)")
+    p.add_argument("--experts", action="store_true", help="instead: what base model and adapter route where")
     p.add_argument("--force", action="store_true", help="predict again even if nothing changed")
     args, cfg = config.read(p, argv)
     if args.limit is not None and args.limit < 1:
         p.error("--limit must be at least 1")
+    if args.experts and (args.compare or args.model not in ("gguf", "adapter")):
+        p.error("--experts compares the adapter with its base model; leave out --model and --compare")
     again = "" if cfg.profile == "cpu" else f" --profile {cfg.profile}"
 
     path = args.rows or cfg.training_dir / "test.jsonl"
@@ -559,7 +619,12 @@ def main(argv: list[str] | None = None) -> int:
     rows, left_out = read_rows(path)
     for problem, lines in left_out.items():
         print(f"warning: {len(lines)} lines of {path} are not scored: {problem} (line {lines[0]})", file=sys.stderr)
+    types = experts.document_types(rows)
     rows = select(rows, args.limit or cfg.evaluate.rows_per_task)
+    model = "adapter" if args.experts else args.model
+    check_form(rows, inference.trained_form(cfg, model), model)
+    if args.experts:
+        return study_experts(cfg, rows, types, args.force)
     rows_fingerprint = handoff.fingerprint(rows)
     other = None
     if args.compare:

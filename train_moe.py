@@ -153,6 +153,17 @@ def check_init_adapter(cfg: config.Config) -> None:
             raise handoff.StageError(f"{folder} was trained with {name}={there}, not {value}; {undo}")
 
 
+def check_contract_form(cfg: config.Config, form: str) -> None:
+    """Raises StageError if the adapter to continue from answers contracts in another form than the rows."""
+    manifest = handoff.manifest_of(cfg.init_adapter_dir) if cfg.init_adapter_dir else None
+    there = manifest["settings"].get("contract_form", "quotes") if manifest else form
+    if there != form:
+        raise handoff.StageError(
+            f"{cfg.init_adapter_dir} was trained with data.contract_form={there}, the rows were prepared with {form}; "
+            "--set train.init_adapter=null starts from the base model"
+        )
+
+
 def import_unsloth(train: config.TrainConfig, cache: Path) -> Any:
     """The module, imported with this project's settings. Before transformers, trl and peft, which it patches."""
     os.environ |= {
@@ -610,6 +621,8 @@ def main(argv: list[str] | None = None) -> int:
         if rows["settings"].get(name) != value:
             found = rows["settings"].get(name)
             raise handoff.StageError(f"{cfg.training_dir} was prepared for {name} {found}. Run: {prepare}")
+    form = rows["settings"].get("contract_form", "quotes")
+    check_contract_form(cfg, form)
     check_device(cfg)
     if cfg.train.load_in_4bit:
         import_unsloth(cfg.train, cfg.cache_dir)
@@ -618,7 +631,7 @@ def main(argv: list[str] | None = None) -> int:
         base = ensure_base(cfg)
 
     inputs = {"rows": rows, **({"base": base} if base else {})}
-    settings = {**asdict(cfg.train), **({"base": base_settings(cfg.train)} if base else {})}
+    settings = {**asdict(cfg.train), "contract_form": form, **({"base": base_settings(cfg.train)} if base else {})}
     if not (args.force or args.resume) and handoff.is_current(
         cfg.adapter_dir, stage=STAGE, settings=settings, inputs=inputs
     ):

@@ -14,6 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from extraction import sentences
+
 # Bounds that every backend can enforce: they keep the longest answer, and so the time it takes, finite.
 Short = Annotated[str, Field(max_length=80)]
 Line = Annotated[str, Field(max_length=160)]
@@ -132,12 +134,29 @@ class Receipt(Fields):
     summary: Long | None = None
 
 
-Quotes = Annotated[list[Long], Field(max_length=6)]
+MAX_QUOTES = 6  # of a category in one answer
+Quotes = Annotated[list[Long], Field(max_length=MAX_QUOTES)]
 Clauses = create_model("Clauses", __base__=Fields, **{name: (Quotes | None, None) for name in CLAUSES})
 
 
 class Contract(Fields):
     clauses: Clauses | None = None  # left out where a window has none
+
+
+# In the sentences form a clause is the number of a sentence of the window, or a run of them. A name or a date is no
+# sentence: these categories, whose quotes are a tenth as long as those of the others, are quoted in both forms.
+QUOTED = ("Document Name", "Parties", "Agreement Date", "Effective Date")
+Numbers = Annotated[str, Field(max_length=7, pattern="^[0-9]{1,3}(-[0-9]{1,3})?$")]
+Pointers = Annotated[list[Numbers], Field(max_length=MAX_QUOTES)]
+NumberedClauses = create_model(
+    "NumberedClauses",
+    __base__=Fields,
+    **{name: ((Quotes if name in QUOTED else Pointers) | None, None) for name in CLAUSES},
+)
+
+
+class NumberedContract(Fields):
+    clauses: NumberedClauses | None = None
 
 
 class KeyValue(Fields):
@@ -191,8 +210,20 @@ QUESTION = Task(
     Answer,
     "Answer the question about this document as JSON, as short as the document prints it.",
 )
+NUMBERED_CONTRACT = Task(
+    "contract",
+    NumberedContract,
+    f"Find the clauses of this contract text and give the numbers of their sentences as JSON, by category. Copy "
+    f"{', '.join(QUOTED)} exactly. Leave out categories that are missing. Categories: " + "; ".join(CLAUSES),
+)
 TASKS = {task.name: task for task in (RECEIPT, CONTRACT, DOCUMENT, QUESTION)}
+CONTRACT_FORMS = {"quotes": CONTRACT, "sentences": NUMBERED_CONTRACT}  # two ways to ask for the same record
 DOCUMENT_TYPES = ("receipt", "contract", "document")
+
+
+def in_form(task: Task, contract_form: str) -> Task:
+    """The task as a model is asked for it: a contract in this form, any other task as it is."""
+    return CONTRACT_FORMS[contract_form] if task is CONTRACT else task
 
 
 def _bounded(schema: dict, definitions: dict) -> dict:
@@ -201,7 +232,7 @@ def _bounded(schema: dict, definitions: dict) -> dict:
     if "anyOf" in schema:  # pydantic's "or null": an absent field is left out instead
         schema = next(option for option in schema["anyOf"] if option.get("type") != "null")
         return _bounded(schema, definitions)
-    kept = {key: schema[key] for key in ("type", "maxLength", "maxItems", "required") if key in schema}
+    kept = {key: schema[key] for key in ("type", "maxLength", "maxItems", "pattern", "required") if key in schema}
     if "properties" in schema:
         kept["properties"] = {name: _bounded(s, definitions) for name, s in schema["properties"].items()}
         kept["additionalProperties"] = False
@@ -236,6 +267,8 @@ def messages(task: Task, text: str, question: str | None = None) -> list[dict[st
 
     The document comes first and the question last, so that several questions share the longest possible prefix.
     """
+    if task is NUMBERED_CONTRACT:
+        text = "\n".join(f"[{n}] {_flat(text[a:b])}" for n, (a, b) in enumerate(sentences.split(text), start=1))
     text = _no_markers(text)
     if task is QUESTION:
         if not question:
@@ -277,14 +310,21 @@ def ordered(task: Task, record: dict) -> dict:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a completion said. `record` is None if it is unreadable, and then `problem` says why."""
+    """What a completion said. `record` is None if it is unreadable, and then `problem` says why.
+
+    `dropped` are the sentence numbers that the prompt does not have.
+    """
 
     record: dict | None
     problem: str | None = None
+    dropped: tuple[str, ...] = ()
 
 
-def parse(task: Task, text: str) -> Reading:
-    """Read a completion: JSON, closed if it was cut off, checked against the task's fields."""
+def parse(task: Task, text: str, shown: str = "") -> Reading:
+    """Read a completion: JSON, closed if it was cut off, checked against the task's fields.
+
+    `shown` is the user message that was answered; where an answer points at its sentences, the record quotes them.
+    """
     try:
         value, cut = close_json(text)
     except ValueError as error:
@@ -294,7 +334,30 @@ def parse(task: Task, text: str) -> Reading:
     except ValidationError as error:
         first = error.errors()[0]
         return Reading(None, f"not a {task.name} record: {'.'.join(map(str, first['loc']))}: {first['msg']}")
-    return Reading(record, f"the answer was cut off in {cut}; what follows is missing" if cut is not None else None)
+    dropped: tuple[str, ...] = ()
+    if task is NUMBERED_CONTRACT:
+        record, dropped = _quoted(record, shown)
+    problem = f"the answer was cut off in {cut}; what follows is missing" if cut is not None else None
+    return Reading(record, problem, dropped)
+
+
+def _quoted(record: dict, shown: str) -> tuple[dict, tuple[str, ...]]:
+    """The contract record that quotes the sentences pointed at, and the numbers that lead nowhere."""
+    lines = [line.partition("] ")[2] for line in shown.split("\n")]
+    clauses: dict[str, list[str]] = {}
+    dropped = []
+    for name, values in record.get("clauses", {}).items():
+        for value in values:
+            quote = value
+            if name not in QUOTED:
+                first, _, last = value.partition("-")
+                first, last = int(first), int(last or first)
+                quote = " ".join(lines[first - 1 : last]) if 1 <= first <= last <= len(lines) else None
+            if quote is None:
+                dropped.append(f"{name}: {value}")
+            elif quote not in clauses.setdefault(name, []):
+                clauses[name].append(quote)
+    return prune({"clauses": clauses}), tuple(dropped)
 
 
 class _CutOff(Exception):

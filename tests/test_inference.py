@@ -86,6 +86,39 @@ def test_a_contract_is_read_in_windows_and_merged():
     assert set(result["record"]["clauses"]) == set(tasks.CLAUSES)
 
 
+def test_a_contract_is_asked_for_in_the_form_of_its_model_and_numbers_become_its_sentences():
+    text = (
+        "This Agreement is made by Acme Inc. and Bolt in Ohio. "
+        + "Each party shall agree hereto.\n" * 12
+        + "Ohio law governs."
+    )
+    backend = Scripted(lambda window: '{"clauses":{"Parties":["Acme Inc."],"Governing Law":["14"],"Insurance":["99"]}}')
+    backend.contract_form = "sentences"
+    result = inference.extract(text.encode(), backend, CFG, document_type="contract")
+    assert backend.requests[0].schema == tasks.NUMBERED_CONTRACT.schema
+    assert backend.requests[0].messages[1]["content"].startswith("[1] This Agreement is made by Acme Inc.")
+    assert result["record"]["clauses"]["Governing Law"] == ["Ohio law governs."]
+    assert {f["path"]: f["grounding"] for f in result["fields"]} == {
+        "clauses.Parties[0]": "exact",
+        "clauses.Governing Law[0]": "exact",
+    }
+    assert result["problems"] == ["Insurance: 99: there is no such sentence"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "settings", "form"),
+    [
+        ({"rows": "x"}, {"contract_form": "sentences"}, "sentences"),
+        ({"adapter": "x", "base": "y"}, {"contract_form": "sentences"}, "sentences"),
+        ({"rows": "x"}, {}, "quotes"),  # trained before the form was written down
+        ({"base": "y"}, {"contract_form": None}, None),
+        ({}, {}, None),
+    ],
+)
+def test_the_form_of_a_model_stands_in_its_manifest(inputs, settings, form):
+    assert inference.form_of({"inputs": inputs, "settings": settings}) == form
+
+
 def test_an_answer_that_was_cut_off_is_kept_as_far_as_it_goes_and_reported():
     result = inference.extract(RECEIPT.encode(), Scripted(lambda _: '{"total":"6.00","cash":"10.'), CFG)
     assert result["record"]["total"] == "6.00"

@@ -17,8 +17,16 @@ STAGES = [
     "app",
 ]
 GENERATORS = {"extraction.generate_receipts", "extraction.generate_invoices", "extraction.generate_letters"}
-BASIC = {"extraction.handoff", "extraction.documents", "extraction.tasks", "extraction.generate", "extraction.values"}
+BASIC = {
+    "extraction.handoff",
+    "extraction.documents",
+    "extraction.sentences",
+    "extraction.tasks",
+    "extraction.generate",
+    "extraction.values",
+}
 SHARED = {
+    "extraction.experts",
     "extraction.metrics",
     "extraction.models",
     "extraction.memory",
@@ -43,11 +51,13 @@ ALLOWED = {
     "extraction.pdf": {"extraction.limits", "extraction.ocr"},
     "extraction.pages": {"extraction.limits", "extraction.ocr", "extraction.pdf"},
     "extraction.worker": {"extraction.limits", "extraction.pages"},
-    "extraction.tasks": set(),
+    "extraction.sentences": set(),
+    "extraction.tasks": {"extraction.sentences"},
     "extraction.generate": {"extraction.generate_parts"} | GENERATORS,
     "extraction.generate_parts": set(),
     "extraction.generate_words": set(),
     **{generator: {"extraction.generate_parts", "extraction.generate_words"} for generator in GENERATORS},
+    "extraction.experts": set(),
     "extraction.metrics": {"extraction.tasks"},
     "extraction.report": set(),
     "extraction.memory": {"config", "extraction.handoff"},

@@ -68,6 +68,52 @@ def test_the_whole_line_runs_through_every_main(options, capsys):
     assert len(result["answers"]) == 1
 
 
+def test_what_the_experts_do_is_written_beside_the_evaluations(options, capsys):
+    assert test_moe.main([*options, "--experts"]) == 0
+    folder = config.read(config.parser(""), options)[1].evaluation_dir / "experts"
+    found = handoff.read_json(folder / "experts.json")
+    assert (found["layers"], found["experts"]) == (4, 8)
+    assert found["documents"] == {"receipt": 3}  # questions count for the receipts that they are about
+    assert all(min(layer) > 0 for layer in found["moved"]["experts"])
+    assert (folder / "experts.png").stat().st_size > 20_000
+    capsys.readouterr()
+    assert test_moe.main([*options, "--experts"]) == 0
+    assert "already there" in capsys.readouterr().out
+
+
+def test_contracts_answered_by_numbers_go_through_every_stage_in_that_form(options, tmp_path, capsys):
+    items = [
+        f"data.datasets_dir={tmp_path / 'datasets'}",
+        f"data.training_dir={tmp_path / 'training'}",
+        f"output.dir={tmp_path / 'output'}",
+        "data.datasets=cuad",
+        "data.max_documents=2",
+        "data.window_chars=1000",
+        "data.generate.receipt=0",
+        "data.generate.letter=0",
+        "export.quantization=Q8_0",
+        "evaluate.rows_per_task=2",
+    ]
+    quotes = [*options, *(argument for item in items for argument in ("--set", item))]
+    numbers = [*quotes, "--set", "data.contract_form=sentences"]
+    for stage in STAGES:
+        assert stage.main(numbers) == 0, stage.__name__
+    cfg = config.read(config.parser(""), quotes)[1]  # without the setting: the manifests know
+    assert test_moe.main([*quotes, "--model", "adapter"]) == 0
+    build = str(cfg.gguf_file("Q8_0"))
+    assert [inference.trained_form(cfg, m) for m in ("adapter", "gguf", build, "base")] == ["sentences"] * 3 + [None]
+    predictions = list(handoff.read_jsonl(cfg.evaluation_dir / "adapter" / "predictions.jsonl"))
+    assert len(predictions) == 2 and all(entry["record"] is not None for entry in predictions)
+    capsys.readouterr()
+    assert inference.main(["data/samples/documents/letter.txt", "--type", "contract", *quotes]) == 0
+    assert "data.contract_form=sentences, which is used" in capsys.readouterr().err
+    assert prepare_training_data.main(quotes) == 0
+    with pytest.raises(handoff.StageError, match="adapter was trained with sentences"):
+        test_moe.main([*quotes, "--model", "adapter"])
+    with pytest.raises(handoff.StageError, match="contract_form=sentences, the rows were prepared with quotes"):
+        train_moe.main([*quotes, "--set", f"train.init_adapter={cfg.adapter_dir}"])
+
+
 def test_a_second_run_of_the_line_makes_nothing_again(options, capsys):
     cfg = config.read(config.parser(""), options)[1]
     folders = [cfg.datasets_dir / "cord", cfg.training_dir, cfg.adapter_dir, cfg.gguf_dir, cfg.evaluation_dir / "base"]

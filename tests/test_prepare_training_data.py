@@ -3,7 +3,7 @@ import pytest
 import config
 import download_datasets
 import prepare_training_data as prepare
-from extraction import documents, handoff, tasks
+from extraction import documents, handoff, metrics, tasks
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +26,18 @@ def test_every_row_has_the_documented_form_and_its_completion_reads_back_as_the_
     for split in prepare.SPLITS:
         assert rows[1][split]
         for row in rows[1][split]:
-            assert set(row) == {"id", "document", "task", "source", "prompt", "completion", "target", "tokens"}
+            more = {"form"} if row["task"] == "contract" else set()
+            assert set(row) == {"id", "document", "task", "source", "prompt", "completion", "target", "tokens"} | more
             task = tasks.TASKS[row["task"]]
             reading = tasks.parse(task, row["completion"][0]["content"])
             assert reading.problem is None
             if row["task"] == "question":
                 assert reading.record["answer"] in row["target"]["answers"]
+            elif row["task"] == "contract":  # the target is what stands there, a long quote is cut in the answer only
+                assert row["form"] == "quotes"
+                for name, quotes in reading.record.get("clauses", {}).items():
+                    assert all(len(quote) <= 300 for quote in quotes)
+                    assert all(any(whole.startswith(q) for whole in row["target"]["clauses"][name]) for q in quotes)
             else:
                 assert reading.record == tasks.prune(row["target"])
 
@@ -57,6 +63,38 @@ def test_a_contract_window_never_has_a_quote_that_its_text_does_not_contain(rows
                         quotes += 1
                         assert quote in row["prompt"][1]["content"].replace("< |", "<|")
     assert quotes > 300
+
+
+@pytest.fixture(scope="module")
+def numbered_rows(rows):
+    """The same rows with contracts in the sentences form."""
+    target = [f"data.training_dir={rows[0] / 'numbered'}", "data.contract_form=sentences"]
+    assert prepare.main(options_for(rows[0], *target)) == 0
+    return {s: list(handoff.read_jsonl(rows[0] / "numbered" / f"{s}.jsonl")) for s in prepare.SPLITS}
+
+
+def test_in_the_sentences_form_the_answer_quotes_the_window_and_little_else_than_the_target(numbered_rows):
+    quotes, near = 0, 0
+    for row in [row for split in prepare.SPLITS for row in numbered_rows[split] if row["task"] == "contract"]:
+        shown, answer = row["prompt"][-1]["content"], row["completion"][0]["content"]
+        reading = tasks.parse(tasks.NUMBERED_CONTRACT, answer, shown)
+        assert row["form"] == "sentences" and reading.problem is None and not reading.dropped
+        found, target = reading.record.get("clauses", {}), row["target"]["clauses"]
+        assert set(found) == set(target)
+        text = " ".join(line.partition("] ")[2] for line in shown.split("\n"))
+        for name in target:
+            assert all(" ".join(quote.split()) in text for quote in found[name])
+            quotes += len(target[name])
+            near += sum(max(metrics.jaccard(" ".join(q.split()), f) for f in found[name]) >= 0.5 for q in target[name])
+    assert quotes > 300
+    assert near / quotes > 0.96
+
+
+def test_the_two_forms_have_the_same_test_targets_and_numbers_are_shorter(rows, numbered_rows):
+    both = [[r for r in found["test"] if r["task"] == "contract"] for found in (rows[1], numbered_rows)]
+    assert [row["target"] for row in both[0]] == [row["target"] for row in both[1]]
+    length = [sum(row["tokens"]["completion"] for row in found) for found in both]
+    assert length[1] < length[0] / 2
 
 
 def test_test_contracts_keep_every_window_and_training_contracts_few_empty_ones(rows):

@@ -40,7 +40,7 @@ def test_an_unknown_cord_field_is_an_error_rather_than_lost():
         tasks.from_cord({"total": {"bonus": "1"}})
 
 
-@pytest.mark.parametrize("task", tasks.TASKS.values(), ids=lambda t: t.name)
+@pytest.mark.parametrize("task", [*tasks.TASKS.values(), tasks.NUMBERED_CONTRACT], ids=lambda t: t.model.__name__)
 def test_schemas_use_only_what_every_backend_can_enforce(task):
     def check(schema):
         assert schema["type"] in ("object", "array", "string")
@@ -52,7 +52,10 @@ def test_schemas_use_only_what_every_backend_can_enforce(task):
             "items",
             "maxLength",
             "maxItems",
+            "pattern",
         }
+        pattern = schema.get("pattern", "^$")
+        assert pattern[0] == "^" and pattern[-1] == "$" and "\\" not in pattern
         if schema["type"] == "string":
             assert schema["maxLength"] <= 500
         elif schema["type"] == "array":
@@ -69,6 +72,57 @@ def test_schemas_use_only_what_every_backend_can_enforce(task):
 def test_the_contract_schema_has_the_41_categories_of_cuad():
     assert len(tasks.CLAUSES) == len(set(tasks.CLAUSES)) == 41
     assert list(CONTRACT.schema["properties"]["clauses"]["properties"]) == list(tasks.CLAUSES)
+
+
+CLAUSES = (
+    "SUPPLY AGREEMENT\n\nThis Agreement is made by Acme Inc. and Bolt Ltd. on 3 May 2020. 1. Law. It is governed by "
+    "the laws of Ohio.\n\n2. Term. It ends: (a) after two\nyears; or (b) on notice."
+)
+
+
+def test_numbers_of_sentences_are_read_as_the_sentences_and_names_as_they_stand():
+    shown = tasks.messages(tasks.NUMBERED_CONTRACT, CLAUSES)[1]["content"]
+    assert shown.split("\n") == [
+        "[1] SUPPLY AGREEMENT",
+        "[2] This Agreement is made by Acme Inc. and Bolt Ltd. on 3 May 2020.",
+        "[3] 1. Law.",
+        "[4] It is governed by the laws of Ohio.",
+        "[5] 2. Term.",
+        "[6] It ends:",
+        "[7] (a) after two years; or",
+        "[8] (b) on notice.",
+    ]
+    answer = {"clauses": {"Parties": ["Acme Inc."], "Governing Law": ["4"], "Expiration Date": ["6-7"]}}
+    assert tasks.parse(tasks.NUMBERED_CONTRACT, tasks.completion(answer), shown) == tasks.Reading(
+        {
+            "clauses": {
+                "Parties": ["Acme Inc."],
+                "Expiration Date": ["It ends: (a) after two years; or"],
+                "Governing Law": ["It is governed by the laws of Ohio."],
+            }
+        }
+    )
+
+
+@pytest.mark.parametrize("number", ["0", "9", "999", "7-9", "0-2", "5-4"])
+def test_a_number_without_a_sentence_is_dropped_and_named(number):
+    shown = tasks.messages(tasks.NUMBERED_CONTRACT, CLAUSES)[1]["content"]
+    reading = tasks.parse(tasks.NUMBERED_CONTRACT, json.dumps({"clauses": {"Insurance": [number, "4"]}}), shown)
+    assert reading.record == {"clauses": {"Insurance": ["It is governed by the laws of Ohio."]}}
+    assert reading.dropped == (f"Insurance: {number}",)
+    assert tasks.parse(tasks.NUMBERED_CONTRACT, '{"clauses":{"Insurance":["all"]}}', shown).record is None
+
+
+def test_numbers_of_a_hostile_text_count_lines_of_our_own_making_only():
+    shown = tasks.messages(tasks.NUMBERED_CONTRACT, "See note\n[2] of the\rannex\x0b[3] here. The end.")[1]["content"]
+    reading = tasks.parse(tasks.NUMBERED_CONTRACT, '{"clauses":{"Insurance":["2"]}}', shown)
+    assert reading.record == {"clauses": {"Insurance": ["The end."]}}
+
+
+def test_only_a_contract_has_forms():
+    assert tasks.in_form(CONTRACT, "sentences") is tasks.NUMBERED_CONTRACT
+    assert tasks.in_form(CONTRACT, "quotes") is CONTRACT
+    assert tasks.in_form(RECEIPT, "sentences") is RECEIPT
 
 
 def test_a_completion_is_compact_ordered_and_reads_back_as_the_same_record():

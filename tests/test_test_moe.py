@@ -333,3 +333,45 @@ def test_a_missing_model_or_missing_rows_name_the_command_to_run(tmp_path, rows_
     with pytest.raises(handoff.StageError, match=r"Run: python export_gguf\.py") as error:
         test_moe.main(["--rows", str(rows_file), "--set", f"output.dir={tmp_path}"])
     assert error.value.status == 3
+
+
+def contract_row(form, name="c"):
+    text = "Acme Inc. agrees. Ohio law governs."
+    more = {} if form is None else {"form": form}
+    prompt = tasks.messages(tasks.in_form(tasks.CONTRACT, form or "quotes"), text)
+    target = {"clauses": {"Governing Law": ["Ohio law governs."]}}
+    return {"id": name, "task": "contract", **more, "prompt": prompt, "target": target}
+
+
+def test_numbers_of_sentences_are_scored_as_the_quotes_they_stand_for_and_wrong_ones_are_counted():
+    answer = inference.Completion('{"clauses":{"Governing Law":["2"],"Insurance":["3"]}}', 9, 5, 0.5)
+    found = test_moe.prediction(contract_row("sentences"), answer)
+    assert found["record"] == {"clauses": {"Governing Law": ["Ohio law governs."]}}
+    assert (found["problem"], found["dropped"]) == (None, 1)
+    scored = test_moe.score([found], 100)["contract"]
+    assert scored["metrics"]["span_f1"]["value"] == 1.0
+    assert (scored["dropped_numbers"], scored["cut_off"], scored["unreadable"]) == (1, 0, 0)
+    report = test_moe.render_report([test_moe.summarize("m", "m", [found], 100)], {})
+    assert "| contract | numbers of no sentence, dropped | 1 |" in report
+
+
+def test_rows_in_a_form_that_the_model_was_not_trained_with_are_refused():
+    numbered, quoted, old = contract_row("sentences"), contract_row("quotes"), contract_row(None)
+    for rows, trained in (
+        ([numbered], "sentences"),
+        ([quoted, old], "quotes"),
+        ([numbered, quoted], None),
+        ([], "quotes"),
+    ):
+        test_moe.check_form(rows, trained, "adapter")
+    for rows, trained in (([numbered], "quotes"), ([quoted], "sentences"), ([old], "sentences")):
+        with pytest.raises(handoff.StageError, match=f"--set data.contract_form={trained}"):
+            test_moe.check_form(rows, trained, "adapter")
+    assert "form" in test_moe.problem_of({**quoted, "form": "verses"})
+
+
+def test_the_experts_have_no_model_to_choose(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        test_moe.main(["--experts", "--model", "base"])
+    assert stopped.value.code == 2
+    assert "leave out --model" in capsys.readouterr().err

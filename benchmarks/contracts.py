@@ -1,0 +1,142 @@
+"""How far each form of a contract's answer can reach, and what it costs: the answers that stage 2 writes, scored.
+
+    python benchmarks/contracts.py
+    python benchmarks/contracts.py --split test --set data.window_chars=3000
+
+A model that answers as it is trained to gives these records, so their span F1 bounds what training can reach. It is
+taken against the quotes of the contract's windows, as test_moe.py does, and against those of the whole contract. Needs
+data/datasets/cuad (python download_datasets.py) and the base model's tokenizer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import config  # noqa: E402
+import prepare_training_data as prepare  # noqa: E402
+from extraction import documents, handoff, metrics, models, sentences, tasks  # noqa: E402
+
+# name, data.contract_form, data.max_quote_chars, sentences.UNIT
+FORMS = (
+    ("quotes, cut at 300", "quotes", 300, "clause"),
+    ("quotes, cut at 480", "quotes", 480, "clause"),
+    ("quotes, whole", "quotes", 100_000, "clause"),
+    ("numbers of sentences", "sentences", 100_000, "sentence"),
+    ("numbers of clauses", "sentences", 100_000, "clause"),
+)
+
+
+def coverage(contracts: list[tuple[str, list]], unit: str) -> dict:
+    """How well runs of units cover the quotes of the categories that are answered by number."""
+    exact = near = quotes = single = 0
+    lengths = []
+    for text, spans in contracts:
+        units = sentences.split(text, unit)
+        lengths += [b - a for a, b in units]
+        for category, start, end in spans:
+            if category in tasks.QUOTED:
+                continue
+            first, last = sentences.covering(units, start, end)
+            found = metrics.jaccard(text[start:end], text[units[first][0] : units[last][1]])
+            exact, near, single, quotes = (
+                exact + (found == 1),
+                near + (found >= 0.5),
+                single + (first == last),
+                quotes + 1,
+            )
+    return {
+        "quotes": quotes,
+        "exact": exact / quotes,
+        "near": near / quotes,
+        "single": single / quotes,
+        "units": len(lengths),
+        "median": metrics.percentile(lengths, 0.5),
+        "p95": metrics.percentile(lengths, 0.95),
+    }
+
+
+def seen(contracts: list[tuple[str, list]], data: config.DataConfig) -> dict[str, int]:
+    """What the windows hold."""
+    windows = empty = torn = quotes = 0
+    for text, spans in contracts:
+        places = documents.windows(text, data.window_chars, data.window_overlap)
+        windows, quotes = windows + len(places), quotes + len(spans)
+        empty += sum(not any(a < end and b > start for _, a, b in spans) for start, end in places)
+        torn += sum(not any(start <= a and b <= end for start, end in places) for _, a, b in spans)
+    return {"windows": windows, "empty": empty, "quotes": quotes, "torn": torn}
+
+
+def reach(contracts: list[tuple[str, list]], data: config.DataConfig, tokenizer) -> dict:
+    """Scores of the answers that the model is to write, and their tokens."""
+    of_windows, of_contract, clauses, prompt, answer, answered = [], [], [], [], [], []
+    task = tasks.in_form(tasks.CONTRACT, data.contract_form)
+    for text, spans in contracts:
+        records, targets = [], []
+        for window in prepare.contract_windows(text, spans, data, prepare.Sources(), "test"):
+            messages = tasks.messages(task, window["text"])
+            written = tasks.completion(window["answer"])
+            reading = tasks.Reading(window["answer"])  # quotes as they are: a schema's limit of length is a limit too
+            if task is tasks.NUMBERED_CONTRACT:
+                reading = tasks.parse(task, written, messages[-1]["content"])
+                assert not reading.problem and not reading.dropped
+            records.append(reading.record)
+            targets.append(window["record"])
+            rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            prompt.append(len(tokenizer(rendered, add_special_tokens=False)["input_ids"]))
+            answer.append(len(tokenizer(written, add_special_tokens=False)["input_ids"]) + 1)
+            if window["record"]["clauses"]:
+                answered.append(answer[-1])
+        record, target = tasks.merge_clauses(records), tasks.merge_clauses(targets)
+        whole = tasks.merge_clauses([{"clauses": {name: [text[a:b]]}} for name, a, b in spans])
+        of_windows.append(metrics.span_counts(target, record))
+        of_contract.append(metrics.span_counts(whole, record))
+        clauses.append(metrics.clause_counts(target, record))
+    return {
+        "span_f1": metrics.f1(of_windows),
+        "span_f1_whole": metrics.f1(of_contract),
+        "clause_f1": metrics.f1(clauses),
+        "prompt": metrics.mean(prompt),
+        "answer": metrics.mean(answer),
+        "answered": metrics.mean(answered),
+        "p95": metrics.percentile(answered, 0.95),
+        "longest": max(a + b for a, b in zip(prompt, answer, strict=True)),
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    p = config.parser(__doc__)
+    p.add_argument("--split", choices=("train", "test"), default="train")
+    args, cfg = config.read(p, argv)
+    entries = handoff.read_json(cfg.datasets_dir / "cuad" / f"{args.split}.json")["data"]
+    contracts = [prepare.contract_spans(entry["paragraphs"][0]) for entry in entries]
+    tokenizer = models.tokenizer(cfg.train.base_model, cfg.base_dir)
+    data = cfg.data
+    print(f"{len(contracts)} {args.split} contracts; windows of {data.window_chars}, overlap {data.window_overlap}")
+    print("{windows} windows, {empty} without a clause; of {quotes} quotes {torn} are whole in no window\n".format(
+        **seen(contracts, data)
+    ))  # fmt: skip
+    print("unit       quotes  exact  Jaccard>=.5  one unit   units  median  p95 characters")
+    for unit in sentences.UNITS:
+        c = coverage(contracts, unit)
+        print(
+            f"{unit:10} {c['quotes']:6} {c['exact']:6.3f} {c['near']:12.3f} {c['single']:9.3f} {c['units']:7} "
+            f"{c['median']:7} {c['p95']:4}"
+        )
+    print("\nform                   span F1  whole contract  clause F1  prompt  answer  with clauses  p95  longest row")
+    for name, form, chars, unit in FORMS:
+        sentences.UNIT = unit
+        r = reach(contracts, dataclasses.replace(data, contract_form=form, max_quote_chars=chars), tokenizer)
+        print(
+            f"{name:22} {r['span_f1']:7.3f} {r['span_f1_whole']:15.3f} {r['clause_f1']:10.3f} "
+            f"{r['prompt']:7.0f} {r['answer']:7.1f} {r['answered']:13.1f} {r['p95']:4} {r['longest']:12}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    handoff.run_stage(main)
