@@ -24,6 +24,7 @@ SHARED = {
     "extraction.memory",
     "extraction.report",
     "extraction.grounding",
+    "extraction.confidence",
     "extraction.checks",
 } | BASIC
 ALLOWED = {
@@ -39,6 +40,7 @@ ALLOWED = {
     "extraction.report": set(),
     "extraction.memory": {"config", "extraction.handoff"},
     "extraction.values": set(),
+    "extraction.confidence": {"extraction.grounding", "extraction.handoff", "extraction.tasks"},
     "extraction.grounding": {"extraction.documents", "extraction.metrics", "extraction.tasks", "extraction.values"},
     "extraction.checks": {"extraction.tasks", "extraction.values"},
     "extraction.models": {"extraction.handoff", "extraction.tasks"},
