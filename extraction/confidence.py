@@ -18,6 +18,7 @@ from extraction import grounding, handoff, tasks
 
 FORMAT = 1  # goes up when a confidence is computed anew: those of another format are not comparable
 FEWEST = 50  # values that a task needs for a curve of its own
+ISOTONIC = 1000  # values from which the isotonic curve beats Platt's (Niculescu-Mizil and Caruana 2005)
 
 Scored = Sequence[tuple[float, bool]]  # (confidence, correct)
 
@@ -72,8 +73,8 @@ def of_values(text: str, pieces: Sequence[bytes], choices: Sequence[float | None
 
 
 def combined(choices: Sequence[float]) -> float:
-    """The probability of the least likely of a value's tokens; 1 if there was nothing to choose."""
-    return min(1.0, math.exp(min(choices, default=0.0)))
+    """The probability of the value among all that could have stood there: the product over its tokens."""
+    return min(1.0, math.exp(sum(choices)))
 
 
 def merged(task: tasks.Task, windows: Sequence[tuple[dict, Mapping[str, float] | None]]) -> dict[str, float]:
@@ -135,6 +136,45 @@ def isotonic(judged: Scored) -> Curve:
     return [[total / n, right / n] for right, n, total in pools]
 
 
+def platt(judged: Scored) -> Curve:
+    """Points of the sigmoid of a line in the confidence's logit that fits the outcomes best (Platt 1999), with his
+    targets, which keep a few values from making a share of 0 or 1. It has two parameters where `isotonic` has many."""
+    if not judged:
+        raise ValueError("calibration needs at least one confidence")
+    right = sum(correct for _, correct in judged)
+    high, low = (right + 1) / (right + 2), 1 / (len(judged) - right + 2)
+    data = [(_logit(confidence), high if correct else low) for confidence, correct in judged]
+    slope, offset = 1.0, 0.0
+    for _ in range(100):  # Newton's method, in steps that cannot jump over the minimum of this convex loss
+        to_slope = to_offset = mixed = 0.0
+        second = third = 1e-3  # so that there is a step where all confidences are the same
+        for x, wanted in data:
+            share = _sigmoid(slope * x + offset)
+            weight, gap = max(share * (1 - share), 1e-6), share - wanted
+            to_slope, to_offset = to_slope + gap * x, to_offset + gap
+            second, mixed, third = second + weight * x * x, mixed + weight * x, third + weight
+        determinant = second * third - mixed * mixed
+        by_slope = (third * to_slope - mixed * to_offset) / determinant
+        by_offset = (second * to_offset - mixed * to_slope) / determinant
+        longest = max(abs(by_slope), abs(by_offset))
+        shorter = min(1.0, 0.5 / longest) if longest else 0.0
+        slope, offset = slope - shorter * by_slope, offset - shorter * by_offset
+        if longest < 1e-6:
+            break
+    if slope <= 0:  # surer was not righter: all that is known is the share of right values
+        return [[0.5, sum(wanted for _, wanted in data) / len(data)]]
+    return [[_sigmoid(x / 2), _sigmoid(slope * x / 2 + offset)] for x in range(-28, 29)]
+
+
+def _logit(confidence: float) -> float:
+    inside = min(max(confidence, 1e-6), 1 - 1e-6)
+    return math.log(inside / (1 - inside))
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-max(-35.0, min(35.0, x))))
+
+
 def at(curve: Curve, confidence: float) -> float:
     """The curve's value, by lines between its points, and level beyond its ends."""
     if confidence <= curve[0][0]:
@@ -160,9 +200,13 @@ class Calibration:
 
 
 def fit(judged: Mapping[str, Scored]) -> Calibration:
-    """The calibration for the judged values of each task."""
-    curves = {task: isotonic(values) for task, values in judged.items() if len(values) >= FEWEST}
-    return Calibration({"all": isotonic([value for values in judged.values() for value in values]), **curves})
+    """The calibration for the judged values of each task: isotonic where there are many, else Platt's."""
+    curves = {task: _curve(values) for task, values in judged.items() if len(values) >= FEWEST}
+    return Calibration({"all": _curve([value for values in judged.values() for value in values]), **curves})
+
+
+def _curve(judged: Scored) -> Curve:
+    return isotonic(judged) if len(judged) >= ISOTONIC else platt(judged)
 
 
 def save(path: Path, calibration: Calibration, model: str, judged: Mapping[str, Scored], rows: str) -> Path:

@@ -56,11 +56,11 @@ def test_an_answer_that_cannot_be_read_has_no_values():
     assert confidence.value_spans("I cannot help") == {}
 
 
-def test_a_value_split_over_tokens_is_as_sure_as_the_least_sure_of_them():
+def test_a_value_split_over_tokens_has_the_product_of_their_probabilities():
     text = '{"total":"45,500"}'
     pieces = [b'{"', b"total", b'":"', b"45", b",", b"500", b'"}']
     choices = [math.log(p) for p in (0.1, 0.2, 0.3, 0.9, 0.5, 0.8, 0.7)]
-    assert confidence.of_values(text, pieces, choices) == {"total": pytest.approx(confidence.combined(choices[3:]))}
+    assert confidence.of_values(text, pieces, choices) == {"total": pytest.approx(0.9 * 0.5 * 0.8 * 0.7)}
     assert confidence.of_values(text, [text.encode()], [math.log(0.4)]) == {"total": pytest.approx(0.4)}
 
 
@@ -128,14 +128,36 @@ def test_a_curve_rises_and_is_level_beyond_its_ends():
     assert shares == sorted(shares) and 0 <= shares[0] <= shares[-1] <= 1
 
 
+def test_platts_curve_finds_the_line_that_the_outcomes_were_drawn_from():
+    judged = calibrated(5000, 9, lambda c: 1 / (1 + ((1 - c) / c) ** 0.5 / math.e))  # slope 0.5, offset 1
+    curve = confidence.platt(judged)
+    for c in (0.1, 0.5, 0.9):
+        assert confidence.at(curve, c) == pytest.approx(1 / (1 + ((1 - c) / c) ** 0.5 / math.e), abs=0.03)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_platts_curve_of_a_few_values_is_not_sure_of_everything(right):
+    curve = confidence.platt([(0.9, right)] * 3 + [(0.2, right)])
+    assert all(0 <= confidence.at(curve, n / 10) <= 1 for n in range(11))
+    assert 0.05 < confidence.at(curve, 0.9) < 0.95
+    apart = confidence.platt([(0.9, True)] * 5 + [(0.1, False)] * 5)
+    assert 0 < confidence.at(apart, 0.1) < 0.2 and 0.8 < confidence.at(apart, 0.9) < 1
+
+
+def test_platts_curve_is_level_where_the_surer_values_are_wrong():
+    judged = [(0.9, False), (0.8, False), (0.2, True), (0.1, True)]
+    assert confidence.platt(judged) == [[0.5, 0.5]]
+
+
 def calibrated(count, seed, meaning=lambda c: c):
     draw = random.Random(seed)
     sure = [draw.random() for _ in range(count)]
     return [(c, draw.random() < meaning(c)) for c in sure]
 
 
-def test_calibrating_what_is_calibrated_changes_little():
-    found = confidence.fit({"receipt": calibrated(20_000, 3)})
+@pytest.mark.parametrize(("fitted", "count"), [(confidence.isotonic, 20_000), (confidence.platt, 5000)])
+def test_calibrating_what_is_calibrated_changes_little(fitted, count):
+    found = confidence.Calibration({"all": fitted(calibrated(count, 3))})
     moved = [abs(found("receipt", {"x": n / 100})["x"] - n / 100) for n in range(101)]
     assert max(moved) < 0.06 and sum(moved) / len(moved) < 0.02
 
