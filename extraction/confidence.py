@@ -17,7 +17,7 @@ from pathlib import Path
 from extraction import grounding, handoff, tasks
 
 FORMAT = 1  # goes up when a confidence is computed anew: those of another format are not comparable
-FEWEST = 50  # values that a task needs for a curve of its own
+FEWEST = 20  # right values, and wrong ones, that a task needs for a curve of its own: ten for each of two parameters
 ISOTONIC = 1000  # values from which the isotonic curve beats Platt's (Niculescu-Mizil and Caruana 2005)
 
 Scored = Sequence[tuple[float, bool]]  # (confidence, correct)
@@ -201,7 +201,11 @@ class Calibration:
 
 def fit(judged: Mapping[str, Scored]) -> Calibration:
     """The calibration for the judged values of each task: isotonic where there are many, else Platt's."""
-    curves = {task: _curve(values) for task, values in judged.items() if len(values) >= FEWEST}
+    curves = {}
+    for task, values in judged.items():
+        right = sum(correct for _, correct in values)
+        if min(right, len(values) - right) >= FEWEST:
+            curves[task] = _curve(values)
     return Calibration({"all": _curve([value for values in judged.values() for value in values]), **curves})
 
 

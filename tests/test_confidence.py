@@ -172,7 +172,8 @@ def test_calibration_takes_most_of_the_error_away_on_other_values():
 
 
 def test_a_task_with_few_values_takes_the_curve_of_all():
-    many, few = calibrated(confidence.FEWEST, 6), calibrated(confidence.FEWEST - 1, 7)
+    many = calibrated(10 * confidence.FEWEST, 6)
+    few = [(0.9, True)] * 1000 + [(0.1, False)] * (confidence.FEWEST - 1)  # too few that are wrong
     found = confidence.fit({"receipt": many, "question": few})
     assert set(found.curves) == {"all", "receipt"}
     assert found("question", {"answer": 0.4}) == {"answer": confidence.at(found.curves["all"], 0.4)}
