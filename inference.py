@@ -41,7 +41,19 @@ from pathlib import Path
 from typing import Any
 
 import config
-from extraction import batch, checks, documents, environment, grounding, handoff, models, output, own_schema, tasks
+from extraction import (
+    batch,
+    checks,
+    confidence,
+    documents,
+    environment,
+    grounding,
+    handoff,
+    models,
+    output,
+    own_schema,
+    tasks,
+)
 
 SUFFIXES = {".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".docx", ".txt", ".text", ".md"}
 
@@ -59,13 +71,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """A backend's answer. `error` says why there is no text; token counts are None where a server hides them."""
+    """A backend's answer. `error` says why there is no text; token counts are None where a server hides them.
+
+    `confidences` has that of each value of the answer by its path; None where a server hides log-probabilities.
+    """
 
     text: str
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     seconds: float = 0.0
     error: str | None = None
+    confidences: dict[str, float] | None = None
 
 
 def grammar(schema: dict) -> str:
@@ -77,6 +93,8 @@ def grammar(schema: dict) -> str:
 
 class OneByOne:
     """A backend that answers requests one after the other."""
+
+    calibration: confidence.Calibration | None = None
 
     def complete(self, requests: Sequence[Request], done: Callable[[], Any] = lambda: None) -> list[Completion]:
         """The answers in the order of the requests; `done` is called after each."""
@@ -149,11 +167,15 @@ class LlamaBackend(OneByOne):
             if matcher.is_stopped() or len(tokens) == self.max_new_tokens:
                 break
         text = self.llm.detokenize(tokens).decode("utf-8", errors="replace")
-        return Completion(text, len(prompt), len(tokens), time.monotonic() - started)
+        pieces = [self.tokenizer.decode_bytes([token]) for token in tokens]
+        sure = confidence.of_values(text, pieces, allowed.choices[0][: len(tokens)])
+        return Completion(text, len(prompt), len(tokens), time.monotonic() - started, confidences=sure)
 
 
 class TransformersBackend:
     """The base model, with or without the adapter, by transformers; several prompts are decoded together."""
+
+    calibration: confidence.Calibration | None = None
 
     def __init__(self, cfg: config.Config, adapter: Path | None):
         import torch
@@ -229,15 +251,21 @@ class TransformersBackend:
             )
         seconds = (time.monotonic() - started) / len(prompts)
         answers = []
-        for row, length in zip(output[:, width:].tolist(), lengths, strict=True):
+        for row, length, choices in zip(output[:, width:].tolist(), lengths, allowed.choices, strict=True):
             end = row.index(self.tokenizer.eos_token_id) if self.tokenizer.eos_token_id in row else len(row)
             text = self.tokenizer.decode(row[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-            answers.append(Completion(text, int(length), end, seconds))
+            pieces = [self.matcher_tokenizer.decode_bytes([token]) for token in row[:end]]
+            sure = confidence.of_values(text, pieces, choices[:end])
+            answers.append(Completion(text, int(length), end, seconds, confidences=sure))
         return answers
 
 
 class _AllowedTokens:
-    """A logits processor that leaves only the tokens which the grammar of each sequence allows next."""
+    """A logits processor that leaves only the tokens which the grammar of each sequence allows next.
+
+    `choices` keeps the log-probability of each token of each sequence among those that were allowed, None where it
+    was the only one. Decoding is greedy, so the token is the likeliest of them: one number a step is all that stays.
+    """
 
     def __init__(self, matchers: list[Any], vocabulary: int, prompt_width: int = 0):
         import llguidance.numpy
@@ -246,6 +274,7 @@ class _AllowedTokens:
         self.fill = llguidance.numpy.fill_next_token_bitmask
         self.bits = llguidance.numpy.allocate_token_bitmask(len(matchers), vocabulary)
         self.seen = prompt_width
+        self.choices: list[list[float | None]] = [[] for _ in matchers]
 
     def _mask(self, size: int) -> Any:
         import numpy
@@ -260,7 +289,13 @@ class _AllowedTokens:
 
     def numpy(self, tokens: Any, scores: Any) -> Any:
         """For llama.cpp, whose caller feeds the matcher."""
-        scores[~self._mask(scores.shape[-1])[0]] = -float("inf")
+        import numpy
+
+        mask = self._mask(scores.shape[-1])[0]
+        left = scores[mask]
+        likelihood = -float(numpy.log(numpy.exp(left - left.max()).sum())) if left.size > 1 else None
+        self.choices[0].append(likelihood)
+        scores[~mask] = -float("inf")
         return scores
 
     def torch(self, ids: Any, scores: Any) -> Any:
@@ -272,7 +307,12 @@ class _AllowedTokens:
                 if not matcher.is_stopped():
                     matcher.consume_token(token)
         self.seen = ids.shape[1]
-        return scores.masked_fill(~torch.from_numpy(self._mask(scores.shape[-1])).to(scores.device), -float("inf"))
+        mask = self._mask(scores.shape[-1])
+        scores = scores.masked_fill(~torch.from_numpy(mask).to(scores.device), -float("inf"))
+        likelihoods = (scores.amax(dim=-1) - scores.float().logsumexp(dim=-1)).tolist()
+        for kept, likelihood, allowed in zip(self.choices, likelihoods, mask.sum(axis=1), strict=True):
+            kept.append(likelihood if allowed > 1 else None)
+        return scores
 
 
 RETRY_WAITS = (0.5, 1, 2, 4, 8, 15, 30)  # seconds before asking again a server that is busy, failing or restarting
@@ -301,6 +341,7 @@ class HttpBackend(OneByOne):
             "temperature": 0,
             "max_tokens": self.max_new_tokens,
             "stream": False,
+            "logprobs": True,
             "chat_template_kwargs": {"enable_thinking": False},
             "response_format": {
                 "type": "json_schema",
@@ -330,7 +371,24 @@ class HttpBackend(OneByOne):
             return Completion("", error=f"{self.url} answered with something that is not a chat completion")
         usage = content.get("usage") or {}
         seconds = time.monotonic() - started
-        return Completion(text, usage.get("prompt_tokens"), usage.get("completion_tokens"), seconds)
+        sure = _told_confidences(text, content["choices"][0].get("logprobs"))
+        return Completion(text, usage.get("prompt_tokens"), usage.get("completion_tokens"), seconds, confidences=sure)
+
+
+def _told_confidences(text: str, logprobs: Any) -> dict[str, float] | None:
+    """The confidences from a server's log-probabilities, which are those of its model before any grammar; None where
+    it tells none, or where they are of other tokens than those of the text."""
+    try:
+        told = [
+            (token.get("bytes") or token["token"].encode(), float(token["logprob"])) for token in logprobs["content"]
+        ]
+        pieces, choices = [bytes(piece) for piece, _ in told], [choice for _, choice in told]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    size = len(text.encode())
+    while pieces and sum(map(len, pieces[:-1])) >= size:  # the marker that ended the answer
+        pieces.pop(), choices.pop()
+    return confidence.of_values(text, pieces, choices)
 
 
 Backend = LlamaBackend | TransformersBackend | HttpBackend
@@ -350,6 +408,7 @@ def open_backend(cfg: config.Config, model: str = "gguf") -> Backend:
     """
     try:
         backend = _open_backend(cfg, model)
+        backend.calibration = calibration_of(cfg, model)
     except handoff.StageError as error:
         raise handoff.StageError(str(error), status=3) from error
     backend.contract_form = trained_form(cfg, model) or cfg.data.contract_form
@@ -416,6 +475,30 @@ def form_of(manifest: dict) -> str | None:
     return manifest["settings"].get("contract_form", "quotes")  # there was no other before it was written down
 
 
+def model_form(cfg: config.Config, model: str) -> tuple[Path, Callable[[], str]] | None:
+    """Where the calibration of a model's confidences is kept, beside the model, and what tells the fingerprint of its
+    weights; None for a server and for a base model from the hub, which have no such place."""
+    if model in ("adapter", "base"):
+        folder = cfg.adapter_dir if model == "adapter" else cfg.base_dir
+        if handoff.manifest_of(folder) is None or (model == "base" and cfg.train.base_model != models.UPCYCLED):
+            return None
+        return folder / "confidence.json", lambda: handoff.manifest_of(folder)["fingerprint"]
+    if "://" in model:
+        return None
+    if model not in ("gguf", "base-gguf"):
+        return Path(f"{model}.confidence.json"), lambda: handoff.sha256(Path(model))
+    folder = cfg.gguf_dir if model == "gguf" else cfg.base_gguf_dir
+    files = (handoff.manifest_of(folder) or {"files": {}})["files"]
+    name = next((n for n in files if n.endswith(f"-{cfg.inference.quantization}.gguf")), None)
+    return name and (folder / f"{name}.confidence.json", lambda: files[name]["sha256"])
+
+
+def calibration_of(cfg: config.Config, model: str) -> confidence.Calibration | None:
+    """The calibration that was fitted for a model as it is now, if there is one."""
+    form = model_form(cfg, model)
+    return confidence.load(form[0], form[1]()) if form and form[0].is_file() else None
+
+
 # --- one document --------------------------------------------------------------------------------------------
 
 
@@ -471,13 +554,24 @@ def extract(
             problems.append(f"{question}: {reading.problem}" if question else reading.problem)
         readings.append(reading)
 
-    records = [r.record for r in readings[: len(texts)] if r.record is not None]
+    windows = [(r.record, a.confidences) for r, a in zip(readings, answers, strict=True) if r.record is not None]
+    windows = windows[: sum(r.record is not None for r in readings[: len(texts)])]
+    records = [record for record, _ in windows]
     record = merge(task, records) if records else None
-    summary = fields = verdicts = None
+    summary = fields = verdicts = meaning = None
     if record is not None:
         if own is None:  # of a user's own fields, nothing says what would sum them up
             summary = record.pop("summary", None) or tasks.summarize(task, record)
         fields = grounding.ground(record, task, document)
+        confidences = confidence.merged(task, windows)
+        calibration = getattr(backend, "calibration", None)
+        if calibration:
+            confidences = calibration(task.name, confidences)
+        if confidences:
+            meaning = "calibrated" if calibration else "not calibrated"
+        for field in fields:
+            sure = confidences.get(field["path"])
+            field["confidence"] = None if sure is None else round(sure, 4)
         verdicts = checks.check(record, task)
         problems += [f"{path}: the schema requires it, the answer does not have it" for path in missing(own, record)]
         chosen = own.choices if own else ()
@@ -494,6 +588,7 @@ def extract(
             for question, reading in zip(questions, readings[len(texts) :], strict=True)
         ],
         "fields": fields,
+        "confidences": meaning,
         "checks": verdicts,
         "problems": problems,
         "pages": document.pages,

@@ -9,6 +9,7 @@ Next    python inference.py data/samples/documents/receipt_photo_1.jpg
     python test_moe.py --model http://127.0.0.1:8080/v1 --limit 20
     python test_moe.py --model gguf --rows my_rows.jsonl
     python test_moe.py --experts --limit 20                 # which experts read what: evaluation/experts/experts.png
+    python test_moe.py --model gguf --calibrate             # fit its confidences on data/training/eval.jsonl
 
 The report shows every model scored on the same rows side by side. An interrupted run goes on where it stopped, and
 predictions that are already there are scored again rather than made again. A row that says `"ocr": "own"` (or another
@@ -27,17 +28,18 @@ from typing import Any
 
 import config
 import inference
-from extraction import experts, handoff, metrics, report, tasks
+from extraction import confidence, experts, handoff, metrics, report, tasks
 
 STAGE = "test_moe"
-JUDGE = 2  # goes up when a metric is defined anew, so that finished predictions are scored again
+JUDGE = 3  # goes up when a metric is defined anew, so that finished predictions are scored again
 CHUNK = 32  # rows between two savings of the predictions
-RECORD_METRICS = ("field_f1", "row_f1", "nted", "anls_star", "exact_record", "ece", "aurc")
+CONFIDENCE = ("ece", "ece_before", "aurc")
+RECORD_METRICS = ("field_f1", "row_f1", "nted", "anls_star", "exact_record", *CONFIDENCE)
 METRICS = {  # what the report has a line for, measured or not
     "receipt": RECORD_METRICS,
     "document": RECORD_METRICS,
-    "contract": ("clause_f1", "clause_accuracy", "span_f1", "aupr", "precision_at_80_recall", "ece", "aurc"),
-    "question": ("anls", "exact_match", "ece", "aurc"),
+    "contract": ("clause_f1", "clause_accuracy", "span_f1", "aupr", "precision_at_80_recall", *CONFIDENCE),
+    "question": ("anls", "exact_match", *CONFIDENCE),
 }
 TITLES = {
     "field_f1": "field F1",
@@ -53,6 +55,7 @@ TITLES = {
     "anls": "ANLS",
     "exact_match": "exact match",
     "ece": "expected calibration error",
+    "ece_before": "expected calibration error before calibration",
     "aurc": "area under the risk-coverage curve",
 }
 
@@ -227,10 +230,32 @@ def prediction(row: dict, answer: inference.Completion) -> dict:
         "problem": reading.problem,
         "dropped": len(reading.dropped),
         "target": row["target"],
+        "token_confidences": answer.confidences and {k: round(v, 6) for k, v in answer.confidences.items()},
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
         "seconds": round(answer.seconds, 3),
     }
+
+
+def with_confidences(predictions: list[dict], calibration: confidence.Calibration | None) -> list[dict]:
+    """The predictions with what their token confidences mean by a calibration, or with those themselves."""
+    if calibration is None:
+        return [{**entry, "confidences": entry.get("token_confidences"), "calibrated": False} for entry in predictions]
+    return [
+        {**entry, "confidences": calibration(entry["task"], entry.get("token_confidences")), "calibrated": True}
+        for entry in predictions
+    ]
+
+
+def judged(entries: list[dict], kind: str = "confidences") -> list[tuple[float, bool]]:
+    """(confidence, right) of every value that the entries have a confidence for."""
+    return [
+        (entry[kind][path], right)
+        for entry in entries
+        if entry.get(kind)
+        for path, right in metrics.right_values(entry["task"], entry["target"], entry["record"]).items()
+        if path in entry[kind]
+    ]
 
 
 # --- scores --------------------------------------------------------------------------------------------------
@@ -264,6 +289,7 @@ def score(predictions: list[dict], samples: int) -> dict[str, Any]:
             },
             "fields": by_field(task, groups, samples),
             "reasons": {reason: reasons[reason] for reason in metrics.REASONS},
+            "reliability": metrics.reliability(judged(entries)),
         }
     return scored
 
@@ -276,6 +302,8 @@ def compare(predictions: list[dict], others: list[dict], samples: int) -> dict[s
         other_values = _values(task, theirs[task])
         compared[task] = {}
         for metric, (combine, values) in _values(task, groups).items():
+            if metric not in other_values:  # confidences that only one of the two has
+                continue
             other = other_values[metric][1]
             compared[task][metric] = {
                 "this": combine(values),
@@ -294,6 +322,8 @@ def _values(task: str, groups: list[list[dict]]) -> dict[str, tuple[Callable[[Se
             "clause_f1": (metrics.f1, clauses),
             "clause_accuracy": (metrics.accuracy, clauses),
             "span_f1": (metrics.f1, [metrics.span_counts(target, record) for target, record in pairs]),
+            **_ranked(groups, pairs),
+            **_trust(groups),
         }
 
     def flat_mean(values: Sequence[list[float]]) -> float:
@@ -305,7 +335,11 @@ def _values(task: str, groups: list[list[dict]]) -> dict[str, tuple[Callable[[Se
         return [[metric(e["target"], e["record"]) for e in group] for group in groups]
 
     if task == "question":
-        return {"anls": (flat_mean, each(metrics.anls)), "exact_match": (flat_mean, each(metrics.exact_match))}
+        return {
+            "anls": (flat_mean, each(metrics.anls)),
+            "exact_match": (flat_mean, each(metrics.exact_match)),
+            **_trust(groups),
+        }
     rows = list(map(metrics.total, each(metrics.row_counts)))  # not measured where no target has rows
     return {
         "field_f1": (metrics.f1, list(map(metrics.total, each(metrics.field_counts)))),
@@ -313,7 +347,54 @@ def _values(task: str, groups: list[list[dict]]) -> dict[str, tuple[Callable[[Se
         "nted": (flat_mean, each(metrics.nted_accuracy)),
         "anls_star": (flat_mean, each(metrics.anls_star)),
         "exact_record": (flat_mean, each(metrics.exact_record)),
+        **_trust(groups),
     }
+
+
+def _trust(groups: list[list[dict]]) -> dict[str, tuple[Callable, list]]:
+    """What confidences are worth: calibration error and risk-coverage of the values that a model gave."""
+
+    def over_all(metric: Callable) -> Callable:
+        def combine(documents: Sequence[list]) -> float:
+            values = [value for document in documents for value in document]
+            return metric(values) if values else 0.0  # a bootstrap sample of documents without a value
+
+        return combine
+
+    def aurc(values: metrics.Scored) -> float:
+        return metrics.area_under_risk_coverage(metrics.risk_coverage(values))
+
+    found = {}
+    values = [judged(group) for group in groups]
+    if any(values):
+        found["ece"] = over_all(metrics.expected_calibration_error), values
+        found["aurc"] = over_all(aurc), values
+    if any(values) and all(entry.get("calibrated") for group in groups for entry in group):
+        before = [judged(group, "token_confidences") for group in groups]
+        found["ece_before"] = over_all(metrics.expected_calibration_error), before
+    return found
+
+
+def _ranked(groups: list[list[dict]], pairs: list[tuple[dict, dict]]) -> dict[str, tuple[Callable, list]]:
+    """AUPR and precision at 80 % recall of the quotes of contracts; a quote that was not given has confidence 0."""
+    if not any(entry.get("confidences") for group in groups for entry in group):
+        return {}
+    documents = []
+    for group, (target, record) in zip(groups, pairs, strict=True):
+        best = confidence.best_quotes([(entry["record"] or {}, entry.get("confidences")) for entry in group])
+        quotes = [(name, quote, best.get((name, quote), 0.0)) for name, qs in record["clauses"].items() for quote in qs]
+        documents.append(metrics.cuad_scored(target, quotes))
+
+    def on_curve(metric: Callable) -> Callable:
+        def combine(chosen: Sequence[tuple[list, int]]) -> float:
+            wanted = sum(number for _, number in chosen)
+            values = [value for scored, _ in chosen for value in scored]
+            return metric(metrics.precision_recall(values, wanted)) if wanted else float(not values)
+
+        return combine
+
+    at_80 = on_curve(metrics.precision_at_recall)
+    return {"aupr": (on_curve(metrics.aupr), documents), "precision_at_80_recall": (at_80, documents)}
 
 
 def _contract(windows: list[dict]) -> tuple[dict, dict]:
@@ -403,7 +484,7 @@ def tables(results: list[dict], this: dict | None = None, left_out: dict | None 
             shown.append(_comparison(column))
     shown.append(_reasons(models))
     for column in columns(this) if this else []:
-        shown += _fields(column)
+        shown += _reliability(column) + _fields(column)
     if left_out:
         rows = [[reason, str(len(lines)), ", ".join(map(str, lines[:10]))] for reason, lines in left_out.items()]
         shown.append(report.Table("Lines of the rows file that are not scored", ["reason", "lines", "the first"], rows))
@@ -451,6 +532,22 @@ def _reasons(models: list[dict]) -> report.Table:
         for reason in metrics.REASONS
     ]
     return report.Table("Fields that differ, by reason", ["task", "reason", *(m["label"] for m in models)], rows)
+
+
+def _reliability(column: dict) -> list[report.Table]:
+    rows = [
+        [
+            task,
+            f"{_percent(b['from'])} - {_percent(b['to'])}",
+            str(b["n"]),
+            _percent(b["confidence"]),
+            _percent(b["right"]),
+        ]
+        for task, scored in column["tasks"].items()
+        for b in scored["reliability"]
+    ]
+    header = ["task", "confidence", "values", "mean confidence", "right"]
+    return [report.Table(f"{column['label']}: how many values of each confidence are right", header, rows)] * bool(rows)
 
 
 def _fields(column: dict) -> list[report.Table]:
@@ -596,6 +693,66 @@ def finished(folder: Path, predicting: dict) -> tuple[str, list[dict]] | None:
     return handoff.read_json(folder / "metrics.json")["model"], list(handoff.read_jsonl(folder / "predictions.jsonl"))
 
 
+def calibrate(args: Any, cfg: config.Config) -> int:
+    """Fit what a model's confidences mean on the eval rows, and keep it beside the model."""
+    rows, _ = read_rows(cfg.training_dir / "eval.jsonl")
+    rows = select(rows, args.limit or cfg.evaluate.rows_per_task)
+    backend = inference.open_backend(cfg, args.model)
+    form = inference.model_form(cfg, args.model)
+    if form is None:
+        raise handoff.StageError(f"--calibrate: {args.model} has no folder beside which a calibration could be kept")
+    path, weights = form[0], form[1]()
+    fingerprint = handoff.fingerprint(rows)
+    cfg.evaluation_dir.mkdir(parents=True, exist_ok=True)
+    made_by = handoff.fingerprint([fingerprint, weights, confidence.FORMAT, handoff.plain(vars(cfg.inference))])
+    partial = cfg.evaluation_dir / f".calibration.{made_by}.jsonl"
+    if args.force:
+        partial.unlink(missing_ok=True)
+    predictions = predict(rows, backend, partial)
+    by_document: dict[str, list[dict]] = defaultdict(list)
+    for entry in predictions:
+        by_document[entry["document"]].append(entry)
+    documents = [by_document[name] for name in sorted(by_document)]
+    values = _by_task(documents)
+    if not values:
+        raise handoff.StageError(f"--calibrate: {backend.name} gave no value with a confidence for the eval rows")
+    confidence.save(path, confidence.fit(values), weights, values, fingerprint)
+    partial.unlink(missing_ok=True)
+
+    print(f"[4/7] confidences of {len(rows)} eval rows calibrated: {path}")
+    held_out = _held_out(documents)
+    for task, before in values.items():
+        after = f"{metrics.expected_calibration_error(held_out[task]):.3f}" if held_out[task] else "not measured"
+        error = f"{metrics.expected_calibration_error(before):.3f}"
+        print(
+            f"      {task}: {len(before)} values; calibration error {error}, and by a curve of other documents {after}"
+        )
+    return 0
+
+
+def _by_task(documents: list[list[dict]]) -> dict[str, list[tuple[float, bool]]]:
+    """The judged token confidences of each task that has any."""
+    found: dict[str, list] = defaultdict(list)
+    for group in documents:
+        for entry in group:
+            found[entry["task"]] += judged([entry], "token_confidences")
+    return {task: values for task, values in sorted(found.items()) if values}
+
+
+def _held_out(documents: list[list[dict]], folds: int = 5) -> dict[str, list[tuple[float, bool]]]:
+    """Calibrated confidences, each by a curve that was fitted without its fifth of the documents."""
+    found: dict[str, list] = defaultdict(list)
+    for fold in range(min(folds, len(documents))):
+        others = _by_task([group for i, group in enumerate(documents) if i % folds != fold])
+        if not others:  # all the values are in this fold: there is nothing to fit on
+            continue
+        curves = confidence.fit(others)
+        for group in documents[fold::folds]:
+            for entry in with_confidences(group, curves):
+                found[entry["task"]] += judged([entry])
+    return found
+
+
 def main(argv: list[str] | None = None) -> int:
     p = config.parser(__doc__)
     p.add_argument(
@@ -605,17 +762,22 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--rows", type=Path, metavar="FILE", help="score these rows instead of data/training/test.jsonl")
     p.add_argument("--limit", type=int, metavar="N", help="rows per task (default: evaluate.rows_per_task)")
     p.add_argument("--experts", action="store_true", help="instead: what base model and adapter route where")
+    p.add_argument("--calibrate", action="store_true", help="fit the model's confidences on data/training/eval.jsonl")
     p.add_argument("--force", action="store_true", help="predict again even if nothing changed")
     args, cfg = config.read(p, argv)
     if args.limit is not None and args.limit < 1:
         p.error("--limit must be at least 1")
     if args.experts and (args.compare or args.model not in ("gguf", "adapter")):
         p.error("--experts compares the adapter with its base model; leave out --model and --compare")
+    if args.calibrate and (args.rows or args.compare):
+        p.error("--calibrate takes the eval rows: give no --rows and no --compare with it")
     again = "" if cfg.profile == "cpu" else f" --profile {cfg.profile}"
 
     path = args.rows or cfg.training_dir / "test.jsonl"
     if args.rows is None:
         handoff.require(cfg.training_dir, made_by=f"python prepare_training_data.py{again}")
+    if args.calibrate:
+        return calibrate(args, cfg)
     rows, left_out = read_rows(path)
     for problem, lines in left_out.items():
         print(f"warning: {len(lines)} lines of {path} are not scored: {problem} (line {lines[0]})", file=sys.stderr)
@@ -639,12 +801,15 @@ def main(argv: list[str] | None = None) -> int:
         "max_new_tokens": cfg.inference.max_new_tokens,
         "context_tokens": cfg.inference.context_tokens,
         "batch_size": cfg.evaluate.batch_size,
+        "confidences": confidence.FORMAT,
     }
+    calibration = inference.calibration_of(cfg, args.model)
     settings = {
         **predicting,
         "bootstrap_samples": cfg.evaluate.bootstrap_samples,
         "judge": JUDGE,
         "left_out": left_out,
+        "calibration": calibration and handoff.fingerprint(calibration.curves),
         "compared_with": other and [other[0], other[2]["files"]["predictions.jsonl"]["sha256"]],
     }
     folder = cfg.evaluation_dir / label
@@ -662,6 +827,7 @@ def main(argv: list[str] | None = None) -> int:
             partial.unlink(missing_ok=True)
         known = backend.name, predict(rows, backend, partial)
     name, predictions = known
+    predictions = with_confidences(predictions, calibration)
     handoff.write_jsonl(out / "predictions.jsonl", predictions)
     result = summarize(label, name, predictions, cfg.evaluate.bootstrap_samples, other and other[:2])
     result["left_out"] = left_out
@@ -675,6 +841,7 @@ def main(argv: list[str] | None = None) -> int:
         else f"{len(rows)} of {path}, fingerprint {rows_fingerprint}",
         "text": "gold OCR words and published texts (not our own OCR)" if not args.rows else None,
         "decoding": f"{settings['decoding']}, at most {cfg.inference.max_new_tokens} new tokens",
+        "confidences": "calibrated on the eval rows" if calibration else "not calibrated",
         "eval loss": training
         and f"adapter {training['eval_loss']:.3f}, base model {training['base_eval_loss']:.3f}, "
         f"on {training['eval_rows']} eval rows",

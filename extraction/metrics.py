@@ -266,6 +266,41 @@ def jaccard(a: str, b: str) -> float:
 Scored = Sequence[tuple[float, bool]]  # (confidence, correct)
 
 
+def right_values(task: str, target: dict, prediction: dict | None) -> dict[str, bool]:
+    """Whether each value of the prediction is right, by its path with list positions. The summary is not judged.
+
+    A value of a row is right only in the row that it belongs to, as for the row-bound score, a quote if its word
+    Jaccard with one of its category, which no other quote was given, is at least 0.5, and an answer if it is one of
+    those accepted, case and white space aside.
+    """
+    if task == "question":
+        answer = (prediction or {}).get("answer")
+        return {} if answer in (None, "") else {"answer": bool(exact_match(target["answers"], answer))}
+    if task == "contract":
+        found = {}
+        wanted = target.get("clauses") or {}
+        for name, quotes in ((prediction or {}).get("clauses") or {}).items():
+            hits = {j for _, j in assign(wanted.get(name, []), quotes, _span_likeness)}
+            found |= {f"clauses.{name}[{j}]": j in hits for j in range(len(quotes))}
+        return found
+    whole = {key: value for key, value in (prediction or {}).items() if key != "summary"}
+    return dict(_judged(scored(target), whole, ""))
+
+
+def _judged(wanted: Any, found: Any, path: str) -> Iterator[tuple[str, bool]]:
+    if isinstance(found, dict):
+        of = wanted if isinstance(wanted, dict) else {}
+        for key, value in found.items():
+            yield from _judged(of.get(key), value, f"{path}.{key}" if path else key)
+    elif isinstance(found, list):
+        of = wanted if isinstance(wanted, list) else []
+        rows = {j: of[i] for i, j in assign(of, found, _row_likeness)}
+        for j, value in enumerate(found):
+            yield from _judged(rows.get(j), value, f"{path}[{j}]")
+    elif found not in (None, ""):
+        yield path, wanted is not None and str(wanted).strip() == str(found).strip()
+
+
 def cuad_scored(target: dict, found: Sequence[tuple[str, str, float]]) -> tuple[list[tuple[float, bool]], int]:
     """The quotes (category, quote, confidence) of one contract judged as CUAD's compute_precision_recall does.
 
@@ -325,11 +360,25 @@ def expected_calibration_error(judged: Scored, bins: int = 10) -> float:
     (Guo et al. 2017)."""
     if not judged:
         raise ValueError("calibration needs at least one confidence")
+    gaps = (b["n"] * abs(b["confidence"] - b["right"]) for b in reliability(judged, bins))
+    return sum(gaps) / len(judged)
+
+
+def reliability(judged: Scored, bins: int = 10) -> list[dict[str, float]]:
+    """For each bin of confidence that has values: their number, mean confidence and share of right ones."""
     filled: dict[int, list[tuple[float, bool]]] = {}
     for confidence, correct in judged:
         filled.setdefault(min(int(confidence * bins), bins - 1), []).append((confidence, correct))
-    gaps = (abs(sum(confidence - correct for confidence, correct in group)) for group in filled.values())
-    return sum(gaps) / len(judged)
+    return [
+        {
+            "from": number / bins,
+            "to": (number + 1) / bins,
+            "n": len(group),
+            "confidence": mean([confidence for confidence, _ in group]),
+            "right": mean([correct for _, correct in group]),
+        }
+        for number, group in sorted(filled.items())
+    ]
 
 
 def risk_coverage(judged: Scored) -> list[tuple[float, float]]:

@@ -10,14 +10,17 @@ import sys
 import termios
 import threading
 import time
+from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 import config
+import export_gguf
 import inference
-from extraction import documents, handoff, output, own_schema, tasks
+from extraction import confidence, documents, handoff, output, own_schema, tasks
 
 CFG = config.PROFILES["cpu"]
 RECEIPT = "Corner Shop\nTea    2.00\nCake   3.50\nSUBTOTAL   5.50\nTAX  0.50\nTOTAL  6.00\nCASH  10.00\nCHANGE  4.00\n"
@@ -792,3 +795,109 @@ def test_the_check_names_what_is_missing_and_the_command_that_mends_it(server, t
 def test_options_that_do_not_go_together_are_one_sentence(arguments, sentence):
     done = command(*arguments)
     assert done.returncode == 2 and sentence in done.stderr.decode() and done.stdout == b""
+
+
+# --- confidences ---------------------------------------------------------------------------------------------
+
+
+class Sure(Scripted):
+    """Answers whose values have these confidences."""
+
+    def __init__(self, answer, confidences):
+        super().__init__(answer)
+        self.confidences = confidences
+
+    def complete(self, requests, done=lambda: None):
+        return [replace(answer, confidences=self.confidences) for answer in super().complete(requests, done)]
+
+
+def test_each_field_has_its_confidence_and_says_whether_it_is_calibrated():
+    backend = Sure(lambda _: '{"total":"6.00","cash":"10.00"}', {"total": 0.5, "cash": 0.25})
+    raw = inference.extract(RECEIPT.encode(), backend, CFG)
+    assert {f["path"]: f["confidence"] for f in raw["fields"]} == {"total": 0.5, "cash": 0.25}
+    assert raw["confidences"] == "not calibrated"
+    backend.calibration = confidence.Calibration({"all": [[0.0, 0.0], [1.0, 0.5]]})
+    found = inference.extract(RECEIPT.encode(), backend, CFG)
+    assert {f["path"]: f["confidence"] for f in found["fields"]} == {"total": 0.25, "cash": 0.125}
+    assert found["confidences"] == "calibrated"
+
+
+def test_a_backend_without_probabilities_gives_no_confidence():
+    result = inference.extract(RECEIPT.encode(), Scripted(lambda _: '{"total":"6.00"}'), CFG)
+    assert [f["confidence"] for f in result["fields"]] == [None] and result["confidences"] is None
+
+
+@pytest.mark.parametrize("ended", [[], [{"token": "<|im_end|>", "logprob": -9.0}]])
+def test_a_server_that_tells_probabilities_gives_confidences(server, ended):
+    told = [{"token": '{"total":"', "logprob": -5.0}, {"token": "6€", "bytes": list("6€".encode()), "logprob": -0.5}]
+    told += [{"token": '"}', "logprob": -0.25}, *ended]
+    body = json.loads(chat('{"total":"6€"}'))
+    body["choices"][0]["logprobs"] = {"content": told}
+    server.replies = [(200, json.dumps(body))]
+    backend = inference.open_backend(CFG, f"http://127.0.0.1:{server.server_port}/v1")
+    answer = backend.complete([inference.Request([{"role": "user", "content": "x"}], {})])[0]
+    assert answer.confidences == {"total": pytest.approx(confidence.combined([-0.5, -0.25]))}
+    assert server.seen[0][1]["logprobs"] is True
+
+
+@pytest.mark.parametrize("logprobs", [None, {"content": None}, {"content": [{"token": "other", "logprob": -1}]}, []])
+def test_probabilities_that_a_server_hides_or_that_are_of_another_text_give_none(server, logprobs):
+    body = json.loads(chat('{"total":"6"}'))
+    body["choices"][0]["logprobs"] = logprobs
+    server.replies = [(200, json.dumps(body))]
+    backend = inference.open_backend(CFG, f"http://127.0.0.1:{server.server_port}/v1")
+    answer = backend.complete([inference.Request([{"role": "user", "content": "x"}], {})])[0]
+    assert (answer.text, answer.confidences) == ('{"total":"6"}', None)
+
+
+QUESTION = inference.Request(tasks.messages(tasks.QUESTION, RECEIPT, "What is the total?"), tasks.QUESTION.schema)
+
+
+def test_confidences_are_the_models_own_probabilities_among_what_the_grammar_allows(tiny_cfg):
+    """Of an answer of the tiny model, computed anew without the logits processor, token by token."""
+    import llguidance
+    import numpy
+    import torch
+
+    backend = inference.open_backend(tiny_cfg, "base")
+    answer = backend.complete([QUESTION])[0]
+    prompt = backend.tokenizer.apply_chat_template(QUESTION.messages, tokenize=False, add_generation_prompt=True)
+    start = backend.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    matcher = llguidance.LLMatcher(backend.matcher_tokenizer, inference.grammar(QUESTION.schema))
+    ids, choices = list(start), []
+    while not matcher.is_stopped() and len(choices) < tiny_cfg.inference.max_new_tokens:
+        with torch.inference_mode():
+            logits = backend.model(torch.tensor([ids])).logits[0, -1].numpy()
+        allowed = numpy.zeros(len(logits), dtype=bool)
+        mask = numpy.frombuffer(matcher.compute_bitmask(), dtype=numpy.uint8)
+        bits = numpy.unpackbits(mask, bitorder="little")[: len(logits)]
+        allowed[: len(bits)] = bits
+        shares = numpy.exp(logits[allowed] - logits[allowed].max())
+        choices.append(float(numpy.log(1 / shares.sum())) if allowed.sum() > 1 else None)
+        ids.append(int(numpy.flatnonzero(allowed)[logits[allowed].argmax()]))
+        if ids[-1] == backend.tokenizer.eos_token_id:
+            break
+        matcher.consume_token(ids[-1])
+    written = [token for token in ids[len(start) :] if token != backend.tokenizer.eos_token_id]
+    pieces = [backend.matcher_tokenizer.decode_bytes([token]) for token in written]
+    assert answer.text == b"".join(pieces).decode(errors="replace")
+    expected = confidence.of_values(answer.text, pieces, choices[: len(written)])
+    assert answer.confidences == pytest.approx(expected, rel=1e-3)
+
+
+def test_both_backends_give_the_same_confidences(tiny_moe, tmp_path, monkeypatch):
+    import llama_cpp
+
+    items = [f"train.base_model={tiny_moe}", f"output.dir={tmp_path}", "export.quantization=F32"]
+    items += ["inference.quantization=F32", "inference.max_new_tokens=48", "inference.context_tokens=1024"]
+    arguments = [a for item in items for a in ("--set", item)]
+    assert export_gguf.main(["--base-only", *arguments]) == 0
+    exact = {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32}  # the cache, as transformers has it
+    monkeypatch.setattr(llama_cpp, "Llama", partial(llama_cpp.Llama, **exact))
+    cfg = config.read(config.parser(""), arguments)[1]
+    requests = [inference.Request(tasks.messages(t, RECEIPT), t.schema) for t in (tasks.RECEIPT, tasks.CONTRACT)]
+    ours, others = (inference.open_backend(cfg, name).complete([*requests, QUESTION]) for name in ("base-gguf", "base"))
+    assert [answer.text for answer in ours] == [answer.text for answer in others]
+    assert sum(len(answer.confidences) for answer in ours) > 0
+    for answer, other in zip(ours, others, strict=True):
+        assert answer.confidences == pytest.approx(other.confidences, rel=0.01)

@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 import inference
 import test_moe
-from extraction import handoff, tasks
+from extraction import confidence, handoff, tasks
 
 
 def entry(task, target, record, document="d", **more):
@@ -375,3 +376,107 @@ def test_the_experts_have_no_model_to_choose(capsys):
         test_moe.main(["--experts", "--model", "base"])
     assert stopped.value.code == 2
     assert "leave out --model" in capsys.readouterr().err
+
+
+# --- confidences ---------------------------------------------------------------------------------------------
+
+
+def sure(task, target, record, confidences, document="d", **more):
+    return entry(task, target, record, document, token_confidences=confidences, **more)
+
+
+def test_calibration_error_risk_coverage_and_aupr_follow_from_the_confidences_of_the_predictions():
+    rows = [
+        sure("receipt", {"total": "1", "tax": "2"}, {"total": "1", "tax": "9"}, {"total": 0.9, "tax": 0.3}, "a"),
+        sure("contract", {"clauses": {"Parties": ["Acme"]}}, {"clauses": {"Parties": ["Acme"]}}, {}, "b"),
+        sure("contract", {"clauses": {"Insurance": ["y"]}}, {"clauses": {"Audit Rights": ["z"]}}, {}, "c"),
+        sure("question", {"answers": ["x"]}, {"answer": "x"}, {"answer": 0.75}, "e"),
+    ]
+    rows[1]["token_confidences"] = {"clauses.Parties[0]": 0.8}
+    rows[2]["token_confidences"] = {"clauses.Audit Rights[0]": 0.4}
+    scored = test_moe.score(test_moe.with_confidences(rows, None), 100)
+    value = {task: {name: found["value"] for name, found in s["metrics"].items()} for task, s in scored.items()}
+    assert value["receipt"]["ece"] == pytest.approx((0.1 + 0.3) / 2)
+    assert value["receipt"]["aurc"] == pytest.approx(0.5 * 0 + 0.5 * 0.5)
+    assert value["question"]["ece"] == pytest.approx(0.25)
+    assert value["contract"]["aupr"] == pytest.approx(0.5)  # precision 1 up to recall 0.5, the highest there is
+    assert value["contract"]["precision_at_80_recall"] == 0.0
+    assert "ece_before" not in value["receipt"]
+    assert scored["receipt"]["reliability"] == [
+        {"from": 0.3, "to": 0.4, "n": 1, "confidence": 0.3, "right": 0.0},
+        {"from": 0.9, "to": 1.0, "n": 1, "confidence": 0.9, "right": 1.0},
+    ]
+    result = test_moe.summarize("gguf", "m", test_moe.with_confidences(rows, None), 100)
+    report = test_moe.render_report([result], {}, result)
+    assert "| receipt | 90.0 - 100.0 | 1 | 90.0 | 100.0 |" in report
+    assert "| receipt | expected calibration error | 20.0 (" in report
+
+
+def test_calibrated_confidences_are_reported_with_the_error_before():
+    rows = [sure("question", {"answers": ["x"]}, {"answer": "x"}, {"answer": 0.5})]
+    calibration = confidence.Calibration({"all": [[0.5, 0.9]]})
+    scored = test_moe.score(test_moe.with_confidences(rows, calibration), 100)["question"]["metrics"]
+    assert (scored["ece"]["value"], scored["ece_before"]["value"]) == pytest.approx((0.1, 0.5))
+
+
+class Unsure(Right):
+    """Reads every total right but that of 3.00, and is surer than it should be."""
+
+    def __init__(self, name="unsure"):
+        super().__init__()
+        self.name = name
+
+    def complete(self, requests, done=lambda: None):
+        answers = super().complete(requests, done)
+        wrong = [a.text.replace("3.00", "8.00") for a in answers]
+        return [replace(a, text=text, confidences={"total": 0.99}) for a, text in zip(answers, wrong, strict=True)]
+
+
+def test_a_calibration_is_fitted_on_the_eval_rows_kept_beside_the_model_and_used(
+    monkeypatch, tmp_path, rows_file, capsys
+):
+    training = handoff.begin(tmp_path / "training")
+    (training / "eval.jsonl").write_bytes(rows_file.read_bytes())
+    handoff.seal(training, stage="prepare_training_data", settings={})
+    adapter = tmp_path / "out" / "cpu" / "lora_adapters"
+    adapter.parent.mkdir(parents=True)
+    handoff.seal(handoff.begin(adapter), stage="train_moe", settings={})
+    options = ["--calibrate", "--set", f"data.training_dir={tmp_path / 'training'}"]
+
+    folder = evaluate(monkeypatch, tmp_path, rows_file, "adapter", Unsure())
+    before = json.loads((folder / "metrics.json").read_text())["tasks"]["receipt"]["metrics"]
+    monkeypatch.setattr(inference, "open_backend", lambda cfg, name: Unsure())
+    out = ["--set", f"output.dir={tmp_path / 'out'}", "--model", "adapter"]
+    assert test_moe.main([*options, *out]) == 0
+    assert "receipt: 5 values; calibration error 0.190" in capsys.readouterr().out
+    stored = json.loads((adapter / "confidence.json").read_text())
+    assert stored["model"] == handoff.manifest_of(adapter)["fingerprint"] and stored["values"] == {"receipt": 5}
+
+    again = Unsure()
+    evaluate(monkeypatch, tmp_path, rows_file, "adapter", again)
+    after = json.loads((folder / "metrics.json").read_text())["tasks"]["receipt"]["metrics"]
+    assert again.asked == 0  # what is stored of a token's confidence is calibrated anew
+    assert after["ece_before"]["value"] == pytest.approx(before["ece"]["value"]) == pytest.approx(0.19)
+    assert after["ece"]["value"] < 0.1
+    prediction = next(handoff.read_jsonl(folder / "predictions.jsonl"))
+    assert prediction["token_confidences"] == {"total": 0.99} and prediction["confidences"]["total"] < 0.9
+
+    handoff.seal(handoff.begin(adapter), stage="train_moe", settings={"another": "training"})
+    assert not (adapter / "confidence.json").exists()  # made anew, the adapter has no calibration of an older one
+
+
+def test_calibrating_needs_confidences_and_a_place_for_them(monkeypatch, tmp_path, rows_file):
+    training = handoff.begin(tmp_path / "training")
+    (training / "eval.jsonl").write_bytes(rows_file.read_bytes())
+    handoff.seal(training, stage="prepare_training_data", settings={})
+    monkeypatch.setattr(inference, "open_backend", lambda cfg, name: Right())
+    items = ["--set", f"output.dir={tmp_path / 'out'}", "--set", f"data.training_dir={tmp_path / 'training'}"]
+    with pytest.raises(handoff.StageError, match="no folder beside which"):
+        test_moe.main(["--calibrate", "--model", "http://127.0.0.1/v1", *items])
+    model = tmp_path / "m.gguf"
+    model.write_bytes(b"weights")
+    with pytest.raises(handoff.StageError, match="gave no value with a confidence"):
+        test_moe.main(["--calibrate", "--model", str(model), *items])
+    with pytest.raises(SystemExit) as left:
+        test_moe.main(["--calibrate", "--rows", str(rows_file), *items])
+    assert left.value.code == 2
