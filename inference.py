@@ -554,8 +554,8 @@ def extract(
             problems.append(f"{question}: {reading.problem}" if question else reading.problem)
         readings.append(reading)
 
-    windows = [(r.record, a.confidences) for r, a in zip(readings, answers, strict=True) if r.record is not None]
-    windows = windows[: sum(r.record is not None for r in readings[: len(texts)])]
+    of_windows = list(zip(readings, answers, strict=True))[: len(texts)]
+    windows = [(r.record, r.of_record(a.confidences)) for r, a in of_windows if r.record is not None]
     records = [record for record, _ in windows]
     record = merge(task, records) if records else None
     summary = fields = verdicts = meaning = None

@@ -219,6 +219,7 @@ def prediction(row: dict, answer: inference.Completion) -> dict:
     """What is kept of an answer: the raw text, the record or the reason there is none, tokens and seconds."""
     task, shown = task_of(row), row["prompt"][-1]["content"]
     reading = tasks.Reading(None, answer.error) if answer.error else tasks.parse(task, answer.text, shown)
+    sure = reading.of_record(answer.confidences)
     return {
         "id": row["id"],
         "document": row.get("document") or row["id"],
@@ -230,7 +231,7 @@ def prediction(row: dict, answer: inference.Completion) -> dict:
         "problem": reading.problem,
         "dropped": len(reading.dropped),
         "target": row["target"],
-        "token_confidences": answer.confidences and {k: round(v, 6) for k, v in answer.confidences.items()},
+        "token_confidences": sure and {k: round(v, 6) for k, v in sure.items()},
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
         "seconds": round(answer.seconds, 3),

@@ -189,7 +189,7 @@ class Row:
     batch: int = 4
     length: int = 2048
     offload: int | None = None  # layers; None: what the memory plan chooses
-    steps: int = 12
+    steps: int = 10
     peer: str = ""  # another program than train_moe.py, see benchmarks/peers.py
 
     def settings(self) -> list[str]:
@@ -275,7 +275,8 @@ ROWS = [
     Row(),
     Row(cap=A4000),
     Row(cap=A4000, length=4096, batch=2),
-    Row(cap=A4000, targets=WITH_EXPERTS, expert_rank=24, batch=2),
+    Row(cap=A4000, targets=WITH_EXPERTS, expert_rank=24),
+    Row(cap=A4000, targets=WITH_EXPERTS, expert_rank=28, batch=1),
     Row(cap=RTX_3090),
     Row(cap=RTX_3090, targets=WITH_EXPERTS, expert_rank=32),
     Row(targets=WITH_EXPERTS, expert_rank=32),

@@ -312,12 +312,20 @@ def ordered(task: Task, record: dict) -> dict:
 class Reading:
     """What a completion said. `record` is None if it is unreadable, and then `problem` says why.
 
-    `dropped` are the sentence numbers that the prompt does not have.
+    `dropped` are the sentence numbers that the prompt does not have. `written` has, of an answer that points at
+    sentences, the path in the answer of each clause of the record, by the clause's own.
     """
 
     record: dict | None
     problem: str | None = None
     dropped: tuple[str, ...] = ()
+    written: dict[str, str] | None = None
+
+    def of_record(self, of_answer: dict[str, Any] | None) -> dict[str, Any] | None:
+        """What is known of the answer's values by their paths, such as their confidences, by those of the record."""
+        if self.written is None or of_answer is None:
+            return of_answer
+        return {path: of_answer[written] for path, written in self.written.items() if written in of_answer}
 
 
 def parse(task: Task, text: str, shown: str = "") -> Reading:
@@ -334,20 +342,20 @@ def parse(task: Task, text: str, shown: str = "") -> Reading:
     except ValidationError as error:
         first = error.errors()[0]
         return Reading(None, f"not a {task.name} record: {'.'.join(map(str, first['loc']))}: {first['msg']}")
-    dropped: tuple[str, ...] = ()
-    if task is NUMBERED_CONTRACT:
-        record, dropped = _quoted(record, shown)
     problem = f"the answer was cut off in {cut}; what follows is missing" if cut is not None else None
-    return Reading(record, problem, dropped)
+    if task is NUMBERED_CONTRACT:
+        return _quoted(record, shown, problem)
+    return Reading(record, problem)
 
 
-def _quoted(record: dict, shown: str) -> tuple[dict, tuple[str, ...]]:
-    """The contract record that quotes the sentences pointed at, and the numbers that lead nowhere."""
+def _quoted(record: dict, shown: str, problem: str | None) -> Reading:
+    """The contract record that quotes the sentences pointed at, without the numbers that lead nowhere."""
     lines = [line.partition("] ")[2] for line in shown.split("\n")]
     clauses: dict[str, list[str]] = {}
-    dropped = []
+    dropped: list[str] = []
+    written: dict[str, str] = {}
     for name, values in record.get("clauses", {}).items():
-        for value in values:
+        for index, value in enumerate(values):
             quote = value
             if name not in QUOTED:
                 first, _, last = value.partition("-")
@@ -356,8 +364,9 @@ def _quoted(record: dict, shown: str) -> tuple[dict, tuple[str, ...]]:
             if quote is None:
                 dropped.append(f"{name}: {value}")
             elif quote not in clauses.setdefault(name, []):
+                written[f"clauses.{name}[{len(clauses[name])}]"] = f"clauses.{name}[{index}]"
                 clauses[name].append(quote)
-    return prune({"clauses": clauses}), tuple(dropped)
+    return Reading(prune({"clauses": clauses}), problem, tuple(dropped), written)
 
 
 class _CutOff(Exception):

@@ -356,6 +356,14 @@ def test_numbers_of_sentences_are_scored_as_the_quotes_they_stand_for_and_wrong_
     assert "| contract | numbers of no sentence, dropped | 1 |" in report
 
 
+def test_the_confidence_of_a_number_is_that_of_its_quote_when_others_are_dropped():
+    sure = {"clauses.Governing Law[0]": 0.1, "clauses.Governing Law[1]": 0.2, "clauses.Governing Law[2]": 0.3}
+    answer = inference.Completion('{"clauses":{"Governing Law":["7","2","1"]}}', 9, 5, 0.5, confidences=sure)
+    found = test_moe.prediction(contract_row("sentences"), answer)
+    assert found["record"]["clauses"]["Governing Law"] == ["Ohio law governs.", "Acme Inc. agrees."]
+    assert found["token_confidences"] == {"clauses.Governing Law[0]": 0.2, "clauses.Governing Law[1]": 0.3}
+
+
 def test_rows_in_a_form_that_the_model_was_not_trained_with_are_refused():
     numbered, quoted, old = contract_row("sentences"), contract_row("quotes"), contract_row(None)
     for rows, trained in (
