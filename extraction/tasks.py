@@ -338,7 +338,7 @@ def parse(task: Task, text: str, shown: str = "") -> Reading:
     except ValueError as error:
         return Reading(None, f"not JSON: {error}")
     try:
-        record = ordered(task, value)
+        record = ordered(task, value if cut is None else _without_unfinished(task, value))
     except ValidationError as error:
         first = error.errors()[0]
         return Reading(None, f"not a {task.name} record: {'.'.join(map(str, first['loc']))}: {first['msg']}")
@@ -367,6 +367,22 @@ def _quoted(record: dict, shown: str, problem: str | None) -> Reading:
                 written[f"clauses.{name}[{len(clauses[name])}]"] = f"clauses.{name}[{index}]"
                 clauses[name].append(quote)
     return Reading(prune({"clauses": clauses}), problem, tuple(dropped), written)
+
+
+def _without_unfinished(task: Task, value: Any) -> Any:
+    """The value of an answer that was cut off, without the entry of a list that lacks a field it must have."""
+    try:
+        task.model.model_validate(value)
+    except ValidationError as error:
+        for found in error.errors():
+            *way, index = found["loc"][:-1] or [None]
+            if found["type"] == "missing" and isinstance(index, int):
+                entries = value
+                for step in way:
+                    entries = entries[step]
+                if index == len(entries) - 1:
+                    del entries[index]
+    return value
 
 
 class _CutOff(Exception):

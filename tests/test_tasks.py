@@ -100,7 +100,10 @@ def test_numbers_of_sentences_are_read_as_the_sentences_and_names_as_they_stand(
                 "Expiration Date": ["It ends: (a) after two years; or"],
                 "Governing Law": ["It is governed by the laws of Ohio."],
             }
-        }
+        },
+        written={
+            path: path for path in ("clauses.Parties[0]", "clauses.Expiration Date[0]", "clauses.Governing Law[0]")
+        },
     )
 
 
@@ -133,12 +136,21 @@ def test_a_completion_is_compact_ordered_and_reads_back_as_the_same_record():
     assert tasks.parse(RECEIPT, text) == tasks.Reading(ordered)
 
 
-def test_every_prefix_of_an_answer_is_readable_and_says_nothing_the_answer_does_not():
-    record = {"line_items": [{"description": 'a "b" \\ é', "amount": "45,500"}, {"description": "c"}], "total": "1"}
+@pytest.mark.parametrize(
+    ("task", "record"),
+    [
+        (
+            RECEIPT,
+            {"line_items": [{"description": 'a "b" \\ é', "amount": "45,500"}, {"description": "c"}], "total": "1"},
+        ),
+        (tasks.DOCUMENT, {"key_values": [{"key": "Date", "value": "3 May"}, {"key": "To", "value": "A"}]}),
+    ],
+)
+def test_every_prefix_of_an_answer_is_readable_and_says_nothing_the_answer_does_not(task, record):
     text = tasks.completion(record)
     whole = set(map(str, _leaves(record)))
     for end in range(1, len(text)):
-        reading = tasks.parse(RECEIPT, text[:end])
+        reading = tasks.parse(task, text[:end])
         assert reading.record is not None, text[:end]
         assert "cut off" in reading.problem
         assert set(map(str, _leaves(reading.record))) <= whole
