@@ -19,6 +19,7 @@ LOADING_SECONDS = 180.0  # for opening a file or loading an OCR engine, on a mac
 OCR_SIDE = 2000  # pixels of the longer side of a PDF page that is read by OCR, at most
 IMAGE_SIDE = 3000  # of an image,
 NARROW_SIDE = 1000  # but a long receipt keeps so many pixels across
+SMALL_SIDE = 1000  # an image with a longer side below it is doubled: small print is found more often
 
 
 def read(data: bytes, kind: str, limits: Limits, first: int = 1) -> Iterator[dict]:
@@ -92,6 +93,8 @@ def _image_pages(data: bytes, limits: Limits, first: int) -> Iterator[dict]:
                     raise
                 yield {"page": number, "problems": [f"page {number} was skipped: {error}"]}
                 continue
+            if max(frame.size) < SMALL_SIDE:
+                frame = frame.resize((2 * frame.width, 2 * frame.height))
             for part in _ocr(frame, size, limits):
                 yield part if "wait" in part else {"page": number, **part}
 

@@ -576,6 +576,14 @@ def test_a_name_does_not_make_a_kind(tmp_path):
         assert reader == {"photo.pdf": "ocr", "text.jpg": "pdf text", "data.docx": "text"}[name]
 
 
+def test_boxes_of_a_small_picture_are_in_its_own_pixels():
+    lines = ["Cheese cake 13.50", "Green tea 2.00", "Service 5 pct 0.78", "TOTAL 16.28"]
+    image = picture(lines, (460, 330)).resize((153, 110), Image.Resampling.LANCZOS)
+    document = documents.read(encoded(image))
+    assert [" ".join(row.split()) for row in document.text.split("\n")] == lines
+    assert max(word.box[2] for word in document.words) <= 153
+
+
 def test_pages_of_a_tiff_with_too_many_pixels_are_skipped_and_reported():
     frames = [picture(["page number one"], (400, 120)), Image.new("RGB", (900, 900)), picture(["the last"], (400, 120))]
     data = encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
