@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from extraction.limits import DocumentError, Limits
 
 START_SECONDS = 180.0  # until a new process must have answered
+MEMORY = 6 * 2**30  # bytes of address space: a document that unpacks to more ends its process, not the machine
 
 
 class Died(Exception):
@@ -92,9 +93,13 @@ def _receive(stream: BinaryIO, answers: queue.Queue) -> None:
     """Put what the process says into the queue, and None when it has ended."""
     with stream:
         for line in stream:
-            message = json.loads(line) if line.endswith(b"\n") else {}
+            if not line.endswith(b"\n"):  # it ended in the middle of a message
+                break
+            message = json.loads(line)
             if "bytes" in message:
                 message["data"] = stream.read(message["bytes"])
+                if len(message["data"]) < message["bytes"]:
+                    break
             answers.put(message)
     answers.put(None)
 
@@ -162,6 +167,11 @@ def serve() -> None:
     from extraction import pages
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks
+    if sys.platform == "linux":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY if most < 0 else min(MEMORY, most), most))
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the messages
 
