@@ -113,19 +113,21 @@ def squeezed(text: str) -> str:
 
 
 def segment_counts(segments: list[tuple[str, list, str]], words: list[documents.Word]) -> tuple[int, int, int, int]:
-    """Segments read right, segments; words in a segment read right, words."""
-    right = inside = 0
-    for text, quad, _ in segments:
-        (left, right_side), (top, bottom) = ((min(c), max(c)) for c in zip(*quad, strict=True))
-        mine = [
-            word
-            for word in words
-            if left <= (word.box[0] + word.box[2]) / 2 <= right_side
-            and top <= (word.box[1] + word.box[3]) / 2 <= bottom
-        ]
-        if squeezed("".join(w.text for w in sorted(mine, key=lambda w: w.box[0]))) == squeezed(text):
-            right, inside = right + 1, inside + len(mine)
-    return right, len(segments), inside, len(words)
+    """Segments read right, segments; words in a segment read right, words. Where boxes overlap, as those of crumpled
+    paper do, a word belongs to the one whose middle line is nearest."""
+    boxes = [tuple(f(c) for c in zip(*quad, strict=True) for f in (min, max)) for _, quad, _ in segments]
+    inside: dict[int, list[documents.Word]] = defaultdict(list)
+    for word in sorted(words, key=lambda w: w.box[0]):
+        x, y = (word.box[0] + word.box[2]) / 2, (word.box[1] + word.box[3]) / 2
+        around = [i for i, (left, right, top, bottom) in enumerate(boxes) if left <= x <= right and top <= y <= bottom]
+        if around:
+            inside[min(around, key=lambda i: abs(boxes[i][2] + boxes[i][3] - 2 * y))].append(word)
+    right = [
+        i
+        for i, (text, _, _) in enumerate(segments)
+        if squeezed("".join(word.text for word in inside[i])) == squeezed(text)
+    ]
+    return len(right), len(segments), sum(len(inside[i]) for i in right), len(words)
 
 
 def main(argv: list[str] | None = None) -> int:
