@@ -189,9 +189,9 @@ def test_a_docx_has_its_letterhead_first_and_its_footer_last():
     def fill(made):
         made.add_paragraph("Body")
         made.sections[0].header.paragraphs[0].text = "Northlight Lamps"
-        made.sections[0].footer.paragraphs[0].text = "VAT GB219384756"
+        made.sections[0].footer.paragraphs[0].text = "VAT GB219384786"
 
-    assert documents.read(docx_with(fill)).text.split("\n") == ["Northlight Lamps", "Body", "VAT GB219384756"]
+    assert documents.read(docx_with(fill)).text.split("\n") == ["Northlight Lamps", "Body", "VAT GB219384786"]
 
 
 def test_a_docx_is_read_as_it_is_seen():
