@@ -725,9 +725,10 @@ def finished(folder: Path, predicting: dict) -> tuple[str, list[dict]] | None:
 
 
 def calibrate(args: Any, cfg: config.Config) -> int:
-    """Fit what a model's confidences mean on the eval rows, and keep it beside the model."""
+    """Fit what a model's confidences mean on the eval rows, all unless --limit says otherwise, and keep it beside it."""
     rows, _ = read_rows(cfg.training_dir / "eval.jsonl")
-    rows = select(rows, args.limit or cfg.evaluate.rows_per_task)
+    check_form(rows, inference.trained_form(cfg, args.model), args.model)
+    rows = select(rows, args.limit)
     backend = inference.open_backend(cfg, args.model)
     form = inference.model_form(cfg, args.model)
     if form is None:
@@ -791,7 +792,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     p.add_argument("--compare", metavar="OTHER", help="an evaluated model: adds the paired difference to it")
     p.add_argument("--rows", type=Path, metavar="FILE", help="score these rows instead of data/training/test.jsonl")
-    p.add_argument("--limit", type=int, metavar="N", help="rows per task (default: evaluate.rows_per_task)")
+    p.add_argument(
+        "--limit", type=int, metavar="N", help="rows per task (default: evaluate.rows_per_task; all to calibrate)"
+    )
     p.add_argument("--experts", action="store_true", help="instead: what base model and adapter route where")
     p.add_argument("--calibrate", action="store_true", help="fit the model's confidences on data/training/eval.jsonl")
     p.add_argument("--force", action="store_true", help="predict again even if nothing changed")
