@@ -725,7 +725,7 @@ def finished(folder: Path, predicting: dict) -> tuple[str, list[dict]] | None:
 
 
 def calibrate(args: Any, cfg: config.Config) -> int:
-    """Fit what a model's confidences mean on the eval rows, all unless --limit says otherwise, and keep it beside it."""
+    """Fit what a model's confidences mean on the eval rows, all without --limit, and keep it beside the model."""
     rows, _ = read_rows(cfg.training_dir / "eval.jsonl")
     check_form(rows, inference.trained_form(cfg, args.model), args.model)
     rows = select(rows, args.limit)
