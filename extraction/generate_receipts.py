@@ -92,7 +92,12 @@ class _Till:
 
     def label(self, name: str) -> str:
         mark = self.colon if name != "date" else ""
-        return self.page.seen(label(self.draw, self.country.language, name)) + mark
+        return self.page.seen(self.words(name)) + mark
+
+    def words(self, name: str) -> str:
+        return label(self.draw, self.country.language, name).format(
+            currency=self.money.currency, n=parts.digits(self.draw, 2)
+        )
 
     def show(self, value: int) -> str:
         return self.page.seen_amount(self.money.show(value, self.minus))
@@ -148,10 +153,8 @@ class _Till:
             if draw.random() < 0.15:
                 page.centered(f"{draw.choice(('Fax', 'Fax:', 'WA'))} {parts.digits(draw, 9)}", width)
         if draw.random() < 0.22:
-            merchant["tax_id"] = draw.choice(("", "", "GB", "ID-")) + parts.digits(draw, draw.randint(8, 12))
-            page.centered(
-                f"{draw.choice(self.country.tax_ids)}{draw.choice((':', ' :', ''))} {merchant['tax_id']}", width
-            )
+            name, merchant["tax_id"] = parts.tax_id(draw, self.country)
+            page.centered(f"{name}{draw.choice((':', ' :', ''))} {merchant['tax_id']}", width)
         if merchant:
             self.record["merchant"] = merchant
 
@@ -449,7 +452,7 @@ class _Till:
 
     def row(self, name: str, value: int, rate: str = "", beside: str = "") -> None:
         shown = self.show(value)
-        text = label(self.draw, self.country.language, name)
+        text = self.words(name)
         text = self.rated(text, rate) if rate else self.page.seen(text) + self.colon
         self.record[name] = shown
         self.pair(f"{beside}{self.draw.choice((' ', '  ', ''))}{text}" if beside else text, shown)

@@ -4,12 +4,14 @@ import json
 import random
 import re
 from collections import Counter
+from importlib import import_module
 
 import pytest
 
-from extraction import documents, generate, metrics, tasks
-from extraction.generate_parts import COUNTRIES, INJECTIONS, Money, Page, share_of
+from extraction import checks, documents, generate, metrics, tasks
+from extraction.generate_parts import COUNTRIES, INJECTIONS, Money, Page, share_of, tax_id
 from extraction.generate_words import BELOW, SLIP
+from extraction.values import CURRENCIES
 
 COUNT = 1500
 
@@ -260,6 +262,46 @@ def test_money_is_printed_in_the_ways_of_its_country():
             money = Money.of(random.Random(seed), country)
             assert money.currency == country.currency
             assert value(money.show(1234567)) == 1234567
+
+
+@pytest.mark.parametrize("code", COUNTRIES)
+def test_tax_numbers_have_the_form_and_the_check_digits_of_their_country(code):
+    draw, forms = random.Random(5), Counter()
+    for _ in range(30):
+        name, number = tax_id(draw, COUNTRIES[code])
+        [(form, checked_by)] = [
+            (form, module)
+            for labels, several, module in COUNTRIES[code].tax_ids
+            for form in several.split(";")
+            if name in labels.split(",")
+            and re.fullmatch(re.escape(form).replace(r"\#", r"\d").replace("@", "[A-Z]"), number)
+        ][:1]
+        assert not checked_by or import_module(f"stdnum.{checked_by}").is_valid(number)
+        forms[form] += 1
+    assert len(forms) > sum(len(several.split(";")) for _, several, _ in COUNTRIES[code].tax_ids) / 2
+
+
+@pytest.mark.parametrize("kind", generate.KINDS)
+def test_no_check_fails_but_where_noise_changed_an_amount(made, kind):
+    task, found = tasks.DOCUMENT if kind == "letter" else tasks.RECEIPT, Counter()
+    for document in made[kind]:
+        for verdict in checks.check(document["record"], task):
+            found[verdict["verdict"]] += 1
+            assert verdict["verdict"] != checks.FAILS or "noise" in document["traits"], (document["id"], verdict)
+    assert found[checks.HOLDS] > COUNT / 2
+    assert found[checks.FAILS] < COUNT / 200
+
+
+@pytest.mark.parametrize("kind", generate.KINDS)
+def test_all_that_a_page_prints_about_its_currency_agrees(made, kind):
+    mark = re.compile(r"(?:US|S|A)?\$|[€£₹]|\bRM(?= ?\d)|\b(?:Rp|Rs|USD|EUR|EURO|GBP|SGD|MYR|AUD|INR|CHF|IDR)\b")
+    codes = CURRENCIES | {"a$": {"AUD"}, "euro": {"EUR"}}
+    marked = 0
+    for document in made[kind]:
+        found = set(mark.findall(document["text"]))
+        marked += bool(found)
+        assert not found or set.intersection(*(codes[sign.casefold()] for sign in found)), (document["id"], found)
+    assert marked > COUNT / 4
 
 
 def test_a_named_currency_is_the_one_of_the_signs(made):
