@@ -36,8 +36,9 @@ _DOTTED = ("%d.%m.%Y", "%d.%m.%y", "%d.%m.%Y", "%Y-%m-%d")
 _EURO = ("", "", "", " €", "€ ", " EUR", "EUR ", "€")
 COUNTRIES = {
     "ID": Country(
-        46, "id_ID", "id", "IDR", ("",) * 15 + ("Rp ", "Rp. ", "Rp", "IDR "), (",", ",", ".", ".", ""), 0, 22000,
-        ("PB1", "Pb 1", "PPN", "Tax", "TAX", "Pajak", "Pajak Resto", "P. Resto", "PJK"), (10, 10, 10, 11), False,
+        46, "id_ID", "id", "IDR", ("",) * 30 + ("Rp ", "Rp. ", "Rp", "IDR "), (",", ",", ".", ".", ""), 0, 22000,
+        ("PB1", "Pb 1", "PPN", "Tax", "TAX", "Pajak", "Pajak Resto", "P. Resto", "PJK", "Pajak RESTO", "Pjk Restoran",
+         "P.Resto", "TAX PB1"), (10, 10, 10, 11), False,
         (("NPWP", "##.###.###.#-###.000;##.###.###.#-###.###;###############", "id.npwp"),),
         ("%d/%m/%Y", "%d-%m-%Y", "%d/%m/%y", "%Y-%m-%d", "%d %b %Y", "%d.%m.%y"),
     ),

@@ -10,7 +10,7 @@ import pytest
 
 from extraction import checks, documents, generate, metrics, tasks
 from extraction.generate_parts import COUNTRIES, INJECTIONS, Money, Page, share_of, tax_id
-from extraction.generate_words import BELOW, SLIP
+from extraction.generate_words import BELOW, MENU, PACKING, SLIP
 from extraction.values import CURRENCIES
 
 COUNT = 1500
@@ -156,6 +156,45 @@ def test_a_receipt_shows_the_phenomena_that_its_traits_name(made):
             assert shown(document["record"]) == (name in document["traits"]), (document["id"], name)
         orders = [text for text in INJECTIONS if " ".join(text.split()) in " ".join(document["text"].split())]
         assert bool(orders) == ("injection" in document["traits"])
+
+
+def test_totals_look_as_tills_print_them_where_the_traits_say_so(made):
+    found = Counter()
+    for document in made["receipt"]:
+        record, traits, rows = document["record"], set(document["traits"]), document["text"].split("\n")
+        plain = not traits & {"slipped", "junk beside", "noise", "values below"}
+        if "two totals" in traits and {"subtotal", "total"} <= set(record) and plain:
+            above, below = (
+                [n for n, row in enumerate(rows) if re.match(rf" *(\d+ *)?({name})\b", row, re.IGNORECASE)]
+                for name in ("total|ttl", "grand ?(total|ttl)")
+            )
+            found["two totals"] += bool(above and below and above[0] < below[0])
+        if "values below" in traits and "total" in record and not traits & {"slipped", "junk beside"}:
+            assert any(row.strip() == " ".join(record["total"].split()) for row in rows), document["id"]
+            found["values below"] += 1
+        if "paid in a row" in traits and "cash" in record:
+            both = [row for row in rows if record["cash"] in row and record["change"] in row.split(record["cash"])[-1]]
+            found["paid in a row"] += bool(both)
+        if "packing" in traits and plain:
+            found["packing"] += record["line_items"][-1]["description"].lower() in {name.lower() for name in PACKING}
+        forms = {re.sub(r"\d+", "9", item["amount"]) for item in record["line_items"]}
+        if "noise" not in traits:
+            found["mixed marks" in traits, "both"] += any({f, f.translate(str.maketrans(",.", ".,"))} <= forms
+                                                          for f in forms if re.search(r"9[.,]9", f))  # fmt: skip
+    assert min(found[name] for name in ("two totals", "values below", "paid in a row", "packing")) > 15, found
+    assert found[True, "both"] > 15 and found[False, "both"] == 0
+
+
+def test_a_set_meal_has_many_parts_and_some_names_are_in_no_list(made):
+    lists = {word.lower() for kind in MENU.values() for words in kind for name in words for word in name.split()}
+    known = known_not = parts = 0
+    for document in made["receipt"]:
+        for item in document["record"]["line_items"]:
+            parts = max(parts, len(item.get("sub_items", ())))
+            first = item["description"].split()[0].lower()
+            known, known_not = known + (first in lists), known_not + (first not in lists)
+    assert parts == 10
+    assert 0.1 < known_not / known < 0.7
 
 
 def test_names_wrap_columns_touch_and_values_slip_where_the_traits_say_so(made):
