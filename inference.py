@@ -327,8 +327,7 @@ class _AllowedTokens:
         allowed = numpy.flatnonzero(self._mask(scores.shape[-1])[0])
         left = scores[allowed]
         best = int(left.argmax())
-        likelihood = -float(numpy.log(numpy.exp(left - left[best]).sum())) if left.size > 1 else None
-        self.choices[0].append(likelihood)
+        self.choices[0].append(_log_share(left, best))
         return int(allowed[best])
 
     def torch(self, ids: Any, scores: Any) -> Any:
@@ -346,6 +345,13 @@ class _AllowedTokens:
         for kept, likelihood, allowed in zip(self.choices, likelihoods, mask.sum(axis=1), strict=True):
             kept.append(likelihood if allowed > 1 else None)
         return scores
+
+
+def _log_share(scores: Any, one: int) -> float | None:
+    """The log-probability of one score among these; None where it is the only one."""
+    import numpy
+
+    return -float(numpy.log(numpy.exp(scores - scores[one]).sum())) if scores.size > 1 else None
 
 
 RETRY_WAITS = (0.5, 1, 2, 4, 8, 15, 30)  # seconds before asking again a server that is busy, failing or restarting

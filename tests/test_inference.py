@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 import config
-import export_gguf
 import inference
 from extraction import confidence, documents, handoff, output, own_schema, tasks
 
@@ -883,16 +882,6 @@ def test_confidences_are_the_models_own_probabilities_among_what_the_grammar_all
     assert answer.text == b"".join(pieces).decode(errors="replace")
     expected = confidence.of_values(answer.text, pieces, choices[: len(written)])
     assert answer.confidences == pytest.approx(expected, rel=1e-3)
-
-
-@pytest.fixture(scope="module")
-def tiny_gguf(tiny_moe, tmp_path_factory):
-    """Settings with a GGUF build of the tiny base model."""
-    items = [f"train.base_model={tiny_moe}", f"output.dir={tmp_path_factory.mktemp('gguf')}"]
-    items += ["export.quantization=F32", "inference.quantization=F32", "inference.max_new_tokens=48"]
-    arguments = [a for item in [*items, "inference.context_tokens=1024"] for a in ("--set", item)]
-    assert export_gguf.main(["--base-only", *arguments]) == 0
-    return config.read(config.parser(""), arguments)[1]
 
 
 def test_a_gguf_answers_with_the_tokens_that_llama_cpps_own_greedy_sampler_takes_behind_the_grammar(tiny_gguf):
