@@ -74,6 +74,7 @@ class Completion:
     """A backend's answer. `error` says why there is no text; token counts are None where a server hides them.
 
     `confidences` has that of each value of the answer by its path; None where a server hides log-probabilities.
+    Of the prompt, `cached_tokens` were already evaluated, and the others took `prompt_seconds`, where that is known.
     """
 
     text: str
@@ -82,6 +83,8 @@ class Completion:
     seconds: float = 0.0
     error: str | None = None
     confidences: dict[str, float] | None = None
+    cached_tokens: int = 0
+    prompt_seconds: float | None = None
 
 
 def grammar(schema: dict) -> str:
@@ -144,7 +147,6 @@ class LlamaBackend(OneByOne):
 
     def _complete(self, request: Request) -> Completion:
         import llguidance
-        from llama_cpp import LogitsProcessorList
 
         started = time.monotonic()
         prompt = self.llm.tokenize(self.render(request.messages).encode(), add_bos=False, special=True)
@@ -156,20 +158,51 @@ class LlamaBackend(OneByOne):
         matcher = llguidance.LLMatcher(self.tokenizer, self.grammars[key])
         allowed = _AllowedTokens([matcher], self.tokenizer.vocab_size)
         ending = self.llm.token_eos()
+        cached = self._rewind(prompt)
+        logits = self._logits(prompt[cached:])
+        prompt_seconds = time.monotonic() - started
         tokens: list[int] = []
-        for token in self.llm.generate(
-            prompt, temp=0.0, repeat_penalty=1.0, logits_processor=LogitsProcessorList([allowed.numpy])
-        ):
-            if token == ending:
-                break
+        while (token := allowed.likeliest(logits)) != ending:
             tokens.append(token)
             matcher.consume_token(token)
             if matcher.is_stopped() or len(tokens) == self.max_new_tokens:
                 break
+            logits = self._logits([token])
         text = self.llm.detokenize(tokens).decode("utf-8", errors="replace")
         pieces = [self.tokenizer.decode_bytes([token]) for token in tokens]
         sure = confidence.of_values(text, pieces, allowed.choices[0][: len(tokens)])
-        return Completion(text, len(prompt), len(tokens), time.monotonic() - started, confidences=sure)
+        return Completion(
+            text,
+            len(prompt),
+            len(tokens),
+            time.monotonic() - started,
+            confidences=sure,
+            cached_tokens=cached,
+            prompt_seconds=prompt_seconds,
+        )
+
+    def _rewind(self, prompt: list[int]) -> int:
+        """Go back to where the prompt before begins to differ from this one; returns how many tokens they share."""
+        import llama_cpp
+
+        before = self.llm.input_ids[: min(self.llm.n_tokens, len(prompt) - 1)].tolist()
+        shared = next((i for i, (a, b) in enumerate(zip(before, prompt, strict=False)) if a != b), len(before))
+        if not llama_cpp.llama_memory_seq_rm(llama_cpp.llama_get_memory(self.llm.ctx), -1, shared, -1):
+            shared = 0  # a model whose memory cannot be cut, such as a recurrent one
+        if shared:
+            self.llm.n_tokens = shared
+        else:
+            self.llm.reset()
+        return shared
+
+    def _logits(self, tokens: list[int]) -> Any:
+        """What the model gives each token of its vocabulary behind these; not kept beyond the next call."""
+        import llama_cpp
+        import numpy
+
+        self.llm.eval(tokens)
+        found = llama_cpp.llama_get_logits_ith(self.llm.ctx, -1)
+        return numpy.ctypeslib.as_array(found, shape=(self.llm.n_vocab(),))
 
 
 class TransformersBackend:
@@ -261,7 +294,7 @@ class TransformersBackend:
 
 
 class _AllowedTokens:
-    """A logits processor that leaves only the tokens which the grammar of each sequence allows next.
+    """Leaves only the tokens which the grammar of each sequence allows next.
 
     `choices` keeps the log-probability of each token of each sequence among those that were allowed, None where it
     was the only one. Decoding is greedy, so the token is the likeliest of them: one number a step is all that stays.
@@ -287,19 +320,18 @@ class _AllowedTokens:
         padded[:, :width] = allowed[:, :width]
         return padded
 
-    def numpy(self, tokens: Any, scores: Any) -> Any:
-        """For llama.cpp, whose caller feeds the matcher."""
+    def likeliest(self, scores: Any) -> int:
+        """The token of the highest score among those allowed, for llama.cpp, whose caller feeds the matcher."""
         import numpy
 
-        mask = self._mask(scores.shape[-1])[0]
-        left = scores[mask]
-        likelihood = -float(numpy.log(numpy.exp(left - left.max()).sum())) if left.size > 1 else None
-        self.choices[0].append(likelihood)
-        scores[~mask] = -float("inf")
-        return scores
+        allowed = numpy.flatnonzero(self._mask(scores.shape[-1])[0])
+        left = scores[allowed]
+        best = int(left.argmax())
+        self.choices[0].append(_log_share(left, best))
+        return int(allowed[best])
 
     def torch(self, ids: Any, scores: Any) -> Any:
-        """For transformers: new tokens of the batch are fed to the matchers here."""
+        """A logits processor for transformers: new tokens of the batch are fed to the matchers here."""
         import torch
 
         for row, matcher in zip(ids[:, self.seen :].tolist(), self.matchers, strict=True):
@@ -313,6 +345,13 @@ class _AllowedTokens:
         for kept, likelihood, allowed in zip(self.choices, likelihoods, mask.sum(axis=1), strict=True):
             kept.append(likelihood if allowed > 1 else None)
         return scores
+
+
+def _log_share(scores: Any, one: int) -> float | None:
+    """The log-probability of one score among these; None where it is the only one."""
+    import numpy
+
+    return -float(numpy.log(numpy.exp(scores - scores[one]).sum())) if scores.size > 1 else None
 
 
 RETRY_WAITS = (0.5, 1, 2, 4, 8, 15, 30)  # seconds before asking again a server that is busy, failing or restarting

@@ -95,7 +95,8 @@ def with_summary(task: tasks.Task, text: str, record: dict) -> dict:
 
 
 def from_cuad(folder: Path, data: config.DataConfig, sources: Sources) -> None:
-    """Contracts in windows. Some training contracts become the eval split; test contracts keep every window."""
+    """Contracts in windows. Some training contracts become the eval split. Eval and test keep every window, as a
+    contract is read; of those for training that have no clause, `data.negative_ratio` says how many stay."""
     contracts = {name: handoff.read_json(folder / f"{name}.json")["data"] for name in ("train", "test")}
     if data.max_documents is not None:
         for name, entries in contracts.items():
@@ -107,7 +108,7 @@ def from_cuad(folder: Path, data: config.DataConfig, sources: Sources) -> None:
             split = "eval" if entry["title"] in held_out else name
             text, spans = contract_spans(entry["paragraphs"][0])
             rows = list(contract_windows(text, spans, data, sources, split))
-            if split != "test":
+            if split == "train":
                 rows = balance(rows, data.negative_ratio, f"{data.seed}/{entry['title']}", sources, split)
             sources.add(split, {"id": f"cuad/{name}/{entry['title']}", "source": "cuad", "text": text, "rows": rows})
 

@@ -120,9 +120,10 @@ def _total(record: dict) -> Iterator[dict]:
         yield _verdict(rule, None, "not every value is one amount")
         return
     tax, off, extra = sum(tax, Decimal(0)), sum(map(abs, off), Decimal(0)), sum(more, Decimal(0))
-    if any(_equal(base + tax + extra - off, stated) for base in bases):
+    rounding = _amounts(record, "subtotal_other") or []
+    if any(_equal(base + tax + extra - off + rest, stated) for base in bases for rest in (0, *rounding)):
         yield _verdict(rule, True)
-    elif tax and any(_equal(base + extra - off, stated) for base in bases):
+    elif tax and any(_equal(base + extra - off + rest, stated) for base in bases for rest in (0, *rounding)):
         yield _verdict(rule, True, "the tax is included in the subtotal")
     else:
         parts = [*([tax] if tax else []), *(v for v in more if v), *([-off] if off else [])]
@@ -242,7 +243,7 @@ def _tax_id(record: dict) -> Iterator[dict]:
     from stdnum import get_cc_module
 
     rule = "merchant.tax_id: VAT check digits"
-    number = re.search(r"(?<![A-Z])([A-Z]{2})[ -]?(?=[A-Z0-9 .-]*\d)([A-Z0-9][A-Z0-9 .-]{5,})$", text.strip())
+    number = re.search(r"(?<![A-Z0-9])([A-Z]{2})[ -]?(?=[A-Z0-9 .-]*\d)([A-Z0-9][A-Z0-9 .-]{5,})$", text.strip())
     country = {"EL": "gr"}.get(number[1], number[1].lower()) if number else None
     module = country and get_cc_module(country, "vat")
     if module is None:

@@ -182,9 +182,8 @@ def _seller(
         mail = [(width, faker.company_email(), "right")] if draw.random() < 0.4 else []
         page.line((0, f"{draw.choice(('Tel.', 'Phone:', 'T', 'Tel:'))} {seller['phone']}"), *mail)
     if "tax id" in page.traits:
-        start = draw.choice(("", country.locale[-2:], country.locale[-2:] + " "))
-        seller["tax_id"] = start + parts.digits(draw, draw.choice((8, 9, 11)))
-        page.line((0, f"{draw.choice(country.tax_ids)}{draw.choice((':', '', ' :'))} {seller['tax_id']}"))
+        name, seller["tax_id"] = parts.tax_id(draw, country)
+        page.line((0, f"{name}{draw.choice((':', '', ' :'))} {seller['tax_id']}"))
     if not title:
         page.centered(names["title"], width, draw.choice((1.0, 1.4)))
     record["merchant"] = seller

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from importlib import import_module
 from typing import Any
 
 # --- countries ---------------------------------------------------------------------------------------------------
@@ -26,7 +27,7 @@ class Country:
     taxes: tuple[str, ...]
     rates: tuple[float, ...]
     tax_included: bool
-    tax_ids: tuple[str, ...]
+    tax_ids: tuple[tuple[str, str, str], ...]  # labels, forms (# a digit, @ a letter), stdnum's module that checks it
     dates: tuple[str, ...]
 
 
@@ -35,57 +36,71 @@ _DOTTED = ("%d.%m.%Y", "%d.%m.%y", "%d.%m.%Y", "%Y-%m-%d")
 _EURO = ("", "", "", " €", "€ ", " EUR", "EUR ", "€")
 COUNTRIES = {
     "ID": Country(
-        46, "id_ID", "id", "IDR", ("",) * 15 + ("Rp ", "Rp. ", "Rp", "IDR "), (",", ",", ".", ".", ""), 0, 22000,
-        ("PB1", "Pb 1", "PPN", "Tax", "TAX", "Pajak", "Pajak Resto", "P. Resto", "PJK"), (10, 10, 10, 11), False,
-        ("NPWP",), ("%d/%m/%Y", "%d-%m-%Y", "%d/%m/%y", "%Y-%m-%d", "%d %b %Y", "%d.%m.%y"),
+        46, "id_ID", "id", "IDR", ("",) * 30 + ("Rp ", "Rp. ", "Rp", "IDR "), (",", ",", ".", ".", ""), 0, 22000,
+        ("PB1", "Pb 1", "PPN", "Tax", "TAX", "Pajak", "Pajak Resto", "P. Resto", "PJK", "Pajak RESTO", "Pjk Restoran",
+         "P.Resto", "TAX PB1"), (10, 10, 10, 11), False,
+        (("NPWP", "##.###.###.#-###.000;##.###.###.#-###.###;###############", "id.npwp"),),
+        ("%d/%m/%Y", "%d-%m-%Y", "%d/%m/%y", "%Y-%m-%d", "%d %b %Y", "%d.%m.%y"),
     ),
     "US": Country(
         18, "en_US", "en", "USD", ("", "", "$", "$", "US$ ", "$ "), (",.",), 2, 850,
         ("Tax", "TAX", "Sales Tax", "State Tax", "Tax1"), (6, 7, 8.25, 8.875, 9.5, 4.5), False,
-        ("EIN", "Tax ID"), ("%m/%d/%Y", "%m/%d/%y", "%b %d, %Y", "%B %d, %Y", "%m-%d-%Y", "%b%d'%y"),
+        (("EIN,Tax ID", "##-#######", "us.ein"),),
+        ("%m/%d/%Y", "%m/%d/%y", "%b %d, %Y", "%B %d, %Y", "%m-%d-%Y", "%b%d'%y"),
     ),
     "GB": Country(
         8, "en_GB", "en", "GBP", ("", "", "£", "£", "GBP ", "£ "), (",.",), 2, 720,
-        ("VAT", "V.A.T.", "Vat"), (20, 20, 5), True, ("VAT No", "VAT Reg No", "VAT"), _SLASHED,
+        ("VAT", "V.A.T.", "Vat"), (20, 20, 5), True,
+        (("VAT No,VAT Reg No,VAT", "GB#########;GB ### #### ##;### #### ##;#########", "gb.vat"),), _SLASHED,
     ),
     "SG": Country(
         5, "en_GB", "en", "SGD", ("", "$", "S$", "SGD "), (",.",), 2, 900,
-        ("GST", "GST"), (7, 8, 9), False, ("GST Reg No", "UEN", "Co. Reg"), _SLASHED,
+        ("GST", "GST"), (7, 8, 9), False, (("GST Reg No,UEN,Co. Reg", "20#######@;########@", "sg.uen"),), _SLASHED,
     ),
     "MY": Country(
         6, "en_GB", "en", "MYR", ("", "", "RM", "RM "), (",.",), 2, 1200,
-        ("GST", "SST", "Service Tax"), (6,), False, ("GST ID", "SST No", "GST No"), _SLASHED,
+        ("GST", "SST", "Service Tax"), (6,), False,
+        (("GST ID,GST No", "############", ""), ("SST No", "@##-####-########", "")), _SLASHED,
     ),
     "AU": Country(
-        3, "en_AU", "en", "AUD", ("", "$", "$", "A$"), (",.",), 2, 1500, ("GST",), (10,), True, ("ABN",), _SLASHED,
+        3, "en_AU", "en", "AUD", ("", "$", "$", "A$"), (",.",), 2, 1500, ("GST",), (10,), True,
+        (("ABN", "## ### ### ###;###########", "au.abn"),), _SLASHED,
     ),
     "IN": Country(
         4, "en_IN", "en", "INR", ("", "", "Rs.", "Rs ", "₹"), (",.",), 2, 18000,
-        ("GST", "IGST"), (5, 12, 18), False, ("GSTIN", "GST No"), _SLASHED,
+        ("GST", "IGST"), (5, 12, 18), False,
+        (("GSTIN,GST No", "27@@@C@####@1Z#;29@@@C@####@1Z@", "in_.gstin"),), _SLASHED,
     ),
     "DE": Country(
         5, "de_DE", "de", "EUR", _EURO, (".,", ",", ".,"), 2, 790,
-        ("MwSt", "MwSt.", "USt.", "USt"), (19, 7), True, ("USt-IdNr.", "St.-Nr.", "Steuernummer"), _DOTTED,
+        ("MwSt", "MwSt.", "USt.", "USt"), (19, 7), True,
+        (("USt-IdNr.", "DE#########;DE ### ### ###", "de.vat"), ("St.-Nr.,Steuernummer", "##/###/#####", "de.stnr")),
+        _DOTTED,
     ),
     "CH": Country(
         2, "de_CH", "de", "CHF", ("", "CHF ", "Fr. "), ("'.", "."), 2, 1450,
-        ("MWST", "MwSt"), (7.7, 2.5, 8.1), True, ("UID", "MWST-Nr."), _DOTTED,
+        ("MWST", "MwSt"), (7.7, 2.5, 8.1), True, (("UID,MWST-Nr.", "CHE-###.###.### MWST", "ch.vat"),), _DOTTED,
     ),
     "FR": Country(
         4, "fr_FR", "fr", "EUR", _EURO, (" ,", ","), 2, 860,
-        ("TVA",), (20, 10, 5.5), True, ("SIRET", "N° TVA", "TVA"), ("%d/%m/%Y", "%d/%m/%y", "%d.%m.%Y"),
+        ("TVA",), (20, 10, 5.5), True,
+        (("SIRET", "### ### ### #####;##############", "fr.siret"), ("N° TVA,TVA", "FR###########", "fr.tva")),
+        ("%d/%m/%Y", "%d/%m/%y", "%d.%m.%Y"),
     ),
     "ES": Country(
         3, "es_ES", "es", "EUR", _EURO, (".,", ","), 2, 640,
-        ("IVA", "I.V.A."), (21, 10), True, ("NIF", "CIF"), ("%d/%m/%Y", "%d-%m-%Y", "%d/%m/%y"),
+        ("IVA", "I.V.A."), (21, 10), True, (("NIF,CIF", "B########;ESB########", "es.nif"),),
+        ("%d/%m/%Y", "%d-%m-%Y", "%d/%m/%y"),
     ),
     "IT": Country(
         2, "it_IT", "it", "EUR", _EURO, (".,", ","), 2, 650,
-        ("IVA", "di cui IVA"), (22, 10), True, ("P.IVA", "Partita IVA"), ("%d/%m/%Y", "%d-%m-%y"),
+        ("IVA", "di cui IVA"), (22, 10), True, (("P.IVA,Partita IVA", "IT#######0###;#######0###", "it.iva"),),
+        ("%d/%m/%Y", "%d-%m-%y"),
     ),
     "NL": Country(
         2, "nl_NL", "nl", "EUR", _EURO, (".,", ","), 2, 620,
-        ("BTW", "Btw"), (21, 9), True, ("BTW nr", "BTW"), ("%d-%m-%Y", "%d-%m-%y", "%d/%m/%Y"),
+        ("BTW", "Btw"), (21, 9), True, (("BTW nr,BTW", "NL#########B##", "nl.btw"),),
+        ("%d-%m-%Y", "%d-%m-%y", "%d/%m/%Y"),
     ),
 }  # fmt: skip
 
@@ -184,13 +199,14 @@ class Page:
         """
         cursor = None
         slipped = slips and "slipped" in self.traits and len(cells) > 1 and self.draw.random() < 0.5
+        moved = self.draw.choice((0, len(cells) - 1, len(cells) - 1)) if slipped else None
         for number, (column, text, *side) in enumerate(cells):
             if not text:
                 continue
             left = column * self.character - (self.measure(text) if side else 0)
             if cursor is not None:
                 left = max(left, cursor + self.measure(" "))
-            row = self.row + (self.slip if slipped and number == len(cells) - 1 else 0)
+            row = self.row + (self.slip if number == moved else 0)
             cursor = self._place(text, left, row, scale)
         self.row += 1
 
@@ -311,6 +327,17 @@ def clock(draw: random.Random) -> str:
 
 def digits(draw: random.Random, count: int) -> str:
     return "".join(draw.choices("0123456789", k=count))
+
+
+def tax_id(draw: random.Random, country: Country) -> tuple[str, str]:
+    """A label and a number with its country's check digits right, where there are such."""
+    labels, forms, checked_by = draw.choice(country.tax_ids)
+    form = draw.choice(forms.split(";"))
+    letters = {"#": "0123456789", "@": "ABCDEFGHJKLMNPQRSTUVWXYZ"}
+    while True:  # one of the ten or hundred numbers that are tried is right
+        number = "".join(draw.choice(letters[mark]) if mark in letters else mark for mark in form)
+        if not checked_by or import_module(f"stdnum.{checked_by}").is_valid(number):
+            return draw.choice(labels.split(",")), number
 
 
 def company(faker: Any) -> str:

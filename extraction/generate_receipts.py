@@ -7,10 +7,23 @@ amount its currency sign, an extra its "+" or "-"; a discount keeps its sign.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 from extraction import generate_parts as parts
-from extraction.generate_words import ABOVE, BELOW, BESIDE, ENDINGS, EXTRAS, LABELS, MENU, SLIP, STAFF
+from extraction.generate_words import (
+    ABOVE,
+    BELOW,
+    BESIDE,
+    ENDINGS,
+    EXTRAS,
+    LABELS,
+    MENU,
+    PACKING,
+    SLIP,
+    STAFF,
+    SYLLABLES,
+)
 
 # The phenomena, each with its share of receipts. They are drawn one by one, before anything is printed.
 SHARES = {
@@ -22,6 +35,7 @@ SHARES = {
     "wrapped names": 0.15,
     "sub items": 0.2,
     "item discount": 0.07,
+    "packing": 0.06,  # a last item for a bag or a cup, often for nothing
     "item codes": 0.07,
     "long": 0.05,  # 12 to 40 items
     "subtotal": 0.67,
@@ -34,6 +48,10 @@ SHARES = {
     "rounding": 0.06,
     "item count": 0.24,
     "no total": 0.02,
+    "two totals": 0.08,  # "TOTAL" names the subtotal and "GRAND TOTAL" the total, in English and Indonesian
+    "values below": 0.03,  # of the totals: each in the row below its label
+    "mixed marks": 0.06,  # some amounts with a comma, others with a point, as OCR and tills mix them
+    "paid in a row": 0.03,  # cash and change side by side
     "voucher": 0.03,
     "currency": 0.04,  # a row that names it
     "junk above": 0.2,
@@ -45,10 +63,10 @@ SHARES = {
 # Rows of an item: c code, q quantity, n name, u unit price, a amount, | the next row. The numbers are shares.
 LAYOUTS = {
     "q n a": 34, "n q a": 12, "n a": 10, "n | q u a": 14, "q n u a": 7, "n q u a": 8, "q u a | n": 3,
-    "q u | n a": 3, "n | a": 2, "n q | a": 2, "n | u q a": 3, "n | q a": 2,
+    "q u | n a": 3, "n | a": 2, "n q | a": 2, "n | u q a": 3, "n | q a": 2, "n q | u a": 2,
 }  # fmt: skip
-QUANTITIES = ("{}",) * 12 + ("{}x", "{}X", "{} x", "{} X", "x{}", "x {}", "{}.00", "{}Prs", "{} pcs", "{} PC")
-SUB_MARKS = ("", "", "", "+", "+ ", "- ", "-", "* ", ">", "> ")
+QUANTITIES = ("{}",) * 20 + ("{}x", "{}X", "{} x", "{} X", "x{}", "x {}", "{}.00", "{}Prs", "{} pcs", "{} PC")
+SUB_MARKS = ("",) * 7 + ("+", "+ ", "- ", "-", "* ", ">", "> ")
 
 
 def receipt(draw: random.Random, faker: Any, country: parts.Country) -> tuple[parts.Page, dict]:
@@ -67,13 +85,22 @@ def label(draw: random.Random, language: str, name: str) -> str:
 
 def dish(draw: random.Random, kind: str) -> str:
     """The name of something sold."""
-    first, second = MENU[kind]
-    name = draw.choice(second) if draw.random() < 0.15 else f"{draw.choice(first)} {draw.choice(second)}"
+    first, second = (coined(draw) if draw.random() < 0.12 else draw.choice(words) for words in MENU[kind])
+    between = draw.choice((" ",) * 20 + ("/", "+", " + ", "-", ". ", ".", " & ", " N "))
+    name = second if draw.random() < 0.2 else f"{first}{between}{second}"
     if draw.random() < 0.2:
         name += draw.choice(ENDINGS)
     if draw.random() < 0.12:  # tills shorten names
         name = " ".join(word[: draw.randint(3, 6)] for word in name.split())
     return name
+
+
+def coined(draw: random.Random) -> str:
+    """A word that no list has: of syllables, or as short as a till's own codes."""
+    if draw.random() < 0.2:
+        code = "".join(draw.choices("ABCDEFGHKLMNPRST", k=draw.randint(1, 3)))
+        return code + draw.choice(("", "", str(draw.randint(1, 99))))
+    return "".join(draw.choices(SYLLABLES, k=draw.randint(2, 4))).capitalize()
 
 
 class _Till:
@@ -92,10 +119,20 @@ class _Till:
 
     def label(self, name: str) -> str:
         mark = self.colon if name != "date" else ""
-        return self.page.seen(label(self.draw, self.country.language, name)) + mark
+        return self.page.seen(self.words(name)) + mark
+
+    def words(self, name: str) -> str:
+        return label(self.draw, self.country.language, name).format(
+            currency=self.money.currency, n=parts.digits(self.draw, 2)
+        )
 
     def show(self, value: int) -> str:
-        return self.page.seen_amount(self.money.show(value, self.minus))
+        money = self.money
+        if self.has("mixed marks") and self.draw.random() < 0.3:
+            other = {",": ".", ".": ","}
+            thousands, point = (other.get(mark, mark) for mark in (money.thousands, money.point))
+            money = replace(money, thousands=thousands, point=point)
+        return self.page.seen_amount(money.show(value, self.minus))
 
     # --- above the items ---
 
@@ -148,10 +185,8 @@ class _Till:
             if draw.random() < 0.15:
                 page.centered(f"{draw.choice(('Fax', 'Fax:', 'WA'))} {parts.digits(draw, 9)}", width)
         if draw.random() < 0.22:
-            merchant["tax_id"] = draw.choice(("", "", "GB", "ID-")) + parts.digits(draw, draw.randint(8, 12))
-            page.centered(
-                f"{draw.choice(self.country.tax_ids)}{draw.choice((':', ' :', ''))} {merchant['tax_id']}", width
-            )
+            name, merchant["tax_id"] = parts.tax_id(draw, self.country)
+            page.centered(f"{name}{draw.choice((':', ' :', ''))} {merchant['tax_id']}", width)
         if merchant:
             self.record["merchant"] = merchant
 
@@ -203,7 +238,7 @@ class _Till:
         self.sub_mark, self.sub_form = draw.choice(SUB_MARKS), draw.choice(("n", "n", "n a", "q n", "q n a"))
         if self.has("column heads"):
             self.column_heads()
-        count = draw.randint(12, 40) if self.has("long") else draw.choice((1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 6, 8, 11))
+        count = draw.randint(12, 40) if self.has("long") else draw.choice((1,) * 6 + (2, 2, 2, 3, 3, 4, 5, 6, 8, 10))
         special = {
             name: {draw.randrange(count)} | {n for n in range(count) if draw.random() < 0.3}
             for name in ("wrapped names", "sub items", "item discount")
@@ -213,10 +248,13 @@ class _Till:
         for number in range(count):
             item = self.item(number in special.get("wrapped names", ()))
             if number in special.get("sub items", ()) and not (self.has("long") and number > 12):
-                item["sub_items"] = [self.sub_item() for _ in range(draw.choice((1, 1, 2, 3)))]
+                extras = draw.choice((1, 1, 1, 2, 2, 3, draw.randint(4, 10)))  # many in a set meal
+                item["sub_items"] = [self.sub_item() for _ in range(extras)]
             if number in special.get("item discount", ()):
                 self.item_discount(item)
             self.record["line_items"].append(item)
+        if self.has("packing"):
+            self.record["line_items"].append(self.item(packing=True))
 
     def column_heads(self) -> None:
         names = {
@@ -229,15 +267,17 @@ class _Till:
         letters = [letter for letter in self.layout.split() if letter != "|"]
         self.cells({letter: self.draw.choice(names[letter]) for letter in letters}, " ".join(letters))
 
-    def item(self, wrapped: bool) -> dict:
+    def item(self, wrapped: bool = False, packing: bool = False) -> dict:
         """Print one item; returns the record of just what was printed."""
         draw, page = self.draw, self.page
         price = 0 if draw.random() < 0.03 else parts.prices(draw, self.country, self.money)
         quantity = draw.choices((1, 2, 3, draw.randint(4, 30)), weights=(72, 17, 5, 6))[0]
+        if packing:
+            price = draw.choice((0, 0, price // 10))
         layout = self.layout
         if self.only_several and quantity == 1:
             layout = "c n a" if "c" in layout else "n a"
-        name = dish(draw, self.kind)
+        name = draw.choice(PACKING) if packing else dish(draw, self.kind)
         if wrapped:
             name += f" {dish(draw, self.kind)}"  # never an extra: those below an item are its own
         name = page.seen(self.case(name))
@@ -341,7 +381,8 @@ class _Till:
         self.first_total = int(self.page.row)
         self.align = draw.choice(("left", "left", "left", "right", "middle"))
         self.rule()
-        counted = draw.choice(("above", "below", "row", "end", "beside total", "types")) if has("item count") else ""
+        places = ("above", "below", "row", "end", "beside total", "beside subtotal", "types")
+        counted = draw.choice(places) if has("item count") else ""
         if counted == "above":
             self.count()
         off = service = other = tip = 0
@@ -358,7 +399,13 @@ class _Till:
         tax_rows, total, printed_subtotal = self.taxes(base)
         if has("tip"):
             tip = parts.share_of(total, draw.choice((10, 15, 18)))
-        if has("subtotal") and printed_subtotal is None:
+        if counted == "beside subtotal" and not (has("subtotal") and printed_subtotal is None):
+            counted = "below"
+        if counted == "beside subtotal":  # the number of items is all the label that the subtotal has
+            record |= {"item_count": str(self.pieces), "subtotal": self.show(due)}
+            name = draw.choice(("ITEMS:", "Items:", "Item", "Qty", "Total Qty :"))
+            self.pair(f"{name} {record['item_count']}", record["subtotal"])
+        elif has("subtotal") and printed_subtotal is None:
             self.row("subtotal", due)
         if has("discount"):
             shown = f"{percent}%" if draw.random() < 0.4 else ""
@@ -432,9 +479,9 @@ class _Till:
     def rated(self, name: str, rate: str) -> str:
         """A label with its rate, as exact as the rate is."""
         number = rate.rstrip("%")
-        forms = [f"{name} {rate}", f"{name} ({rate})", f"{rate} {name}", f"{name} {number} %"]
+        forms = [f"{name} {rate}", f"{name} ({rate})", f"{rate} {name}", f"{name} {number} %", f"{name} {number}"]
         if float(f"{float(number):.2f}") == float(number):
-            forms.append(f"{name} {float(number):.2f}%")
+            forms += [f"{name} {float(number):.2f}%", f"{name} {float(number):.2f} %"]
         return self.draw.choice(forms)
 
     def rounding(self, total: int) -> int:
@@ -448,11 +495,15 @@ class _Till:
         return rounded
 
     def row(self, name: str, value: int, rate: str = "", beside: str = "") -> None:
-        shown = self.show(value)
-        text = label(self.draw, self.country.language, name)
+        draw, shown = self.draw, self.show(value)
+        text = self.words(name)
+        two = {"two totals", "subtotal"} <= self.page.traits and not self.has("no total")
+        if two and self.country.language in ("en", "id"):
+            names = {"subtotal": "TOTAL,Total,TTL", "total": "GRAND TOTAL,Grand Total,GRANDTOTAL,Grand Ttl"}
+            text = draw.choice(names[name].split(",")) if name in names else text
         text = self.rated(text, rate) if rate else self.page.seen(text) + self.colon
         self.record[name] = shown
-        self.pair(f"{beside}{self.draw.choice((' ', '  ', ''))}{text}" if beside else text, shown)
+        self.pair(f"{beside}{draw.choice((' ', '  ', ''))}{text}" if beside else text, shown)
 
     def pair(self, text: str, shown: str) -> None:
         """A label and its value, where this till prints them."""
@@ -464,7 +515,10 @@ class _Till:
             start = {"left": 0, "middle": max(width // 3 - 2, 0)}[self.align] + draw.choice((0, 0, 0, 1))
             cells = [(start, text), (end, shown, "right")]
         scale = 1.15 if draw.random() < 0.04 else 1.0
-        if draw.random() < 0.025:  # no column at all
+        if self.has("values below"):
+            self.page.line(cells[0], slips=False)
+            self.page.line(cells[1], slips=False)
+        elif draw.random() < 0.025:  # no column at all
             self.page.line((cells[0][0], f"{text} {shown}") if self.align != "right" else (0, f"{text} {shown}"))
         else:
             self.page.line(*cells, scale=scale)
@@ -475,9 +529,8 @@ class _Till:
         form = draw.randrange(5)
         if form == 0:
             count = draw.choice((count, f"{count}.00"))
-            self.page.line(
-                (draw.randint(0, 12), f"{count} {draw.choice(('xITEMS', 'Items', 'item(s)', 'Item', 'pcs'))}")
-            )
+            unit = draw.choice(("xITEMS", "Items", "Items,", "item(s)", "Item", "pcs"))
+            self.page.line((draw.randint(0, 12), f"{count} {unit}"))
         elif form == 1:
             self.page.line((draw.randint(0, 8), f"{draw.choice(('ITEMS', 'Qty', 'Items', 'Jml'))}: {count}"))
         else:
@@ -487,15 +540,26 @@ class _Till:
     def payment(self, total: int) -> None:
         draw = self.draw
         if self.has("voucher"):
-            part = max(total // draw.choice((2, 3, 4)), 1)
+            part = total if draw.random() < 0.15 else max(total // draw.choice((2, 3, 4)), 1)
             self.record["total_other"] = self.show(part)
             self.pair(self.label("voucher"), self.record["total_other"])
+            if draw.random() < 0.25:
+                self.page.line((draw.randint(0, 3), parts.digits(draw, 12)))
+            if part == total:
+                self.row("change", 0)
+                return
             total -= part
         paid = draw.random()
         if paid < 0.68:
             steps = [10**power for power in range(1, max(len(str(max(total, 1))), 2) + 1)]
             step = draw.choice(steps[-3:])
             given = total if draw.random() < 0.25 else (total // step + 1) * step
+            if self.has("paid in a row"):
+                for name, value in (("cash", given), ("change", given - total)):
+                    self.record[name] = self.show(value)
+                cells = [f"{self.label(name)} {self.record[name]}" for name in ("cash", "change")]
+                self.page.line((0, cells[0]), (max(self.width, 40), cells[1], "right"), slips=False)
+                return
             self.row("cash", given)
             if given != total or draw.random() < 0.6:
                 self.row("change", -(given - total) if draw.random() < 0.04 else given - total)

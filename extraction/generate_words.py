@@ -3,9 +3,13 @@
 MENU = {
     "id": (
         "Nasi,Mie,Ayam,Es,Kopi,Teh,Bakso,Soto,Roti,Sate,Ikan,Tahu,Tempe,Bebek,Udang,Pisang,Bubur,Kwetiau,Lontong,Jus,"
-        "Bihun,Cumi,Sop,Martabak,Pempek,Kentang,Gurame,Siomay,Telur,Susu".split(","),
+        "Bihun,Cumi,Sop,Martabak,Pempek,Kentang,Gurame,Siomay,Telur,Susu,Paket,Jamur,Terong,Sayur,Kol,Gado-Gado,Rawon,"
+        "Rendang,Opor,Ketoprak,Lumpia,Risoles,Cendol,Wedang,Jagung,Kangkung,Capcay,Kerupuk,Perkedel,Mineral,Kacang,"
+        "Klepon,Bandeng,Lele,Iga,Buntut,Sambel,Bolu,Donat,Sosis".split(","),
         "Goreng,Bakar,Rebus,Pedas,Manis,Kuah,Keju,Coklat,Spesial,Campur,Tawar,Geprek,Balado,Jumbo,Biasa,Komplit,Asin,"
-        "Panas,Dingin,Kecap,Sambal Ijo,Lada Hitam,Saus Padang,Rica,Penyet,Hitam,Jeruk,Alpukat,Madura,Betawi".split(","),
+        "Panas,Dingin,Kecap,Sambal Ijo,Lada Hitam,Saus Padang,Rica,Penyet,Hitam,Jeruk,Alpukat,Madura,Betawi,Medan,"
+        "Putih,Merah,Isi,Besar,Kecil,Botol,Hangat,Kacang,Bawang,Ayam,Sapi,Daging,Susu,Gula Aren,Kemasan,Santan,Asam,"
+        "Cabe,Kriuk,Unyil,Kampung,Ati,Bumbu,Solo,Bandung".split(","),
     ),
     "cafe": (
         "Choco,Vanilla,Matcha,Caramel,Hazelnut,Mango,Lychee,Strawberry,Peach,Taro,Lemon,Coconut,Almond,Cinnamon,"
@@ -42,6 +46,15 @@ MENU = {
         "Jamón,Tortilla,Calamares,Queso,del Día,Patatas Bravas,Pollo,Gambas,Vino Tinto,Atún,Mixta,Croquetas".split(","),
     ),
 }
+PACKING = (
+    "Paper Bag,TAKE AWAY BOX,Kantong Plastik,Straw,Lid,Chopsticks,Tas Kertas,TA Charge,Delivery Box,Gift Wrap,Ice Pack,"
+    "Sendok Garpu,Paper Cup 8 OZ,Plastic Cup,Mika,Tutup Gelas,Candle,Extra Box,Bag Charge,Sedotan"
+).split(",")
+# Of these, names are made that no list has: a model must copy what it never saw.
+SYLLABLES = (
+    "ba,be,bo,ka,ke,ko,la,le,li,ma,mo,mi,na,ne,ra,ri,ro,sa,si,so,ta,te,to,ya,yo,zu,chi,shi,tan,pan,kan,ling,dar,gor,"
+    "pek,mir,bak,tuk,nis,rel,vin,dor,fle,gra,que,wok,jun,han,kor,lum"
+).split(",")
 ENDINGS = (
     " (L)",
     " (R)",
@@ -76,8 +89,8 @@ LABELS = {
         "change": "Change,CHANGE,Change Due,CHANGE DUE,CHANGED,Your Change,Cash Change",
         "card": "VISA,Mastercard,MASTER,Debit Card,Card,CREDIT CARD,AMEX,VISA CARD,Visa Debit,CARD PAYMENT",
         "e_money": "PayPal,Apple Pay,Google Pay,E-Money,GrabPay,Alipay",
-        "voucher": "Gift Card,Voucher,GIFT VOUCHER,Coupon",
-        "item_count": "Total Qty,Qty,Items,Total Items,ITEM COUNT,Total Qty.,No. of Items,Items sold",
+        "voucher": "Gift Card,Voucher,GIFT VOUCHER,Coupon,GIFT{n},Promo Code,VOUCHER {n}",
+        "item_count": "Total Qty,Qty,Items,Total Items,ITEM COUNT,Total Qty.,No. of Items,Items sold,TOTAL ITEMS",
         "item_type_count": "Total Item,Lines,No. of Lines,Total Line",
         "date": "Date,DATE,,,Date/Time",
         "invoice_number": "Receipt No.,Invoice No,Bill No,Check,Check #,Receipt #,Trans No,Order No,Ref,Chk,Bill#",
@@ -89,13 +102,14 @@ LABELS = {
         "other_charge": "Biaya Kirim,Bungkus,Ongkir,Kemasan,Take Away,Biaya Admin",
         "tip": "Tip,Tips",
         "rounding": "Pembulatan,Rounding,PEMBULATAN,Round",
-        "total": "Total,TOTAL,Grand Total,GRAND TOTAL,Total Bayar,TOTAL BELANJA,Jumlah Total,TOTAL BAYAR,Total.",
-        "cash": "Tunai,TUNAI,Bayar,Cash,CASH,Uang Bayar,CASH IDR,Pay Cash,BAYAR",
+        "total": "Total,TOTAL,Grand Total,GRAND TOTAL,Total Bayar,TOTAL BELANJA,Jumlah Total,TOTAL BAYAR,"
+        "Total.,GRANDTOTAL,Total Tagihan,Total Harga",
+        "cash": "Tunai,TUNAI,Bayar,Cash,CASH,Uang Bayar,CASH {currency},Pay Cash,BAYAR",
         "change": "Kembali,Kembalian,KEMBALI,Change,CHANGE,KEMBALIAN,Uang Kembali,Total Kembalian",
         "card": "Kartu,Debit BCA,Kartu Kredit,EDC BCA,BCA Card,Mandiri Debit,VISA,DEBIT,CARD,EDC MANDIRI",
         "e_money": "GoPay,OVO,DANA,Gopay,QRIS,LinkAja,Flazz",
-        "voucher": "Voucher,Kupon,VOUCHER,Gift Voucher",
-        "item_count": "Jumlah Item,Total Qty,Total Item,Qty,Total Qty.,Jml Item,Items,TOTAL QTY",
+        "voucher": "Voucher,Kupon,VOUCHER,Gift Voucher,Promo {n},VCR{n},Promo Online",
+        "item_count": "Jumlah Item,Total Qty,Total Item,Qty,Total Qty.,Jml Item,Items,TOTAL QTY,TOTAL ITEM,Banyak Item",
         "item_type_count": "Jenis,Total Jenis,Jumlah Jenis",
         "date": "Tanggal,Tgl,Tgl.,,,TGL,Date",
         "invoice_number": "No. Struk,No,No. Nota,No Bill,Struk,No. Trans,Bill No,Faktur,No Order",
@@ -107,7 +121,7 @@ LABELS = {
         "other_charge": "Pfand,Lieferung,Versand,Verpackung",
         "tip": "Trinkgeld",
         "rounding": "Rundung,Rundungsdifferenz",
-        "total": "Summe,SUMME,Gesamt,Gesamtbetrag,Zu zahlen,TOTAL,Summe EUR,Endbetrag",
+        "total": "Summe,SUMME,Gesamt,Gesamtbetrag,Zu zahlen,TOTAL,Summe {currency},Endbetrag",
         "cash": "Bar,Gegeben,BAR,Bargeld",
         "change": "Rückgeld,Zurück,RÜCKGELD",
         "card": "EC-Karte,Girocard,Kreditkarte,EC-Cash,Kartenzahlung",
@@ -143,7 +157,7 @@ LABELS = {
         "other_charge": "Envío,Bolsa,Terraza",
         "tip": "Propina",
         "rounding": "Redondeo",
-        "total": "Total,TOTAL,Importe total,Total a pagar,TOTAL EUR,A PAGAR",
+        "total": "Total,TOTAL,Importe total,Total a pagar,TOTAL {currency},A PAGAR",
         "cash": "Efectivo,Entregado,EFECTIVO",
         "change": "Cambio,Su cambio,CAMBIO",
         "card": "Tarjeta,VISA,TARJETA",
@@ -161,7 +175,7 @@ LABELS = {
         "other_charge": "Consegna,Busta",
         "tip": "Mancia",
         "rounding": "Arrotondamento",
-        "total": "Totale,TOTALE,TOTALE COMPLESSIVO,Totale EUR,TOTALE EURO",
+        "total": "Totale,TOTALE,TOTALE COMPLESSIVO,Totale {currency},TOTALE EURO",
         "cash": "Contanti,CONTANTI,Contante",
         "change": "Resto,RESTO",
         "card": "Carta,Bancomat,BANCOMAT",
@@ -179,7 +193,7 @@ LABELS = {
         "other_charge": "Statiegeld,Bezorgkosten,Tas",
         "tip": "Fooi",
         "rounding": "Afronding",
-        "total": "Totaal,TOTAAL,Te betalen,Totaal EUR",
+        "total": "Totaal,TOTAAL,Te betalen,Totaal {currency}",
         "cash": "Contant,CONTANT,Betaald",
         "change": "Wisselgeld,Terug,WISSELGELD",
         "card": "Pin,PIN,Maestro,Bankpas",

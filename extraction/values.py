@@ -103,7 +103,8 @@ DATE = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"(?<!\d)(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d{1,2})(?P=mark)(?P<day>\d{1,2})(?!\d)",
-        r"(?<![\d.,/])(?P<day>\d{1,2})(?P<mark>[-/.])(?P<month>\d{1,2})(?P=mark)(?P<year>\d{4}|\d{2})(?![.,/]?\d(?!\d:))",
+        r"(?<![\d.,/])(?P<day>\d{1,2})(?P<mark>[-/.])(?P<month>\d{1,2})(?P=mark)(?P<year>\d{4}|\d{2})"
+        r"(?![.,/]?\d(?!\d:)|-\d{3})",
         rf"(?<!\d){_DAY}(?:\s*(?:day\s+)?of\s+|[\s/.-]*){_MONTH}(?:\s+of\s+|[\s/.,-]*){_YEAR}(?!\d)",
         rf"(?<![^\W\d_]){_MONTH}[\s/.-]*{_DAY},?[\s/.-]+{_YEAR}(?!\d)",
     )

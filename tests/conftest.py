@@ -8,6 +8,19 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture(scope="session")
+def tiny_gguf(tiny_moe, tmp_path_factory):
+    """Settings of a run with a GGUF build of the tiny model."""
+    import config
+    import export_gguf
+
+    items = [f"train.base_model={tiny_moe}", f"output.dir={tmp_path_factory.mktemp('gguf')}"]
+    items += ["export.quantization=F32", "inference.quantization=F32", "inference.max_new_tokens=48"]
+    arguments = [a for item in [*items, "inference.context_tokens=1024"] for a in ("--set", item)]
+    assert export_gguf.main(["--base-only", *arguments]) == 0
+    return config.read(config.parser(""), arguments)[1]
+
+
+@pytest.fixture(scope="session")
 def tiny_moe(tmp_path_factory):
     """The folder of a tiny random Qwen3 mixture of experts with its tokenizer."""
     import tiny_moe as builder

@@ -46,6 +46,8 @@ TWO = [{"amount": "4.00"}, {"amount": "3.50"}]
         (TOTAL, {"subtotal": "10.00", "discount": "-2.00", "tax": "0.80", "total": "8.80"}, "holds"),
         (TOTAL, {"subtotal": "10.00", "tax": "1.00", "total": "10.00"}, "holds"),
         (TOTAL, {"line_items": TWO, "total": "7.50"}, "holds"),
+        (TOTAL, {"subtotal": "9.09", "tax": "0.64", "subtotal_other": "0.02", "total": "9.75"}, "holds"),  # rounding
+        (TOTAL, {"subtotal": "9.09", "tax": "0.64", "subtotal_other": "0.07", "total": "9.75"}, "fails"),
         (TOTAL, {"subtotal": "10.00", "tax": "1.00", "total": "12.00"}, "fails"),
         (TOTAL, {"subtotal": "10.00", "tax": "1.00", "discount": "2.00", "total": "11.00"}, "cannot tell"),
         (TOTAL, {"subtotal": "10.00", "total": "11.00"}, "cannot tell"),
@@ -67,6 +69,7 @@ TWO = [{"amount": "4.00"}, {"amount": "3.50"}]
         (VAT, {"merchant": {"tax_id": "VAT ID: DE136695976"}}, "holds"),
         (VAT, {"merchant": {"tax_id": "DE136695978"}}, "fails"),
         (VAT, {"merchant": {"tax_id": "01.234.567.8-901.000"}}, "cannot tell"),
+        (VAT, {"merchant": {"tax_id": "29RSACG0498P1ZH"}}, "cannot tell"),  # India's, not Serbia's
         (IBAN, {"total_other": f"IBAN {GOOD_IBAN}"}, "holds"),
         (IBAN, {"total_other": BAD_IBAN}, "fails"),
         (IBAN, {"total_other": "IBAN: see below"}, "cannot tell"),

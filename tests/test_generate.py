@@ -4,12 +4,14 @@ import json
 import random
 import re
 from collections import Counter
+from importlib import import_module
 
 import pytest
 
-from extraction import documents, generate, metrics, tasks
-from extraction.generate_parts import COUNTRIES, INJECTIONS, Money, Page, share_of
-from extraction.generate_words import BELOW, SLIP
+from extraction import checks, documents, generate, metrics, tasks
+from extraction.generate_parts import COUNTRIES, INJECTIONS, Money, Page, share_of, tax_id
+from extraction.generate_words import BELOW, MENU, PACKING, SLIP
+from extraction.values import CURRENCIES
 
 COUNT = 1500
 
@@ -156,6 +158,45 @@ def test_a_receipt_shows_the_phenomena_that_its_traits_name(made):
         assert bool(orders) == ("injection" in document["traits"])
 
 
+def test_totals_look_as_tills_print_them_where_the_traits_say_so(made):
+    found = Counter()
+    for document in made["receipt"]:
+        record, traits, rows = document["record"], set(document["traits"]), document["text"].split("\n")
+        plain = not traits & {"slipped", "junk beside", "noise", "values below"}
+        if "two totals" in traits and {"subtotal", "total"} <= set(record) and plain:
+            above, below = (
+                [n for n, row in enumerate(rows) if re.match(rf" *(\d+ *)?({name})\b", row, re.IGNORECASE)]
+                for name in ("total|ttl", "grand ?(total|ttl)")
+            )
+            found["two totals"] += bool(above and below and above[0] < below[0])
+        if "values below" in traits and "total" in record and not traits & {"slipped", "junk beside"}:
+            assert any(row.strip() == " ".join(record["total"].split()) for row in rows), document["id"]
+            found["values below"] += 1
+        if "paid in a row" in traits and "cash" in record:
+            both = [row for row in rows if record["cash"] in row and record["change"] in row.split(record["cash"])[-1]]
+            found["paid in a row"] += bool(both)
+        if "packing" in traits and plain:
+            found["packing"] += record["line_items"][-1]["description"].lower() in {name.lower() for name in PACKING}
+        forms = {re.sub(r"\d+", "9", item["amount"]) for item in record["line_items"]}
+        if "noise" not in traits:
+            found["mixed marks" in traits, "both"] += any({f, f.translate(str.maketrans(",.", ".,"))} <= forms
+                                                          for f in forms if re.search(r"9[.,]9", f))  # fmt: skip
+    assert min(found[name] for name in ("two totals", "values below", "paid in a row", "packing")) > 15, found
+    assert found[True, "both"] > 15 and found[False, "both"] == 0
+
+
+def test_a_set_meal_has_many_parts_and_some_names_are_in_no_list(made):
+    lists = {word.lower() for kind in MENU.values() for words in kind for name in words for word in name.split()}
+    known = known_not = parts = 0
+    for document in made["receipt"]:
+        for item in document["record"]["line_items"]:
+            parts = max(parts, len(item.get("sub_items", ())))
+            first = item["description"].split()[0].lower()
+            known, known_not = known + (first in lists), known_not + (first not in lists)
+    assert parts == 10
+    assert 0.1 < known_not / known < 0.7
+
+
 def test_names_wrap_columns_touch_and_values_slip_where_the_traits_say_so(made):
     touching, alone, wrapped = Counter(), Counter(), Counter()
     for document in made["receipt"]:
@@ -260,6 +301,46 @@ def test_money_is_printed_in_the_ways_of_its_country():
             money = Money.of(random.Random(seed), country)
             assert money.currency == country.currency
             assert value(money.show(1234567)) == 1234567
+
+
+@pytest.mark.parametrize("code", COUNTRIES)
+def test_tax_numbers_have_the_form_and_the_check_digits_of_their_country(code):
+    draw, forms = random.Random(5), Counter()
+    for _ in range(30):
+        name, number = tax_id(draw, COUNTRIES[code])
+        [(form, checked_by)] = [
+            (form, module)
+            for labels, several, module in COUNTRIES[code].tax_ids
+            for form in several.split(";")
+            if name in labels.split(",")
+            and re.fullmatch(re.escape(form).replace(r"\#", r"\d").replace("@", "[A-Z]"), number)
+        ][:1]
+        assert not checked_by or import_module(f"stdnum.{checked_by}").is_valid(number)
+        forms[form] += 1
+    assert len(forms) > sum(len(several.split(";")) for _, several, _ in COUNTRIES[code].tax_ids) / 2
+
+
+@pytest.mark.parametrize("kind", generate.KINDS)
+def test_no_check_fails_but_where_noise_changed_an_amount(made, kind):
+    task, found = tasks.DOCUMENT if kind == "letter" else tasks.RECEIPT, Counter()
+    for document in made[kind]:
+        for verdict in checks.check(document["record"], task):
+            found[verdict["verdict"]] += 1
+            assert verdict["verdict"] != checks.FAILS or "noise" in document["traits"], (document["id"], verdict)
+    assert found[checks.HOLDS] > COUNT / 2
+    assert found[checks.FAILS] < COUNT / 200
+
+
+@pytest.mark.parametrize("kind", generate.KINDS)
+def test_all_that_a_page_prints_about_its_currency_agrees(made, kind):
+    mark = re.compile(r"(?:US|S|A)?\$|[€£₹]|\bRM(?= ?\d)|\b(?:Rp|Rs|USD|EUR|EURO|GBP|SGD|MYR|AUD|INR|CHF|IDR)\b")
+    codes = CURRENCIES | {"a$": {"AUD"}, "euro": {"EUR"}}
+    marked = 0
+    for document in made[kind]:
+        found = set(mark.findall(document["text"]))
+        marked += bool(found)
+        assert not found or set.intersection(*(codes[sign.casefold()] for sign in found)), (document["id"], found)
+    assert marked > COUNT / 4
 
 
 def test_a_named_currency_is_the_one_of_the_signs(made):

@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 import config
-import export_gguf
 import inference
 from extraction import confidence, documents, handoff, output, own_schema, tasks
 
@@ -885,16 +884,63 @@ def test_confidences_are_the_models_own_probabilities_among_what_the_grammar_all
     assert answer.confidences == pytest.approx(expected, rel=1e-3)
 
 
-def test_both_backends_give_the_same_confidences(tiny_moe, tmp_path, monkeypatch):
+def test_a_gguf_answers_with_the_tokens_that_llama_cpps_own_greedy_sampler_takes_behind_the_grammar(tiny_gguf):
+    import llguidance
+    import numpy
+    from llama_cpp import LogitsProcessorList
+
+    backend = inference.open_backend(tiny_gguf, "base-gguf")
+    llm = backend.llm
+    for task in (tasks.RECEIPT, tasks.DOCUMENT, tasks.CONTRACT):
+        request = inference.Request(tasks.messages(task, RECEIPT), task.schema)
+        matcher = llguidance.LLMatcher(backend.tokenizer, inference.grammar(task.schema))
+
+        def only_allowed(_, scores, matcher=matcher):
+            bits = numpy.unpackbits(numpy.frombuffer(matcher.compute_bitmask(), numpy.uint8), bitorder="little")
+            scores[bits[: len(scores)] == 0] = -numpy.inf
+            return scores
+
+        llm.reset()
+        prompt = llm.tokenize(backend.render(request.messages).encode(), add_bos=False, special=True)
+        taken = []
+        for token in llm.generate(prompt, temp=0.0, logits_processor=LogitsProcessorList([only_allowed])):
+            if token == llm.token_eos():
+                break
+            taken.append(token)
+            matcher.consume_token(token)
+            if matcher.is_stopped() or len(taken) == backend.max_new_tokens:
+                break
+        llm.reset()
+        answer = backend.complete([request])[0]
+        assert answer.text == llm.detokenize(taken).decode(errors="replace")
+        assert (answer.prompt_tokens, answer.completion_tokens) == (len(prompt), len(taken))
+        assert len(taken) > 10 and 0 < answer.prompt_seconds < answer.seconds
+
+
+def test_a_prompt_that_begins_like_the_one_before_is_not_evaluated_anew_and_gets_the_same_answer(tiny_gguf):
+    backend = inference.open_backend(tiny_gguf, "base-gguf")
+    texts = [RECEIPT, RECEIPT.replace("TOTAL", "Total"), RECEIPT]
+    requests = [inference.Request(tasks.messages(tasks.RECEIPT, text), tasks.RECEIPT.schema) for text in texts]
+    alone = []
+    for request in requests:
+        backend.llm.reset()
+        alone += backend.complete([request])
+    backend.llm.reset()
+    together = backend.complete([*requests, requests[-1]])
+    assert [answer.cached_tokens for answer in alone] == [0, 0, 0]
+    system = backend.count(tasks.RECEIPT.instructions)
+    cached = [answer.cached_tokens for answer in together]
+    assert cached[0] == 0 and system < cached[1] == cached[2] < together[0].prompt_tokens - 1
+    assert cached[3] == together[3].prompt_tokens - 1  # the last is needed for what follows it
+    assert [answer.text for answer in together] == [answer.text for answer in [*alone, alone[-1]]]
+
+
+def test_both_backends_give_the_same_confidences(tiny_gguf, monkeypatch):
     import llama_cpp
 
-    items = [f"train.base_model={tiny_moe}", f"output.dir={tmp_path}", "export.quantization=F32"]
-    items += ["inference.quantization=F32", "inference.max_new_tokens=48", "inference.context_tokens=1024"]
-    arguments = [a for item in items for a in ("--set", item)]
-    assert export_gguf.main(["--base-only", *arguments]) == 0
+    cfg = tiny_gguf
     exact = {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32}  # the cache, as transformers has it
     monkeypatch.setattr(llama_cpp, "Llama", partial(llama_cpp.Llama, **exact))
-    cfg = config.read(config.parser(""), arguments)[1]
     requests = [inference.Request(tasks.messages(t, RECEIPT), t.schema) for t in (tasks.RECEIPT, tasks.CONTRACT)]
     ours, others = (inference.open_backend(cfg, name).complete([*requests, QUESTION]) for name in ("base-gguf", "base"))
     assert [answer.text for answer in ours] == [answer.text for answer in others]

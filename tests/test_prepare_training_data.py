@@ -1,3 +1,6 @@
+from collections import Counter
+from dataclasses import replace
+
 import pytest
 
 import config
@@ -97,17 +100,40 @@ def test_the_two_forms_have_the_same_test_targets_and_numbers_are_shorter(rows, 
     assert length[1] < length[0] / 2
 
 
-def test_test_contracts_keep_every_window_and_training_contracts_few_empty_ones(rows):
-    contracts = handoff.read_json(rows[0] / "datasets" / "cuad" / "test.json")["data"]
+def test_eval_and_test_contracts_keep_every_window_with_and_without_a_clause(rows):
     data = config.PROFILES["cpu"].data
-    windows = sum(
-        len(documents.windows(documents.prose(c["paragraphs"][0]["context"]), data.window_chars, data.window_overlap))
-        for c in contracts
-    )
-    assert sum(row["task"] == "contract" for row in rows[1]["test"]) == windows
-    train = [row for row in rows[1]["train"] if row["task"] == "contract"]
-    empty = sum(not row["target"]["clauses"] for row in train)
-    assert 0 < empty < 0.6 * len(train)
+    contracts = {
+        f"cuad/{name}/{c['title']}": documents.prose(c["paragraphs"][0]["context"])
+        for name in ("train", "test")
+        for c in handoff.read_json(rows[0] / "datasets" / "cuad" / f"{name}.json")["data"]
+    }
+    too_long = handoff.read_json(rows[0] / "training" / "stats.json")["left_out"]
+    for split in ("eval", "test"):
+        found = [row for row in rows[1][split] if row["task"] == "contract"]
+        windows = sum(
+            len(documents.windows(contracts[name], data.window_chars, data.window_overlap))
+            for name in {row["document"] for row in found}
+        )
+        assert len(found) + too_long.get(f"cuad/{split}: contract row longer than train.max_seq_length", 0) == windows
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.35, 100.0])
+def test_a_setting_says_how_many_training_windows_without_a_clause_stay(rows, ratio):
+    def windows(ratio):
+        sources = prepare.Sources()
+        data = replace(config.PROFILES["cpu"].data, negative_ratio=ratio)
+        prepare.from_cuad(rows[0] / "datasets" / "cuad", data, sources)
+        counts = [Counter(bool(row["record"]["clauses"]) for row in d["rows"]) for d in sources.documents["train"]]
+        dropped = sum(n for reason, n in sources.left_out.items() if "data.negative_ratio" in reason)
+        assert all(reason.startswith("cuad/train") for reason in sources.left_out if "negative_ratio" in reason)
+        return counts, dropped
+
+    every, none = windows(1e9)
+    kept, dropped = windows(ratio)
+    assert none == 0 and [c[True] for c in kept] == [c[True] for c in every]
+    for some, found in zip(kept, every, strict=True):
+        assert some[False] == min(found[False], max(1, round(ratio * found[True])))
+    assert dropped == sum(c[False] for c in every) - sum(c[False] for c in kept)
 
 
 def test_spans_keep_their_printed_characters_when_the_layout_is_taken_out():

@@ -84,9 +84,16 @@ def test_a_date_has_the_readings_that_the_calendar_allows(text, meant):
     assert [d.isoformat() for d in readings] == meant
 
 
-@pytest.mark.parametrize("text", ["3.000.000", "12:30", "Room 12", "2024", "1.5.0.2"])
+@pytest.mark.parametrize("text", ["3.000.000", "12:30", "Room 12", "2024", "1.5.0.2", "+61-2-3373-5141"])
 def test_other_numbers_are_no_dates(text):
     assert values.dates(text) == []
+
+
+def test_both_dates_of_a_range_are_read():
+    assert [[d.isoformat() for d in r] for _, _, r in values.dates("01.02.2024-15.03.2024")] == [
+        ["2024-02-01"],
+        ["2024-03-15"],
+    ]
 
 
 def test_every_day_is_read_back_in_every_unambiguous_form():
