@@ -23,6 +23,7 @@ BASIC = {
     "extraction.sentences",
     "extraction.tasks",
     "extraction.generate",
+    "extraction.orders",
     "extraction.values",
 }
 SHARED = {
@@ -62,6 +63,7 @@ ALLOWED = {
     "extraction.metrics": {"extraction.tasks"},
     "extraction.report": set(),
     "extraction.memory": {"config", "extraction.handoff"},
+    "extraction.orders": set(),
     "extraction.values": set(),
     "extraction.llama_source": {"extraction.handoff"},
     "extraction.lora": {"extraction.handoff"},
