@@ -301,9 +301,7 @@ def _plain(text: str) -> str:
 ROWS_ABOVE, ROWS_BELOW = 1, 3  # how far from the row of a line item its leaves may stand
 
 
-def ground(
-    record: dict | None, task: Task, document: Document, doubtful: Sequence[tuple[int, int]] = ()
-) -> list[dict]:
+def ground(record: dict | None, task: Task, document: Document, doubtful: Sequence[tuple[int, int]] = ()) -> list[dict]:
     """The `fields` of a result: each value of the record with its normalized form, span and boxes, if it was found.
 
     A place within one of the `doubtful` passages of the text is taken only where there is no other.
