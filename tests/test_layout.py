@@ -23,6 +23,7 @@ BASIC = {
     "extraction.sentences",
     "extraction.tasks",
     "extraction.generate",
+    "extraction.generate_orders",
     "extraction.orders",
     "extraction.values",
 }
@@ -58,6 +59,7 @@ ALLOWED = {
     "extraction.generate": {"extraction.generate_parts"} | GENERATORS,
     "extraction.generate_parts": set(),
     "extraction.generate_words": set(),
+    "extraction.generate_orders": {"extraction.sentences"},
     **{generator: {"extraction.generate_parts", "extraction.generate_words"} for generator in GENERATORS},
     "extraction.experts": set(),
     "extraction.metrics": {"extraction.tasks"},
