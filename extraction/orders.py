@@ -33,7 +33,7 @@ _PATTERNS = [
         r"\b(?:add|append|insert)\s+(?:an?|the|this)\s+(?:\w+\s+)?(?:item|entry|field|key)\s+(?:called|named|with|:)",
         # you, the model
         rf"^\W*(?:system|assistant|developer)\s*(?:prompt|message|note|notice|override)?\W*:|^\W*{_MODEL}\s*,",
-        r"^\s*#{2,}\s*(?:instructions?|system|response|input|user|assistant)\b",
+        r"^\s*#{2,}\s*(?:instructions?|system|response|input|user|assistant)\b[^\n]*(?:\n[^\n]+)?",
         rf"\b(?:note|notice|attention|message|instructions?|important|dear|hey|hello)\W+(?:(?:to|for|any|all)\s+)*{_MODEL}\b",
         rf"\byou are\s+(?:now\s+)?(?:an?|the)\s+(?:\w+\s+){{0,2}}?{_MODEL}\b",
         # tokens of a chat template, also as a document's text has them in a prompt

@@ -286,6 +286,9 @@ _MARKER = re.compile(
     rf"|[|｜](?=[{_UNSEEN}]*[>＞﹥])"
     rf"|[\[［](?=[{_UNSEEN}]*[/／]?[{_UNSEEN}]*(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|IMG)[{_UNSEEN}]*[\]］])"
 )
+# Characters that no text has, control characters and planes of Unicode that nothing is assigned to: SmolLM2's tokenizer
+# has no token for some of their bytes and takes <|endoftext|> in its place.
+_NO_TEXT = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff\U00040000-\U000dffff]")
 
 
 def _no_markers(text: str) -> str:
@@ -293,7 +296,7 @@ def _no_markers(text: str) -> str:
 
     Only blanks are put in, so nothing that stood apart can become a marker.
     """
-    return _MARKER.sub(lambda sign: sign[0] + " ", text)
+    return _MARKER.sub(lambda sign: sign[0] + " ", _NO_TEXT.sub("\ufffd", text))
 
 
 def completion(record: dict) -> str:
