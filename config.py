@@ -69,6 +69,7 @@ class DataConfig:
     negative_ratio: float = 0.75  # training windows without a clause kept for each with one; CUAD's train has 0.73
     max_quote_chars: int = 300  # quotes form: longer clauses are cut in the answer, at a word boundary, and counted
     questions_per_document: int | None = 4  # in training and eval; test keeps every question
+    inject: float = 0.0  # share of the training rows whose text gets an order to a machine; what is wanted stays
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     seed: int = 3407
 
@@ -80,6 +81,8 @@ class DataConfig:
         if not 0 < self.eval_fraction < 0.5:
             raise ConfigError(f"data.eval_fraction must be between 0 and 0.5, got {self.eval_fraction}")
         _at_least(self, "data", max_documents=1, window_chars=200, window_overlap=0, negative_ratio=0)
+        if not 0 <= self.inject <= 1:
+            raise ConfigError(f"data.inject must be between 0 and 1, got {self.inject}")
         _at_least(self, "data", max_quote_chars=20, questions_per_document=1)
         if self.window_overlap * 2 > self.window_chars:
             raise ConfigError("data.window_overlap must be at most half of data.window_chars")

@@ -50,6 +50,7 @@ from extraction import (
     grounding,
     handoff,
     models,
+    orders,
     output,
     own_schema,
     tasks,
@@ -578,6 +579,8 @@ def extract(
     read_seconds = time.monotonic() - started
     task = own or (tasks.detect(document.text) if document_type == "auto" else tasks.TASKS[document_type])
     problems = list(document.problems)
+    doubtful = orders.find(document.text, orders.names_of(task.schema) | ({"answer"} if questions else set()))
+    problems += [gives_orders(document.text[start:end]) for start, end in doubtful[:3]]
 
     texts = split(document.text, task, backend, cfg)
     form = getattr(backend, "contract_form", cfg.data.contract_form)
@@ -600,8 +603,9 @@ def extract(
     summary = fields = verdicts = meaning = None
     if record is not None:
         if own is None:  # of a user's own fields, nothing says what would sum them up
-            summary = record.pop("summary", None) or tasks.summarize(task, record)
-        fields = grounding.ground(record, task, document)
+            written = record.pop("summary", None)  # a model may have been told what to say in it
+            summary = tasks.summarize(task, record) if doubtful or not written else written
+        fields = grounding.ground(record, task, document, doubtful)
         confidences = confidence.merged(task, windows)
         calibration = getattr(backend, "calibration", None)
         if calibration:
@@ -615,6 +619,13 @@ def extract(
         problems += [f"{path}: the schema requires it, the answer does not have it" for path in missing(own, record)]
         chosen = own.choices if own else ()
         problems += [not_found(f) for f in fields if f["grounding"] == "none" and general(f["path"]) not in chosen]
+        problems += [ordered(f["path"], f["value"]) for f in fields if f["span"] and within(f["span"], doubtful)]
+    for question, reading in zip(questions, readings[len(texts) :], strict=True):
+        if answer := (reading.record or {}).get("answer"):
+            places = grounding.answer(answer, document, doubtful)
+            if not places:
+                problems.append(not_found({"path": question, "value": answer}))
+            problems += [ordered(question, answer) for place in places if place.overlaps(doubtful)]
     result = {
         "file": name,
         "document_type": task.name,
@@ -648,8 +659,24 @@ def general(path: str) -> str:
 
 
 def not_found(field: dict) -> str:
-    value = " ".join(field["value"].split())
-    return f'{field["path"]}: "{value[:60]}{"..." if value[60:] else ""}" was not found in the document'
+    return f"{field['path']}: {shortly(field['value'])} was not found in the document"
+
+
+def ordered(path: str, value: str) -> str:
+    return f"{path}: {shortly(value)} stands only where the document seems to give orders to a machine"
+
+
+def gives_orders(passage: str) -> str:
+    return f"the document seems to give orders to a machine: {shortly(passage)}"
+
+
+def shortly(text: str) -> str:
+    text = " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
+    return f'"{text[:60]}{"..." if text[60:] else ""}"'
+
+
+def within(span: Sequence[int], passages: Sequence[tuple[int, int]]) -> bool:
+    return any(start < span[1] and span[0] < end for start, end in passages)
 
 
 def window_for(text: str, question: str, cfg: config.Config) -> str:

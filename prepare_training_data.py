@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import config
-from extraction import documents, generate, grounding, handoff, metrics, models, sentences, tasks
+from extraction import documents, generate, generate_orders, grounding, handoff, metrics, models, sentences, tasks
 
 SPLITS = ("train", "eval", "test")
 # Questions about receipts: the path of the field that answers them, and how people ask.
@@ -47,6 +47,7 @@ class Sources:
 
     documents: dict[str, list[dict]] = field(default_factory=lambda: {split: [] for split in SPLITS})
     left_out: Counter = field(default_factory=Counter)
+    not_injected: int = 0  # rows of data.inject that stayed as they were: an order would have moved their sentences
 
     def add(self, split: str, document: dict) -> None:
         self.documents[split].append(document)
@@ -325,6 +326,25 @@ def remove_near_duplicates(sources: Sources, seed: int) -> list[dict]:
 # --- rows ----------------------------------------------------------------------------------------------------
 
 
+def with_orders(documents_: list[dict], share: float, seed: int, sources: Sources) -> None:
+    """Put an order to a machine into the text of about this share of the rows. What we want of them stays."""
+    for document in documents_:
+        for number, row in enumerate(document["rows"]):
+            draw = random.Random(f"{seed}/{document['id']}#{number}/order")
+            if draw.random() >= share:
+                continue
+            order = generate_orders.order(row["task"], row["text"], draw)
+            if row.get("form") == "sentences":
+                text = generate_orders.behind(row["text"], order)
+            else:
+                wanted = row.get("answers") or [value for _, value in metrics.leaves(row["record"])]
+                text = generate_orders.within(row["text"], order, wanted, draw)
+            if text is None:
+                sources.not_injected += 1
+            else:
+                row |= {"text": text, "injected": order}
+
+
 def to_rows(document: dict) -> Iterator[dict]:
     """Training rows: the prompt exactly as the model will see it, and the answer we want."""
     for number, row in enumerate(document["rows"]):
@@ -335,7 +355,7 @@ def to_rows(document: dict) -> Iterator[dict]:
             "document": document["id"],
             "task": task.name,
             "source": document["source"],
-            **{key: row[key] for key in ("form", "words") if key in row},
+            **{key: row[key] for key in ("form", "words", "injected") if key in row},
             "prompt": tasks.messages(task, row["text"], row.get("question")),
             "completion": [{"role": "assistant", "content": tasks.completion(row.get("answer", record))}],
             "target": {"answers": row["answers"]} if task is tasks.QUESTION else record,
@@ -376,7 +396,7 @@ def fitting(rows: list[dict], split: str, limit: int, sources: Sources) -> list[
 
 def describe(splits: dict[str, list[dict]], sources: Sources, twins: list[dict]) -> dict:
     """What a reader wants to know about the rows before training on them."""
-    stats: dict[str, Any] = {"rows": {}, "documents": {}, "tokens": {}, "labels": {}}
+    stats: dict[str, Any] = {"rows": {}, "documents": {}, "tokens": {}, "labels": {}, "injected": {}}
     for split, rows in splits.items():
         by_source = Counter(f"{row['task']}/{row['source']}" for row in rows)
         stats["rows"][split] = {"all": len(rows), **dict(sorted(by_source.items()))}
@@ -395,6 +415,9 @@ def describe(splits: dict[str, list[dict]], sources: Sources, twins: list[dict])
             elif row["task"] != "question":
                 labels[row["task"]].update({path for path, _ in metrics.leaves(target)})
         stats["labels"][split] = {task: dict(found.most_common()) for task, found in sorted(labels.items())}
+        injected = Counter(row["task"] for row in rows if "injected" in row)
+        stats["injected"][split] = {"all": sum(injected.values()), **dict(sorted(injected.items()))}
+    stats["injected"]["left as they were"] = sources.not_injected
     stats["left_out"] = dict(sorted(sources.left_out.items()))
     stats["near_duplicates"] = twins
     return stats
@@ -471,6 +494,7 @@ def main(argv: list[str] | None = None) -> int:
         READERS[name](cfg.datasets_dir / name, cfg.data, sources)
     from_generator(cfg.data, sources)
     twins = remove_near_duplicates(sources, cfg.data.seed)
+    with_orders(sources.documents["train"], cfg.data.inject, cfg.data.seed, sources)
     tokenizer = models.tokenizer(cfg.train.base_model, cfg.base_dir)
     splits = {}
     for split in SPLITS:

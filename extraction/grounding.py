@@ -301,18 +301,39 @@ def _plain(text: str) -> str:
 ROWS_ABOVE, ROWS_BELOW = 1, 3  # how far from the row of a line item its leaves may stand
 
 
-def ground(record: dict | None, task: Task, document: Document) -> list[dict]:
-    """The `fields` of a result: each value of the record with its normalized form, span and boxes, if it was found."""
+def ground(record: dict | None, task: Task, document: Document, doubtful: Sequence[tuple[int, int]] = ()) -> list[dict]:
+    """The `fields` of a result: each value of the record with its normalized form, span and boxes, if it was found.
+
+    A place within one of the `doubtful` passages of the text is taken only where there is no other.
+    """
     found = [leaf for leaf in leaves(record or {}) if leaf.path != "summary"]
     page = Print(document)
     kinds = {leaf.path: kind(leaf, task) for leaf in found}
-    places = {leaf.path: page.places(leaf.value, kinds[leaf.path]) for leaf in found}
+    places = {leaf.path: trusted(page.places(leaf.value, kinds[leaf.path]), doubtful) for leaf in found}
     if task is CONTRACT:
         chosen = _quotes(found, places)
     else:
         chosen = _items(page, found, places)
         chosen |= _singles(page, [leaf for leaf in found if leaf.item is None], places, chosen)
     return [_field(page, leaf, kinds[leaf.path], chosen.get(leaf.path)) for leaf in found]
+
+
+def trusted(places: list[Place], doubtful: Sequence[tuple[int, int]]) -> list[Place]:
+    """The places outside of doubtful passages, all of them where there is none."""
+    return [place for place in places if not place.overlaps(doubtful)] or places
+
+
+def answer(value: str, document: Document, doubtful: Sequence[tuple[int, int]] = ()) -> list[Place]:
+    """Where an answer to a question stands; of one that lists several values, where each of them does, if all do."""
+    page = Print(document)
+
+    def of(text: str) -> list[Place]:
+        return trusted(page.places(text, kind(Leaf("answer", "value", None, text), DOCUMENT)), doubtful)
+
+    if whole := of(value):
+        return whole[:1]
+    parts = [of(part) for part in value.split(", ")]
+    return [places[0] for places in parts] if all(parts) else []
 
 
 def _field(page: Print, leaf: Leaf, what: str, place: Place | None) -> dict:

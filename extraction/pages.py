@@ -66,16 +66,28 @@ def _pdf_pages(data: bytes, limits: Limits, first: int) -> Iterator[dict]:
             yield {"wait": limits.page_seconds}
             try:
                 words, scanned = pdf.page(opened, number)
-                if not scanned:
-                    yield {"page": number, "words": words, "reader": "pdf text", "ocr": None, "problems": []}
+                hidden = pdf.unseen(opened, number, words)
+                if not scanned and 2 * len(hidden) <= len(words):
+                    seen = [word for i, word in enumerate(words) if i not in set(hidden)]
+                    told = [_unseen(number, words, hidden, "was left out")] if hidden else []
+                    yield {"page": number, "words": seen, "reader": "pdf text", "ocr": None, "problems": told}
                     continue
                 size = opened[number - 1].get_size()
                 for part in _ocr(pdf.picture(opened, number, OCR_SIDE, dots=200), size, limits):
                     if "words" in part and not part["words"]:
-                        part |= {"words": words, "reader": "pdf text", "ocr": None}
+                        told = [_unseen(number, words, hidden, "was used, since OCR read none")] if hidden else []
+                        part |= {"words": words, "reader": "pdf text", "ocr": None, "problems": told}
+                    elif "words" in part and not scanned:
+                        told = _unseen(number, words, hidden, "was left out and the page read by OCR")
+                        part |= {"problems": [*part["problems"], told]}
                     yield part if "wait" in part else {"page": number, **part}
             except pypdfium2.PdfiumError:
                 yield {"page": number, "problems": [f"page {number} is broken and was skipped"]}
+
+
+def _unseen(number: int, words: list, hidden: list[int], what: str) -> str:
+    text = " ".join(words[i][0] for i in hidden)
+    return f'page {number}: text that cannot be seen on it {what}: "{text[:60]}{"..." if text[60:] else ""}"'
 
 
 def _image_pages(data: bytes, limits: Limits, first: int) -> Iterator[dict]:

@@ -100,6 +100,35 @@ def picture(pdf: Any, number: int, side: float, dots: float = math.inf) -> Any:
     return opened_page.render(scale=scale).to_pil().convert("RGB")
 
 
+SEEN_CONTRAST = 24  # of 255, between the lightest and the darkest dot of a word that a reader can see
+SEEN_HEIGHT = 2.0  # points; print that is smaller is too small to see, unless the whole page is
+
+
+def unseen(pdf: Any, number: int, words: list[tuple[str, Quad]]) -> list[int]:
+    """Indices of the words that leave no ink on the page: invisible, in the color of what is behind them or covered,
+    off the page, or too small to see. A word over a picture, as in the text layer of a scan, has the picture's ink."""
+    import numpy
+
+    image = picture(pdf, number, 1200, dots=100)
+    width, height = pdf[number - 1].get_size()
+    scale = image.width / max(width, 1)
+    smallest = min(SEEN_HEIGHT, max(width, height) / 300)
+    dots, found = numpy.asarray(image.convert("L")).astype(int), []
+    for i, (text, quad) in enumerate(words):
+        (left, right), (top, bottom) = ((min(c), max(c)) for c in zip(*quad, strict=True))
+        # Half of the height of the print stays: the ink of the rows beside it is not that of this word.
+        if abs(quad[0][1] - quad[1][1]) < abs(quad[0][0] - quad[1][0]):
+            top, bottom = top + (bottom - top) / 4, bottom - (bottom - top) / 4
+        else:
+            left, right = left + (right - left) / 4, right - (right - left) / 4
+        (x1, x2), (y1, y2) = ((max(0, int(c * scale)) for c in side) for side in ((left, right), (top, bottom)))
+        box = dots[y1 : y2 + 1, x1 : x2 + 1]
+        ink = box.max() - box.min() if box.size else 0
+        if any(map(str.isalnum, text)) and (ink < SEEN_CONTRAST or math.dist(quad[0], quad[3]) < smallest):
+            found.append(i)
+    return found
+
+
 def _words(opened_page: Any) -> list[tuple[str, Quad]]:
     """Characters joined until a blank, a line break, a gap or a turn; corners in points from the page's top left."""
     from pypdfium2 import raw

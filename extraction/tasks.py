@@ -277,9 +277,26 @@ def messages(task: Task, text: str, question: str | None = None) -> list[dict[st
     return [{"role": "system", "content": task.instructions}, {"role": "user", "content": text}]
 
 
+# What tokenizers of chat models take for a token of their own: <|im_end|>, DeepSeek's <｜...｜>, tags such as <think>,
+# </tool_call> and <file_sep>, Llama's <<SYS>> and Mistral's [INST]; also in signs that normalization would turn into
+# these, and with characters between them that no one sees. A blank behind the sign that is matched takes that away.
+_UNSEEN = "\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f"
+_MARKER = re.compile(
+    rf"[<＜﹤](?=[{_UNSEEN}]*(?:[|｜]|[/／]?[{_UNSEEN}]*[^\W\d][\w{_UNSEEN}-]*[>＞﹥]))"
+    rf"|[|｜](?=[{_UNSEEN}]*[>＞﹥])"
+    rf"|[\[［](?=[{_UNSEEN}]*[/／]?[{_UNSEEN}]*(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|IMG)[{_UNSEEN}]*[\]］])"
+)
+# Characters that no text has, control characters and planes of Unicode that nothing is assigned to: SmolLM2's tokenizer
+# has no token for some of their bytes and takes <|endoftext|> in its place.
+_NO_TEXT = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff\U00040000-\U000dffff]")
+
+
 def _no_markers(text: str) -> str:
-    """A document must not be able to close its own message: `<|im_end|>` in its text loses its meaning."""
-    return text.replace("<|", "< |").replace("|>", "| >")
+    """A document must not be able to close its own message: `<|im_end|>` in its text loses its meaning.
+
+    Only blanks are put in, so nothing that stood apart can become a marker.
+    """
+    return _MARKER.sub(lambda sign: sign[0] + " ", _NO_TEXT.sub("\ufffd", text))
 
 
 def completion(record: dict) -> str:

@@ -23,6 +23,8 @@ BASIC = {
     "extraction.sentences",
     "extraction.tasks",
     "extraction.generate",
+    "extraction.generate_orders",
+    "extraction.orders",
     "extraction.values",
 }
 SHARED = {
@@ -57,11 +59,13 @@ ALLOWED = {
     "extraction.generate": {"extraction.generate_parts"} | GENERATORS,
     "extraction.generate_parts": set(),
     "extraction.generate_words": set(),
+    "extraction.generate_orders": {"extraction.sentences"},
     **{generator: {"extraction.generate_parts", "extraction.generate_words"} for generator in GENERATORS},
     "extraction.experts": set(),
     "extraction.metrics": {"extraction.tasks"},
     "extraction.report": set(),
     "extraction.memory": {"config", "extraction.handoff"},
+    "extraction.orders": set(),
     "extraction.values": set(),
     "extraction.llama_source": {"extraction.handoff"},
     "extraction.lora": {"extraction.handoff"},

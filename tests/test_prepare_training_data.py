@@ -183,6 +183,53 @@ def test_statistics_count_every_row_and_every_left_out_one_by_reason(rows):
     assert (rows[0] / "training" / "stats.png").stat().st_size > 10_000
 
 
+def injected_and_plain(tmp_path, rows, *more):
+    """Training rows with `data.inject` and those without it, by id, and the statistics of the first."""
+    found = []
+    for share in ("0.5", "0"):
+        out = tmp_path / share
+        options = options_for(
+            rows[0], f"data.training_dir={out}", f"data.inject={share}", "data.max_documents=12", *more
+        )
+        assert prepare.main(options) == 0
+        found.append({row["id"]: row for row in handoff.read_jsonl(out / "train.jsonl")})
+    return *found, handoff.read_json(tmp_path / "0.5" / "stats.json"), tmp_path / "0.5"
+
+
+def test_rows_with_an_order_to_a_machine_keep_what_is_wanted_of_them_and_are_counted(tmp_path, rows):
+    injected, plain, stats, out = injected_and_plain(tmp_path, rows)
+    changed = [row for row in injected.values() if "injected" in row]
+    assert 0.35 < len(changed) / len(injected) < 0.65
+    assert {row["task"] for row in changed} == set(tasks.TASKS)
+    for row in changed:
+        was = plain[row["id"]]
+        assert (row["completion"], row["target"]) == (was["completion"], was["target"])
+        shown, before = row["prompt"][1]["content"], was["prompt"][1]["content"]
+        assert set(before.split("\n")) <= set(shown.split("\n"))
+        assert len(shown) > len(before)
+    same = [row for row in injected.values() if "injected" not in row]
+    assert same == [plain[row["id"]] for row in same]
+    assert stats["injected"]["train"]["all"] == len(changed)
+    assert sum(v for k, v in stats["injected"]["train"].items() if k != "all") == len(changed)
+    assert stats["injected"]["eval"] == stats["injected"]["test"] == {"all": 0}
+    for split in ("eval", "test"):
+        assert not any("injected" in row for row in handoff.read_jsonl(out / f"{split}.jsonl"))
+
+
+def test_an_order_in_a_row_does_not_move_the_sentences_that_its_answer_points_at(tmp_path, rows):
+    injected, plain, stats, _ = injected_and_plain(tmp_path, rows, "data.contract_form=sentences")
+    changed = [row for row in injected.values() if "injected" in row and row["task"] == "contract"]
+    assert len(changed) > 10
+    for row in changed:
+        was = plain[row["id"]]
+        readings = [
+            tasks.parse(tasks.NUMBERED_CONTRACT, r["completion"][0]["content"], r["prompt"][1]["content"])
+            for r in (row, was)
+        ]
+        assert readings[0] == readings[1] and not readings[0].dropped
+    assert stats["injected"]["left as they were"] < len(changed) / 4
+
+
 def test_the_same_seed_gives_the_same_bytes(rows, capsys):
     before = handoff.manifest_of(rows[0] / "training")
     assert prepare.main(options_for(rows[0])) == 0
