@@ -444,6 +444,9 @@ def _open_backend(cfg: config.Config, model: str) -> Backend:
         path = Path(model)
         if path.suffix != ".gguf" or not path.is_file():
             raise handoff.StageError(f"--model {model}: not gguf, base-gguf, adapter, base, a .gguf file or a URL")
+        made = handoff.manifest_of(path.parent)
+        if made and path.name in made["files"]:
+            handoff.require(path.parent, made_by="python export_gguf.py", check_contents=False)
     return LlamaBackend(path, run.context_tokens, run.max_new_tokens, run.threads)
 
 
@@ -879,7 +882,8 @@ def main(argv: list[str] | None = None) -> int:
     run = Run(args, cfg, own)
     if args.dry_run:
         return show_plan(run, names, args.format)
-    return read_all(run, names)
+    with handoff.alone(args.output) if args.output else contextlib.nullcontext():
+        return read_all(run, names)
 
 
 def read_all(run: Run, names: Sequence[str]) -> int:

@@ -265,7 +265,7 @@ def test_a_killed_run_leaves_no_adapter_and_its_broken_checkpoint_is_not_used(pr
     arguments = options(project, "killed", "train.max_steps=6", "train.eval_steps=2")
     cfg = settings_of(arguments)
     process = subprocess.Popen([sys.executable, "train_moe.py", *arguments], stdout=subprocess.DEVNULL)
-    wait_for(lambda: (cfg.checkpoints_dir / "checkpoint-2" / "trainer_state.json").is_file(), process)
+    wait_for(lambda: (cfg.checkpoints_dir / "checkpoint-2" / "manifest.json").is_file(), process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not cfg.adapter_dir.exists()
@@ -284,8 +284,7 @@ def test_resume_refuses_checkpoints_of_other_settings(project):
     checkpoint = cfg.checkpoints_dir / "checkpoint-2"
     checkpoint.mkdir(parents=True)
     (checkpoint / "trainer_state.json").write_text('{"global_step": 2}')
-    for name in ("adapter_model.safetensors", "optimizer.pt"):
-        (checkpoint / name).write_text("")
+    handoff.write_manifest(checkpoint, stage="train_moe", settings={})
     (cfg.checkpoints_dir / train_moe.RUN).write_text(json.dumps({"settings": {}, "inputs": {}}))
     with pytest.raises(handoff.StageError, match="belong to other rows or settings"):
         train_moe.main([*arguments, "--resume"])
