@@ -895,7 +895,7 @@ def read_all(run: Run, names: Sequence[str]) -> int:
         path = path if form == "jsonl" else path.with_name(f"{path.name}.jsonl")
         try:
             kept = [] if args.overwrite else output.earlier(path)
-            handoff.write_jsonl(path, kept)  # finds out now whether the file can be written
+            output.write_rows(path, kept)  # finds out now whether the file can be written
         except OSError as error:
             raise handoff.StageError(f"cannot write {path}: {error.strerror}") from error
         run.done = {
@@ -913,7 +913,7 @@ def read_all(run: Run, names: Sequence[str]) -> int:
             shown = {k: v for k, v in row.items() if k != "key"}
             if path:
                 with open(path, "a", encoding="utf-8") as f:
-                    f.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    f.write(output.line(row))
             elif form == "table":
                 bar.write(output.document_table(row) + "\n", sys.stdout)
             elif form == "jsonl":
@@ -938,7 +938,7 @@ def read_all(run: Run, names: Sequence[str]) -> int:
 
 def write_output(path: Path, target: Path, form: str, rows: list[dict]) -> None:
     """The finished rows without those that newer ones replace, and the file in the format that was asked for."""
-    handoff.write_jsonl(path, rows)
+    output.write_rows(path, rows)
     plain = [{k: v for k, v in row.items() if k != "key"} for row in rows]
     if form == "csv":
         second = output.write_csv(plain, target)

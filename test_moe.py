@@ -701,6 +701,17 @@ def compared_with(other: str, cfg: config.Config, ids: list[str], rows_fingerpri
     return label, predictions, manifest
 
 
+def training_result(folder: Path) -> dict | None:
+    """What training wrote beside an adapter, if that is there as it was written."""
+    manifest, name = handoff.manifest_of(folder), "training_result.json"
+    if manifest is None or name not in manifest["files"]:
+        return None
+    if damaged := handoff.damage(folder, {"files": {name: manifest["files"][name]}}):
+        print(f"warning: the report says nothing about the training: {damaged}", file=sys.stderr)
+        return None
+    return handoff.read_json(folder / name)
+
+
 def finished(folder: Path, predicting: dict) -> tuple[str, list[dict]] | None:
     """Model name and predictions of an earlier run that would come out the same."""
     manifest = handoff.manifest_of(folder)
@@ -794,7 +805,6 @@ def main(argv: list[str] | None = None) -> int:
     if args.rows is None:
         handoff.require(cfg.training_dir, made_by=f"python prepare_training_data.py{again}")
     if args.calibrate:
-        cfg.evaluation_dir.mkdir(parents=True, exist_ok=True)
         with handoff.alone(cfg.evaluation_dir / "calibration"):
             return calibrate(args, cfg)
     rows, left_out = read_rows(path)
@@ -851,11 +861,7 @@ def main(argv: list[str] | None = None) -> int:
     result = summarize(label, name, predictions, cfg.evaluate.bootstrap_samples, other and other[:2])
     result["left_out"] = left_out
     handoff.write_json(out / "metrics.json", result)
-    trained = handoff.manifest_of(cfg.adapter_dir)
-    if trained and (damaged := handoff.damage(cfg.adapter_dir, trained)):
-        print(f"warning: the report says nothing about the training: {damaged}", file=sys.stderr)
-        trained = None
-    training = handoff.read_json(cfg.adapter_dir / "training_result.json") if trained else None
+    training = training_result(cfg.adapter_dir)
     heading = {
         "profile": cfg.profile,
         "rows": f"{len(rows)} of {path.name}, fingerprint {rows_fingerprint}; not among the training rows beside them"

@@ -663,7 +663,6 @@ def main(argv: list[str] | None = None) -> int:
         if processes.is_main_process:
             print(f"[3/7] {cfg.adapter_dir} is already there")
         return 0
-    cfg.output_dir.mkdir(parents=True, exist_ok=True)
     with handoff.alone(cfg.checkpoints_dir) if processes.is_main_process else contextlib.nullcontext():
         return train(args, cfg, settings, inputs)
 

@@ -146,6 +146,7 @@ def alone(folder: Path) -> Iterator[None]:
     The operating system drops the lock with the process, however that ends.
     """
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         taken = _take(folder)
     except OSError as error:
         raise StageError(f"cannot write {folder}: {error.strerror or error}") from error
@@ -393,7 +394,7 @@ def run_stage(main: Callable[[list[str] | None], int]) -> None:
         print(f"error: {error}", file=sys.stderr)
         status = error.status
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EPERM, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM, errno.EDQUOT):
             raise
         print(f"error: {error.strerror}: {error.filename or 'the output folder'}", file=sys.stderr)
         status = 2
