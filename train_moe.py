@@ -146,6 +146,8 @@ def check_init_adapter(cfg: config.Config) -> None:
     manifest = handoff.manifest_of(folder)
     if manifest is None:
         raise handoff.StageError(f"{folder} holds no finished adapter; {undo}")
+    if damaged := handoff.damage(folder, manifest):
+        raise handoff.StageError(f"{folder}/{damaged}; {undo}")
     if cfg.train.base_model == models.UPCYCLED and manifest["settings"].get("base") != base_settings(cfg.train):
         raise handoff.StageError(f"{folder} was trained on another base model; {undo}")
     found = handoff.read_json(folder / "adapter_config.json")

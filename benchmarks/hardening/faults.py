@@ -101,7 +101,7 @@ class Line:
         self.expected: dict[str, dict[str, str]] = {}  # by stage: file name and digest
         self.seconds: dict[str, tuple[float, float]] = {}  # by stage: until it began to write, and until its end
 
-    def start(self, stage: Stage, **options: Any) -> subprocess.Popen:
+    def start(self, stage: Stage) -> subprocess.Popen:
         return subprocess.Popen(
             [sys.executable, f"{stage.name}.py", *stage.command, *self.options],
             cwd=config.ROOT,
@@ -110,7 +110,9 @@ class Line:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            **options,
+            preexec_fn=lambda: signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            ),  # it is ignored where we are in the background
         )
 
     def run(self, stage: Stage) -> tuple[int, str]:
@@ -145,7 +147,7 @@ class Line:
         self.expected[stage.name] = self.found(stage)
 
     def found(self, stage: Stage) -> dict[str, str]:
-        """Digest of each file that the stage made, without the times in it."""
+        """Digest or text of each file that the stage made, without the times in it."""
         if stage.makes.is_file():
             rows = sorted(map(timeless, handoff.read_jsonl(stage.makes)), key=lambda row: row["file"])
             return {f"{number} {row['file']}": handoff.fingerprint(row) for number, row in enumerate(rows)}
@@ -155,9 +157,9 @@ class Line:
             if name.startswith(stage.unequal) or name == handoff.MANIFEST:
                 continue
             if path.suffix == ".json":
-                digests[name] = handoff.fingerprint(timeless(handoff.read_json(path)))
+                digests[name] = json.dumps(timeless(handoff.read_json(path)))  # the order of keys counts too
             elif path.suffix == ".jsonl":
-                digests[name] = handoff.fingerprint([timeless(row) for row in handoff.read_jsonl(path)])
+                digests[name] = json.dumps([timeless(row) for row in handoff.read_jsonl(path)])
             else:
                 digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
         if stage.makes.is_dir():
@@ -216,6 +218,8 @@ class Count:
         self.tried, self.survived, self.failures, self.how = 0, 0, [], Counter()
 
     def add(self, problem: str | None, how: str = "", about: str = "") -> None:
+        if problem:
+            print(f"{about}: {problem}", file=sys.stderr, flush=True)
         self.tried += 1
         self.how[how] += bool(how)
         if problem is None:
@@ -508,12 +512,12 @@ READERS = {
     "test_moe": [("test_moe", ["--model", "http://127.0.0.1:9/v1", "--compare", "gguf"])],
 }
 TRIES = {
-    "download_datasets": 12,
-    "prepare_training_data": 8,
-    "train_moe": 6,
-    "export_gguf": 6,
-    "test_moe": 6,
-    "inference": 12,
+    "download_datasets": 9,
+    "prepare_training_data": 4,
+    "train_moe": 4,
+    "export_gguf": 3,
+    "test_moe": 3,
+    "inference": 9,
 }
 
 
@@ -526,6 +530,7 @@ def measure(short: bool, seed: int) -> dict:
         line = Line(Path(work).resolve(), address, with_model=not short)
         for name in SHORT if short else line.stages:
             stage = line.stages[name]
+            print(f"faults of {name} ...", file=sys.stderr, flush=True)
             line.undisturbed(stage)
             found["undisturbed_seconds"][name] = round(line.seconds[name][1], 1)
             found["kills"][name] = kills(line, stage, 3 if short else TRIES[name], draw).as_dict()
