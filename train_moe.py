@@ -40,6 +40,7 @@ ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]  # stacked over experts, as transformers holds them
 LORA_B_LAYOUT = "rank_major"  # PEFT's order of the columns of stacked experts' lora_B
 TENSORBOARD = "tensorboard"  # folder of its event files, in the checkpoint and in the adapter folder
+FULL_DISK = 20e6  # bytes; a checkpoint that could not be written leaves less than its own size
 RUN = "run.json"  # in the checkpoint folder: which rows and settings its checkpoints belong to
 
 
@@ -696,7 +697,14 @@ def train(args: Any, cfg: config.Config, settings: dict, inputs: dict[str, dict]
         shutil.copy(checkpoint / log_path.name, log_path)  # without the entries behind the checkpoint
     log_losses_at_start(trainer, log_path, has_init_adapter=cfg.train.init_adapter is not None)
     started = time.monotonic()
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except RuntimeError as error:  # torch.save on a full disk says where in its own code it noticed
+        free = handoff.free_bytes(cfg.checkpoints_dir)
+        if free > FULL_DISK:
+            raise
+        message = f"{cfg.checkpoints_dir} has {free / 1e6:.1f} MB free, and training stopped: {error}".splitlines()[0]
+        raise handoff.StageError(message) from error
     if processes.is_main_process and callback.interrupted:
         print(f"stopped at step {trainer.state.global_step}. Continue with: python train_moe.py --resume{again}")
     if callback.interrupted:

@@ -31,6 +31,7 @@ except ImportError:  # Windows: two runs of a stage at once are not told apart t
 
 MANIFEST = "manifest.json"
 NEEDED = {"stage", "settings", "inputs", "files", "fingerprint"}  # of a manifest
+NO_SPACE = os.strerror(errno.ENOSPC)
 OPTIONAL = {"created", "commit", "check"}
 
 
@@ -401,4 +402,9 @@ def run_stage(main: Callable[[list[str] | None], int]) -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         status = 130
+    except Exception as error:
+        if NO_SPACE not in str(error):  # libraries in other languages raise errors of their own
+            raise
+        print(f"error: {NO_SPACE}: the output folder", file=sys.stderr)
+        status = 2
     sys.exit(status)

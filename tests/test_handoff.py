@@ -226,6 +226,17 @@ def test_a_stage_exits_with_the_status_of_its_error(capsys):
     assert capsys.readouterr().err == "error: no model\n"
 
 
+@pytest.mark.parametrize("text", ["Error while serializing: I/O error: No space left on device (os error 28)"])
+def test_a_full_disk_that_a_library_notices_is_one_sentence(capsys, text):
+    def fails(argv):
+        raise ValueError(text)
+
+    with pytest.raises(SystemExit) as stopped:
+        handoff.run_stage(fails)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "error: No space left on device: the output folder\n"
+
+
 def test_a_run_killed_at_any_moment_leaves_the_old_folder_or_the_new_one(tmp_path):
     """A process that seals the same folder again and again is killed 12 times; the folder is whole every time."""
     code = (

@@ -513,8 +513,8 @@ READERS = {
 }
 TRIES = {
     "download_datasets": 9,
-    "prepare_training_data": 4,
-    "train_moe": 4,
+    "prepare_training_data": 3,
+    "train_moe": 3,
     "export_gguf": 3,
     "test_moe": 3,
     "inference": 9,
@@ -540,7 +540,7 @@ def measure(short: bool, seed: int) -> dict:
         found["files"] = damaged_files(line, chosen, 1 if short else 3, draw).as_dict()
         found["results"] = damaged_results(line, draw, 1 if short else 4).as_dict()
         if not short:
-            found["checkpoints"] = damaged_checkpoints(line, draw, 3).as_dict()
+            found["checkpoints"] = damaged_checkpoints(line, draw, 2).as_dict()
     found["full_disk"], found["read_only"] = full.as_dict(), locked.as_dict()
     found["peak_mib"] = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
     return found
