@@ -2,6 +2,7 @@
 # make tools  llama-server, llama-imatrix and llama-quantize, built once in some minutes; tests that need them skip without
 # make test   install, run every test that needs no GPU
 # make screenshots   after make demo: the pictures of the page in docs/pictures, of a real run
+# make hardening     faults, hostile documents, injected instructions, leaks and load, to benchmarks/HARDENING.md
 # A Linux machine without a GPU saves gigabytes with:  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 PYTHON ?= python3
 TORCH_INDEX ?=
@@ -10,7 +11,7 @@ INSTALLED = .venv/installed
 SAMPLES = data/samples/documents
 DEMO = output/cpu/demo.jsonl
 
-.PHONY: install demo tools test lint clean screenshots
+.PHONY: install demo tools test lint clean screenshots hardening
 
 install: $(INSTALLED)
 
@@ -53,6 +54,9 @@ lint: install
 
 screenshots: install
 	$(PY) benchmarks/screenshots.py
+
+hardening: install
+	$(PY) -m benchmarks.hardening
 
 clean:
 	rm -rf output data/datasets data/training

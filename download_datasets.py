@@ -604,22 +604,21 @@ def make(name: str, cfg: config.Config, force: bool) -> dict[str, int]:
     if (old := handoff.manifest_of(folder)) is not None and old["settings"].get("source") != data.source:
         print(f"note: {folder} was made from {old['settings'].get('source')} and is replaced", file=sys.stderr)
     print(f"{source.title}: {source.license}, {source.url}\n    {source.citation}", flush=True)
-    staging = None
-    try:
-        if data.source == "samples":
-            staging = handoff.begin(folder)
-            found = FROM_SAMPLES[name](sample, staging, data)
-        else:
-            check_disk(folder, source.disk_bytes_with_images if request["images"] else source.disk_bytes)
-            staging = handoff.begin(folder)
-            found = FROM_HUB[name](source, staging, data, downloads)
-            if data.max_documents is None:
-                check_counts(name, found, source.counts)
-        handoff.seal(staging, stage=STAGE, settings=request | found, inputs=inputs)
-    finally:
-        if staging is not None:  # gone after sealing; after a failure it may hold gigabytes
-            shutil.rmtree(staging, ignore_errors=True)
-    shutil.rmtree(downloads, ignore_errors=True)
+    if data.source == "hub":
+        check_disk(folder, source.disk_bytes_with_images if request["images"] else source.disk_bytes)
+    with handoff.alone(folder):
+        staging = handoff.begin(folder)
+        try:
+            if data.source == "samples":
+                found = FROM_SAMPLES[name](sample, staging, data)
+            else:
+                found = FROM_HUB[name](source, staging, data, downloads)
+                if data.max_documents is None:
+                    check_counts(name, found, source.counts)
+            handoff.seal(staging, stage=STAGE, settings=request | found, inputs=inputs)
+        finally:  # gone after sealing; after a failure it may hold gigabytes
+            handoff.abandon(staging)
+        shutil.rmtree(downloads, ignore_errors=True)
     return found["counts"]
 
 

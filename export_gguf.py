@@ -103,8 +103,8 @@ def read_base(folder: Path, manifest: dict | None = None) -> Base:
             shapes |= {name: tuple(f.get_slice(name).get_shape()) for name in f.keys()}  # noqa: SIM118
     if not shapes:
         raise handoff.StageError(f"{folder} holds no .safetensors files")
-    if manifest is None:
-        manifest = handoff.manifest_of(folder)
+    if manifest is None and (folder / handoff.MANIFEST).is_file():
+        manifest = handoff.require(folder, made_by="the stage that made it,")
     if manifest is None:  # tens of gigabytes may lie here: names and sizes have to do
         sizes = {p.name: p.stat().st_size for p in sorted(folder.iterdir()) if p.is_file()}
         manifest = {"fingerprint": handoff.fingerprint({"config": settings, "sizes": sizes})}
@@ -637,7 +637,7 @@ def export_merged(cfg: config.Config, base: Base, adapter: Path, inputs: dict[st
         )
         handoff.seal(out, stage=STAGE, settings={"base_model": str(base.folder)}, inputs=inputs)
     except BaseException:  # also Ctrl-C: gigabytes must not stay behind
-        shutil.rmtree(out, ignore_errors=True)
+        handoff.abandon(out)
         raise
     print(f"[6/7] merged checkpoint in {folder}, {result['changed_tensors']} weights changed by the adapter")
     print("Next: see deploy/README.md for vLLM")
@@ -751,7 +751,7 @@ def main(argv: list[str] | None = None) -> int:
         handoff.write_json(out / "verification.json", result)
         manifest = handoff.seal(out, stage=STAGE, settings=settings, inputs=inputs)
     except BaseException:  # also Ctrl-C: gigabytes must not stay behind
-        shutil.rmtree(out, ignore_errors=True)
+        handoff.abandon(out)
         raise
 
     merged = f", {result['adapter']['changed_tensors']} weights changed by the adapter" if adapter else ""

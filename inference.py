@@ -484,6 +484,9 @@ def _open_backend(cfg: config.Config, model: str) -> Backend:
         path = Path(model)
         if path.suffix != ".gguf" or not path.is_file():
             raise handoff.StageError(f"--model {model}: not gguf, base-gguf, adapter, base, a .gguf file or a URL")
+        made = handoff.manifest_of(path.parent)
+        if made and path.name in made["files"]:
+            handoff.require(path.parent, made_by="python export_gguf.py", check_contents=False)
     return LlamaBackend(path, run.context_tokens, run.max_new_tokens, run.threads)
 
 
@@ -945,7 +948,8 @@ def main(argv: list[str] | None = None) -> int:
     run = Run(args, cfg, own)
     if args.dry_run:
         return show_plan(run, names, args.format)
-    return read_all(run, names)
+    with handoff.alone(args.output) if args.output else contextlib.nullcontext():
+        return read_all(run, names)
 
 
 def read_all(run: Run, names: Sequence[str]) -> int:
@@ -957,7 +961,7 @@ def read_all(run: Run, names: Sequence[str]) -> int:
         path = path if form == "jsonl" else path.with_name(f"{path.name}.jsonl")
         try:
             kept = [] if args.overwrite else output.earlier(path)
-            handoff.write_jsonl(path, kept)  # finds out now whether the file can be written
+            output.write_rows(path, kept)  # finds out now whether the file can be written
         except OSError as error:
             raise handoff.StageError(f"cannot write {path}: {error.strerror}") from error
         run.done = {
@@ -975,7 +979,7 @@ def read_all(run: Run, names: Sequence[str]) -> int:
             shown = {k: v for k, v in row.items() if k != "key"}
             if path:
                 with open(path, "a", encoding="utf-8") as f:
-                    f.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    f.write(output.line(row))
             elif form == "table":
                 bar.write(output.document_table(row) + "\n", sys.stdout)
             elif form == "jsonl":
@@ -1000,7 +1004,7 @@ def read_all(run: Run, names: Sequence[str]) -> int:
 
 def write_output(path: Path, target: Path, form: str, rows: list[dict]) -> None:
     """The finished rows without those that newer ones replace, and the file in the format that was asked for."""
-    handoff.write_jsonl(path, rows)
+    output.write_rows(path, rows)
     plain = [{k: v for k, v in row.items() if k != "key"} for row in rows]
     if form == "csv":
         second = output.write_csv(plain, target)

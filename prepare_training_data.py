@@ -409,11 +409,8 @@ def describe(splits: dict[str, list[dict]], sources: Sources, twins: list[dict])
         }
         labels: dict[str, Counter] = defaultdict(Counter)
         for row in rows:
-            target = row["target"].get("clauses", row["target"])
-            if row["task"] == "contract":
-                labels["contract"].update(list(target) or ["(none)"])
-            elif row["task"] != "question":
-                labels[row["task"]].update({path for path, _ in metrics.leaves(target)})
+            if row["task"] != "question":
+                labels[row["task"]].update(labels_of(row) or ["(none)"])
         stats["labels"][split] = {task: dict(found.most_common()) for task, found in sorted(labels.items())}
         injected = Counter(row["task"] for row in rows if "injected" in row)
         stats["injected"][split] = {"all": sum(injected.values()), **dict(sorted(injected.items()))}
@@ -421,6 +418,13 @@ def describe(splits: dict[str, list[dict]], sources: Sources, twins: list[dict])
     stats["left_out"] = dict(sorted(sources.left_out.items()))
     stats["near_duplicates"] = twins
     return stats
+
+
+def labels_of(row: dict) -> list[str]:
+    """The categories of a contract's clauses, or the paths of a record's fields, each once, in one order."""
+    if row["task"] == "contract":
+        return list(row["target"]["clauses"])
+    return sorted({path for path, _ in metrics.leaves(row["target"])})
 
 
 def spread(values: list[int]) -> dict[str, int]:
@@ -456,10 +460,8 @@ def draw(splits: dict[str, list[dict]], limit: int, path: Path) -> None:
     middle.legend()
     labels = Counter()
     for row in splits["train"]:
-        if row["task"] == "contract":
-            labels.update(list(row["target"]["clauses"]))
-        elif row["task"] == "receipt":
-            labels.update({path for path, _ in metrics.leaves(row["target"])})
+        if row["task"] in ("contract", "receipt"):
+            labels.update(labels_of(row))
     top = labels.most_common(25)[::-1]
     right.barh([name for name, _ in top], [count for _, count in top])
     right.set_title("most frequent labels in train")

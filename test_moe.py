@@ -184,14 +184,7 @@ def predict(rows: list[dict], backend: inference.Backend, partial: Path) -> list
     """One prediction per row, in their order. Those already in `partial` are kept; new ones are added to it."""
     from tqdm import tqdm
 
-    known = {}
-    if partial.is_file():
-        for line in partial.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-                known[entry["id"]] = entry
-            except (json.JSONDecodeError, KeyError):
-                continue  # the line that a killed run was writing
+    known = saved(partial)
     left = [row for row in rows if row["id"] not in known]
     with tqdm(total=len(rows), initial=len(rows) - len(left), desc=backend.name, unit="row", disable=None) as bar:
         for start in range(0, len(left), CHUNK):
@@ -201,8 +194,29 @@ def predict(rows: list[dict], backend: inference.Backend, partial: Path) -> list
             with open(partial, "a", encoding="utf-8") as f:
                 for row, answer in zip(chunk, answers, strict=True):
                     known[row["id"]] = prediction(row, answer)
-                    f.write(json.dumps(known[row["id"]], ensure_ascii=False) + "\n")
+                    f.write(json.dumps(checked(known[row["id"]]), ensure_ascii=False) + "\n")
     return [known[row["id"]] for row in rows]
+
+
+def checked(entry: dict) -> dict:
+    return {**entry, "check": handoff.fingerprint(entry)}
+
+
+def saved(partial: Path) -> dict[str, dict]:
+    """The predictions that an interrupted run left, by id. A line that was cut off or damaged leaves the file too."""
+    if not partial.is_file():
+        return {}
+    known = {}
+    for line in partial.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+            check = entry.pop("check")
+        except (json.JSONDecodeError, AttributeError, KeyError, TypeError):
+            continue
+        if check == handoff.fingerprint(entry):
+            known[entry["id"]] = entry
+    handoff.write_jsonl(partial, map(checked, known.values()))
+    return known
 
 
 def task_of(row: dict) -> tasks.Task:
@@ -646,6 +660,9 @@ def side_by_side(folder: Path, this: dict, rows_fingerprint: str) -> list[dict]:
         if manifest and all(
             manifest["settings"].get(k) == v for k, v in (("rows", rows_fingerprint), ("judge", JUDGE))
         ):
+            if damaged := handoff.damage(path.parent, manifest):
+                print(f"warning: {path.parent} is left out of the report: {damaged}", file=sys.stderr)
+                continue
             other = handoff.read_json(path)
             found.setdefault(other["label"], other)
     return sorted(found.values(), key=lambda r: (not r["label"].startswith("base"), r["label"]))
@@ -714,6 +731,17 @@ def compared_with(other: str, cfg: config.Config, ids: list[str], rows_fingerpri
     return label, predictions, manifest
 
 
+def training_result(folder: Path) -> dict | None:
+    """What training wrote beside an adapter, if that is there as it was written."""
+    manifest, name = handoff.manifest_of(folder), "training_result.json"
+    if manifest is None or name not in manifest["files"]:
+        return None
+    if damaged := handoff.damage(folder, {"files": {name: manifest["files"][name]}}):
+        print(f"warning: the report says nothing about the training: {damaged}", file=sys.stderr)
+        return None
+    return handoff.read_json(folder / name)
+
+
 def finished(folder: Path, predicting: dict) -> tuple[str, list[dict]] | None:
     """Model name and predictions of an earlier run that would come out the same."""
     manifest = handoff.manifest_of(folder)
@@ -735,7 +763,6 @@ def calibrate(args: Any, cfg: config.Config) -> int:
         raise handoff.StageError(f"--calibrate: {args.model} has no folder beside which a calibration could be kept")
     path, weights = form[0], form[1]()
     fingerprint = handoff.fingerprint(rows)
-    cfg.evaluation_dir.mkdir(parents=True, exist_ok=True)
     made_by = handoff.fingerprint([fingerprint, weights, confidence.FORMAT, handoff.plain(vars(cfg.inference))])
     partial = cfg.evaluation_dir / f".calibration.{made_by}.jsonl"
     if args.force:
@@ -811,7 +838,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.rows is None:
         handoff.require(cfg.training_dir, made_by=f"python prepare_training_data.py{again}")
     if args.calibrate:
-        return calibrate(args, cfg)
+        with handoff.alone(cfg.evaluation_dir / "calibration"):
+            return calibrate(args, cfg)
     rows, left_out = read_rows(path)
     for problem, lines in left_out.items():
         print(f"warning: {len(lines)} lines of {path} are not scored: {problem} (line {lines[0]})", file=sys.stderr)
@@ -866,8 +894,7 @@ def main(argv: list[str] | None = None) -> int:
     result = summarize(label, name, predictions, cfg.evaluate.bootstrap_samples, other and other[:2])
     result["left_out"] = left_out
     handoff.write_json(out / "metrics.json", result)
-    trained = cfg.adapter_dir / "training_result.json"
-    training = handoff.read_json(trained) if trained.is_file() else None
+    training = training_result(cfg.adapter_dir)
     heading = {
         "profile": cfg.profile,
         "rows": f"{len(rows)} of {path.name}, fingerprint {rows_fingerprint}; not among the training rows beside them"

@@ -8,17 +8,19 @@ Writes  output/<profile>/base_model/          cpu profile: the small mixture of 
 Next    python export_gguf.py
 
     python train_moe.py
-    python train_moe.py --resume                             # after an interruption
+    python train_moe.py --resume                             # only if there is a checkpoint to continue from
     python train_moe.py --set train.init_adapter=null        # from the base model instead of the shipped adapter
     python train_moe.py --profile gpu --plan --gpu-memory 15.99   # would it fit? Needs no GPU
     python train_moe.py --profile gpu                        # Qwen3-30B-A3B by Unsloth, on a CUDA device
     torchrun --nproc-per-node 2 train_moe.py --profile gpu   # the same steps, shared by two devices
 
-Ctrl-C saves a checkpoint and says how to go on.
+Ctrl-C saves a checkpoint and says how to go on. A run with the same rows and settings continues from the newest
+checkpoint of one that was interrupted; --force begins at step 0.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -38,6 +40,7 @@ ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]  # stacked over experts, as transformers holds them
 LORA_B_LAYOUT = "rank_major"  # PEFT's order of the columns of stacked experts' lora_B
 TENSORBOARD = "tensorboard"  # folder of its event files, in the checkpoint and in the adapter folder
+FULL_DISK = 20e6  # bytes; a checkpoint that could not be written leaves less than its own size
 RUN = "run.json"  # in the checkpoint folder: which rows and settings its checkpoints belong to
 
 
@@ -144,6 +147,8 @@ def check_init_adapter(cfg: config.Config) -> None:
     manifest = handoff.manifest_of(folder)
     if manifest is None:
         raise handoff.StageError(f"{folder} holds no finished adapter; {undo}")
+    if damaged := handoff.damage(folder, manifest):
+        raise handoff.StageError(f"{folder}/{damaged}; {undo}")
     if cfg.train.base_model == models.UPCYCLED and manifest["settings"].get("base") != base_settings(cfg.train):
         raise handoff.StageError(f"{folder} was trained on another base model; {undo}")
     found = handoff.read_json(folder / "adapter_config.json")
@@ -360,7 +365,7 @@ def make_callback(log_path: Path, processes: Any) -> Any:
             self.started, self.tokens_before = time.monotonic(), state.num_input_tokens_seen
             if args.device.type == "cuda":
                 self.loading = peak_memory()
-            self.previous = signal.signal(signal.SIGINT, self.interrupt)
+            self.previous = {s: signal.signal(s, self.interrupt) for s in (signal.SIGINT, signal.SIGTERM)}
 
         def interrupt(self, *_: Any) -> None:
             if self.interrupted:  # a second Ctrl-C does not wait
@@ -405,8 +410,16 @@ def make_callback(log_path: Path, processes: Any) -> Any:
                 append(log_path, entry)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            signal.signal(signal.SIGINT, self.previous)
+            for number, handler in self.previous.items():
+                signal.signal(number, handler)
             self.bar.close()
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            processes.wait_for_everyone()  # each of them writes a file of the checkpoint
+            if processes.is_main_process:
+                checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+                shutil.copy(log_path, checkpoint / log_path.name)
+                handoff.write_manifest(checkpoint, stage=STAGE, settings={})
 
     return Progress()
 
@@ -508,22 +521,31 @@ def log_losses_at_start(trainer: Any, log_path: Path, has_init_adapter: bool) ->
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written whole: the trainer's state is the last file of one."""
-    found = []
+    """The newest checkpoint that is whole: its manifest is its last file. One that was damaged later is named."""
+    whole = {}
     for path in folder.glob("checkpoint-*"):
         try:
-            state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if (path / "adapter_model.safetensors").is_file() and (path / "optimizer.pt").is_file():
-            found.append((state["global_step"], path))
-    return max(found)[1] if found else None
+            manifest = handoff.manifest_of(path)
+            damaged = manifest and handoff.damage(path, manifest)
+        except handoff.StageError as error:
+            manifest, damaged = None, str(error)
+        if damaged:
+            print(f"warning: {path} is passed over: {damaged}", file=sys.stderr)
+        elif manifest:
+            whole[path.name] = handoff.read_json(path / "trainer_state.json")
+    # The best one so far is read again at the end.
+    usable = [
+        (state["global_step"], name)
+        for name, state in whole.items()
+        if state.get("best_model_checkpoint") is None or Path(state["best_model_checkpoint"]).name in whole
+    ]
+    return folder / max(usable)[1] if usable else None
 
 
-def begin_run(cfg: config.Config, run: dict, resume: bool, writes: bool = True) -> Path | None:
+def begin_run(cfg: config.Config, run: dict, args: Any, writes: bool = True) -> Path | None:
     """Prepare the checkpoint folder. Returns the checkpoint to continue from, or None to start at step 0."""
     folder = cfg.checkpoints_dir
-    if resume:
+    if args.resume:
         checkpoint = newest_checkpoint(folder)
         if checkpoint is None:
             raise handoff.StageError(f"there is no checkpoint in {folder} to resume from. Run: python train_moe.py")
@@ -531,6 +553,10 @@ def begin_run(cfg: config.Config, run: dict, resume: bool, writes: bool = True) 
             raise handoff.StageError(
                 f"the checkpoints in {folder} belong to other rows or settings; without --resume a new run begins"
             )
+        return checkpoint
+    if not args.force and belongs_to(folder, run) and (checkpoint := newest_checkpoint(folder)):
+        if writes:
+            print(f"continuing from {checkpoint.name} of an interrupted run; --force begins anew", file=sys.stderr)
         return checkpoint
     if not writes:
         return None
@@ -543,14 +569,16 @@ def begin_run(cfg: config.Config, run: dict, resume: bool, writes: bool = True) 
     return None
 
 
+def belongs_to(folder: Path, run: dict) -> bool:
+    try:
+        return handoff.read_json(folder / RUN) == handoff.plain(run)
+    except handoff.StageError:
+        return False
+
+
 def append(path: Path, entry: dict) -> None:
     with open(path, "a", encoding="utf-8") as f:
         f.write(json.dumps(entry) + "\n")
-
-
-def trim_log(path: Path, step: int) -> None:
-    """Drop the entries behind the checkpoint that a run resumes from."""
-    handoff.write_jsonl(path, [entry for entry in handoff.read_jsonl(path) if entry["step"] <= step])
 
 
 def draw_losses(log: list[dict], path: Path) -> None:
@@ -584,6 +612,8 @@ def save_adapter(model: Any, tokenizer: Any, folder: Path, base_model: str) -> N
     found = {**handoff.read_json(config_path), "base_model_name_or_path": base_model}
     if found.get("target_parameters"):
         found["lora_B_layout"] = LORA_B_LAYOUT
+    if isinstance(found.get("target_modules"), list):  # a set in PEFT, in another order in every process
+        found["target_modules"].sort()
     handoff.write_json(config_path, found)
     path = folder / "adapter_model.safetensors"
     tensors = load_file(path)
@@ -638,7 +668,14 @@ def main(argv: list[str] | None = None) -> int:
         if processes.is_main_process:
             print(f"[3/7] {cfg.adapter_dir} is already there")
         return 0
+    with handoff.alone(cfg.checkpoints_dir) if processes.is_main_process else contextlib.nullcontext():
+        return train(args, cfg, settings, inputs)
 
+
+def train(args: Any, cfg: config.Config, settings: dict, inputs: dict[str, dict]) -> int:
+    """Train and seal the adapter, alone in the checkpoint folder. Returns the exit status."""
+    again = "" if cfg.profile == "cpu" else f" --profile {cfg.profile}"
+    processes = processes_of(cfg.train)
     plan, speeds = plan_memory(cfg) if cfg.train.load_in_4bit else (None, {})
     if plan and not plan.fits:
         raise handoff.StageError(memory.refusal(memory.shape_of(cfg.train.base_model), cfg.train, plan))
@@ -650,7 +687,7 @@ def main(argv: list[str] | None = None) -> int:
     max_tokens = tokens_within(cfg, speeds)
     run = {"settings": settings, "inputs": {name: m["fingerprint"] for name, m in inputs.items()}}
     with processes.main_process_first():
-        checkpoint = begin_run(cfg, run, args.resume, processes.is_main_process)
+        checkpoint = begin_run(cfg, run, args, processes.is_main_process)
     tokenizer = models.tokenizer(cfg.train.base_model, cfg.base_dir)
     model = load_model(cfg, plan)
     log_path = cfg.checkpoints_dir / "training_log.jsonl"
@@ -659,10 +696,17 @@ def main(argv: list[str] | None = None) -> int:
     eval_rows = load_rows(cfg.training_dir / "eval.jsonl", tokenizer, cfg.train.eval_rows)
     trainer = make_trainer(cfg, model, tokenizer, train_rows, eval_rows, callback)
     if checkpoint and processes.is_main_process:
-        trim_log(log_path, int(checkpoint.name.removeprefix("checkpoint-")))
+        shutil.copy(checkpoint / log_path.name, log_path)  # without the entries behind the checkpoint
     log_losses_at_start(trainer, log_path, has_init_adapter=cfg.train.init_adapter is not None)
     started = time.monotonic()
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except RuntimeError as error:  # torch.save on a full disk says where in its own code it noticed
+        free = handoff.free_bytes(cfg.checkpoints_dir)
+        if free > FULL_DISK:
+            raise
+        message = f"{cfg.checkpoints_dir} has {free / 1e6:.1f} MB free, and training stopped: {error}".splitlines()[0]
+        raise handoff.StageError(message) from error
     if processes.is_main_process and callback.interrupted:
         print(f"stopped at step {trainer.state.global_step}. Continue with: python train_moe.py --resume{again}")
     if callback.interrupted:

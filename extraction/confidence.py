@@ -216,9 +216,8 @@ def _curve(judged: Scored) -> Curve:
 def save(path: Path, calibration: Calibration, model: str, judged: Mapping[str, Scored], rows: str) -> Path:
     """Write a calibration with what it was fitted on: the fingerprints of the model and of the rows."""
     values = {task: len(found) for task, found in judged.items()}
-    return handoff.write_json(
-        path, {"format": FORMAT, "model": model, "rows": rows, "values": values, "curves": calibration.curves}
-    )
+    stored = {"format": FORMAT, "model": model, "rows": rows, "values": values, "curves": calibration.curves}
+    return handoff.write_json(path, {**stored, "check": handoff.fingerprint(stored)})
 
 
 def load(path: Path, model: str) -> Calibration | None:
@@ -230,6 +229,8 @@ def load(path: Path, model: str) -> Calibration | None:
         return None
     stored = handoff.read_json(path)
     try:
+        if handoff.fingerprint({k: v for k, v in stored.items() if k != "check"}) != stored["check"]:
+            raise ValueError("it was changed after it was made")
         if stored["format"] != FORMAT or stored["model"] != model:
             return None
         curves = {task: [[float(x), float(y)] for x, y in curve] for task, curve in stored["curves"].items()}

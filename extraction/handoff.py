@@ -2,24 +2,37 @@
 
 A stage writes into the folder that `begin` gives it, a hidden neighbor of the real one, and `seal` writes the
 manifest last and swaps the folders. So the real folder is either absent, the old one, or the complete new one,
-whenever the process is killed.
+whenever the process is killed. From `begin` to `seal` the folder is locked against a second run of the stage.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
 import subprocess
 import sys
+import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+try:
+    import fcntl
+except ImportError:  # Windows: two runs of a stage at once are not told apart there
+    fcntl = None
+
 MANIFEST = "manifest.json"
+NEEDED = {"stage", "settings", "inputs", "files", "fingerprint"}  # of a manifest
+NO_SPACE = os.strerror(errno.ENOSPC)
+OPTIONAL = {"created", "commit", "check"}
 
 
 class StageError(Exception):
@@ -33,6 +46,15 @@ class StageError(Exception):
 def sha256(path: Path) -> str:
     with open(path, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def crc32(path: Path) -> str:
+    """A checksum that finds damage but not malice, at several times the speed of `sha256`."""
+    found = 0
+    with open(path, "rb") as f:
+        while block := f.read(1 << 20):
+            found = zlib.crc32(block, found)
+    return f"{found:08x}"
 
 
 def fingerprint(value: Any) -> str:
@@ -107,25 +129,143 @@ def _neighbor(folder: Path, suffix: str) -> Path:
     return folder.with_name(f".{folder.name}.{suffix}")
 
 
+# --- one at a time -------------------------------------------------------------------------------------------
+
+
+class Busy(StageError):
+    """Another process works on the folder."""
+
+
+_locks: dict[Path, int] = {}  # the lock files that this process holds, with their descriptors
+_begun: set[Path] = set()  # those of them that `begin` took, and `seal` or `abandon` gives back
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """No other process works on the folder (or file) meanwhile. Raises Busy, saying who does, if one does already.
+
+    The operating system drops the lock with the process, however that ends.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        taken = _take(folder)
+    except OSError as error:
+        raise StageError(f"cannot write {folder}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        if taken:
+            _release(folder)
+
+
+def _lock_of(folder: Path) -> Path:
+    return _neighbor(folder.absolute(), "lock")
+
+
+def _take(folder: Path) -> bool:
+    """Lock a folder. False if this process had it already."""
+    path = _lock_of(folder)
+    if fcntl is None or path in _locks:
+        return False
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)  # closed in programs that we start
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_file(descriptor, path):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"process {os.getpid()} ({Path(sys.argv[0]).name})".encode(), 0)
+                break
+        except BlockingIOError:
+            holder = os.pread(descriptor, 300, 0).decode(errors="replace") or "another process"
+            os.close(descriptor)
+            raise Busy(f"{holder} works on {_shown(folder)}: wait until it ends, or end it") from None
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # its holder has just removed the file: take the one that is there now
+    _locks[path] = descriptor
+    return True
+
+
+def _is_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _release(folder: Path) -> None:
+    path = _lock_of(folder)
+    _begun.discard(path)
+    if path in _locks:
+        path.unlink(missing_ok=True)  # while it is still ours
+        os.close(_locks.pop(path))
+
+
+def _forget() -> None:
+    """In a child made by fork: its copies of the descriptors would hold the locks for as long as it lives."""
+    while _locks:
+        os.close(_locks.popitem()[1])
+    _begun.clear()
+
+
+if fcntl:
+    os.register_at_fork(after_in_child=_forget)
+
+
+# --- begin, seal, require ------------------------------------------------------------------------------------
+
+
 def _recover(folder: Path) -> None:
-    """Finish the swap of a `seal` that was killed between its two renames."""
+    """Finish the swap of a `seal` that was killed between its two renames. Only for who has locked the folder."""
     old = _neighbor(folder, "old")
     if old.exists() and not folder.exists():
         os.replace(old, folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _wait_for_swap(folder: Path) -> None:
+    """For a reader: let a `seal` finish that is between its two renames, or do it for one that was killed there."""
+    deadline = time.monotonic() + 5
+    while not folder.exists() and _neighbor(folder, "old").exists() and time.monotonic() < deadline:
+        try:
+            with alone(folder):
+                _recover(folder)
+        except Busy:
+            time.sleep(0.01)
+
+
 def begin(folder: Path) -> Path:
-    """An empty folder to write into, which `seal` puts in the place of `folder`. Leftovers of a killed run go."""
+    """An empty folder to write into, which `seal` puts in the place of `folder`. Leftovers of a killed run go.
+
+    Its name is new every time: a program that outlived the run which started it finds its files nowhere.
+    Raises Busy if another process has begun the folder and not sealed it.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        if _take(folder):
+            _begun.add(_lock_of(folder))
         _recover(folder)
-        staging = _neighbor(folder, "partial")
-        shutil.rmtree(staging, ignore_errors=True)
+        for path in folder.parent.iterdir():
+            if re.fullmatch(rf"\.{re.escape(folder.name)}(\.[0-9a-f]{{8}})?\.partial", path.name):
+                shutil.rmtree(path, ignore_errors=True)
+        staging = _neighbor(folder, f"{secrets.token_hex(4)}.partial")
         staging.mkdir()
     except OSError as error:
         raise StageError(f"cannot write to {folder}: {error.strerror or error}") from error
     return staging
+
+
+def _sealed(staging: Path) -> Path:
+    """The folder that `begin` gave this one out for."""
+    return staging.with_name(staging.name[1:].rsplit(".", 2)[0])
+
+
+def abandon(staging: Path) -> None:
+    """Give up a folder that `begin` gave out, and what was written into it."""
+    shutil.rmtree(staging, ignore_errors=True)
+    if _lock_of(_sealed(staging)) in _begun:
+        _release(_sealed(staging))
 
 
 def seal(staging: Path, *, stage: str, settings: dict, inputs: dict[str, dict] | None = None) -> dict:
@@ -133,37 +273,64 @@ def seal(staging: Path, *, stage: str, settings: dict, inputs: dict[str, dict] |
 
     `inputs` are the manifests of the folders it was made from. Returns the new manifest.
     """
-    folder = staging.with_name(staging.name.removeprefix(".").removesuffix(".partial"))
-    paths = sorted(p for p in staging.rglob("*") if p.is_file())
-    files = {str(p.relative_to(staging)): {"size": p.stat().st_size, "sha256": sha256(p)} for p in paths}
+    folder = _sealed(staging)
+    manifest = write_manifest(staging, stage=stage, settings=settings, inputs=inputs)
+    old = _neighbor(folder, "old")
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(staging, folder)
+    shutil.rmtree(old, ignore_errors=True)
+    if _lock_of(folder) in _begun:
+        _release(folder)
+    return manifest
+
+
+def write_manifest(folder: Path, *, stage: str, settings: dict, inputs: dict[str, dict] | None = None) -> dict:
+    """Write down what the folder holds, and return it."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
+    files = {str(p.relative_to(folder)): {"size": p.stat().st_size, "sha256": sha256(p)} for p in paths}
     manifest = {
         "stage": stage,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "settings": plain(settings),
         "inputs": {name: m["fingerprint"] for name, m in (inputs or {}).items()},
-        "files": files,
+        "files": {name: {**entry, "crc32": crc32(folder / name)} for name, entry in files.items()},
         "fingerprint": fingerprint(files),
     }
-    write_json(staging / MANIFEST, manifest)
-    old = _neighbor(folder, "old")
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(staging, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    manifest["check"] = fingerprint(manifest)
+    write_json(folder / MANIFEST, manifest)
     return manifest
 
 
 def manifest_of(folder: Path) -> dict | None:
     """The manifest of a sealed folder, or None if the stage that makes it has not finished."""
-    _recover(folder)
+    _wait_for_swap(folder)
     path = folder / MANIFEST
     if not path.is_file():
         return None
     manifest = read_json(path)
-    if not isinstance(manifest, dict) or not {"stage", "settings", "inputs", "files", "fingerprint"} <= set(manifest):
+    if not isinstance(manifest, dict) or not NEEDED <= set(manifest) <= NEEDED | OPTIONAL:
         raise StageError(f"{path} is not a manifest. Delete {folder} and run its stage again")
+    rest = {name: value for name, value in manifest.items() if name != "check"}
+    if manifest.get("check", fingerprint(rest)) != fingerprint(rest):  # old ones have no such line
+        raise StageError(f"{path} was changed after it was made. Delete {folder} and run its stage again")
     return manifest
+
+
+def damage(folder: Path, manifest: dict, check_contents: bool = True) -> str | None:
+    """Which file of a sealed folder is missing or changed, and which of the two; None if all are as they were made.
+
+    By size and SHA-256; with check_contents=False, for files of gigabytes, by size and CRC-32, which finds damage too.
+    """
+    for name, entry in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        kind, checksum = ("sha256", sha256) if check_contents or "crc32" not in entry else ("crc32", crc32)
+        if path.stat().st_size != entry["size"] or checksum(path) != entry[kind]:
+            return f"{name} was changed after it was made"
+    return None
 
 
 def require(
@@ -172,19 +339,14 @@ def require(
     """The manifest of a folder that an earlier stage sealed.
 
     Raises StageError naming the command to run if the folder is missing, if a file in it is missing or changed
-    (by size and SHA-256; by size alone with check_contents=False), or if it was made from other inputs than
-    the manifests in `built_from`.
+    (see `damage`), or if it was made from other inputs than the manifests in `built_from`.
     """
     manifest = manifest_of(folder)
     shown = _shown(folder)
     if manifest is None:
         raise StageError(f"{shown} is not there yet. Run: {made_by}")
-    for name, entry in manifest["files"].items():
-        path = folder / name
-        if not path.is_file():
-            raise StageError(f"{shown}/{name} is missing. Make it again: {made_by} --force")
-        if path.stat().st_size != entry["size"] or (check_contents and sha256(path) != entry["sha256"]):
-            raise StageError(f"{shown}/{name} was changed after it was made. Make it again: {made_by} --force")
+    if found := damage(folder, manifest, check_contents):
+        raise StageError(f"{shown}/{found}. Make it again: {made_by} --force")
     for name, source in (built_from or {}).items():
         if manifest["inputs"].get(name) != source["fingerprint"]:
             raise StageError(f"{shown} was made from other {name} than those on disk. Run: {made_by}")
@@ -192,17 +354,17 @@ def require(
 
 
 def is_current(folder: Path, *, stage: str, settings: dict, inputs: dict[str, dict] | None = None) -> bool:
-    """Whether the folder holds just what this stage would make again from these settings and inputs."""
+    """Whether the folder holds just what this stage would make again from these settings and inputs.
+
+    A file that is missing or damaged makes it be made again.
+    """
     manifest = manifest_of(folder)
     return (
         manifest is not None
         and manifest["stage"] == stage
         and manifest["settings"] == plain(settings)
         and manifest["inputs"] == {name: m["fingerprint"] for name, m in (inputs or {}).items()}
-        and all(
-            (folder / name).is_file() and (folder / name).stat().st_size == entry["size"]
-            for name, entry in manifest["files"].items()
-        )
+        and damage(folder, manifest, check_contents=False) is None
     )
 
 
@@ -233,11 +395,16 @@ def run_stage(main: Callable[[list[str] | None], int]) -> None:
         print(f"error: {error}", file=sys.stderr)
         status = error.status
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EPERM, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM, errno.EDQUOT):
             raise
         print(f"error: {error.strerror}: {error.filename or 'the output folder'}", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         status = 130
+    except Exception as error:
+        if NO_SPACE not in str(error):  # libraries in other languages raise errors of their own
+            raise
+        print(f"error: {NO_SPACE}: the output folder", file=sys.stderr)
+        status = 2
     sys.exit(status)

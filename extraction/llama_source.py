@@ -41,7 +41,7 @@ def converter(cache: Path) -> Path:
     """The folder of the converter, fetched once. Raises StageError if its sources cannot be had or are not PyPI's."""
     version = importlib.metadata.version("llama-cpp-python")
     folder = cache / f"llama.cpp-{version}"
-    if handoff.manifest_of(folder):
+    if (made := handoff.manifest_of(folder)) and not handoff.damage(folder, made):
         return folder
     other = "or pass --llama-cpp DIR with llama.cpp's convert_hf_to_gguf.py"
     with sources(cache, version, other) as sdist:
@@ -61,7 +61,7 @@ def tools(cache: Path) -> Path:
     """
     version = importlib.metadata.version("llama-cpp-python")
     folder = cache / f"llama.cpp-{version}-tools"
-    if handoff.manifest_of(folder):
+    if (made := handoff.manifest_of(folder)) and not handoff.damage(folder, made):
         return folder
     cmake, ninja = (shutil.which(name, path=_path()) for name in ("cmake", "ninja"))
     if not cmake or not ninja:

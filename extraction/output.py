@@ -18,7 +18,7 @@ from extraction import handoff
 def earlier(path: Path) -> list[dict]:
     """The rows that an earlier run wrote. A last line that was cut off is left out, and cut off in the file too.
 
-    Raises StageError for a file that no run wrote: it is not to be written over.
+    Raises StageError for a file that no run wrote, which is not to be written over, and for a row that was changed.
     """
     if not path.is_file():
         return []
@@ -33,12 +33,25 @@ def earlier(path: Path) -> list[dict]:
             raise _foreign(path, number) from error
         if row is None:
             continue
-        if not isinstance(row, dict) or not {"file", "key"} <= set(row):
+        if not isinstance(row, dict) or not {"file", "key", "check"} <= set(row):
             raise _foreign(path, number)
+        if row.pop("check") != handoff.fingerprint(row):
+            raise handoff.StageError(
+                f"{path}, line {number}: it was changed after it was written. Delete the line, or name another file"
+            )
         rows.append(row)
     if lines[-1]:
-        handoff.write_jsonl(path, rows)
+        write_rows(path, rows)
     return rows
+
+
+def line(row: dict) -> str:
+    """A row as it stands in a JSON Lines file that can be resumed."""
+    return json.dumps({**row, "check": handoff.fingerprint(row)}, ensure_ascii=False) + "\n"
+
+
+def write_rows(path: Path, rows: Sequence[dict]) -> Path:
+    return handoff.write_text(path, "".join(map(line, rows)))
 
 
 def _foreign(path: Path, number: int) -> handoff.StageError:

@@ -340,8 +340,9 @@ def test_a_run_that_breaks_off_leaves_the_old_build_and_no_parts(tiny_moe, tmp_p
     folder = settings_of(arguments[:4]).gguf_dir
     for old in (False, True):
         if old:
-            handoff.write_text(handoff.begin(folder) / "doc-intel-Q8_0.gguf", "old")
-            handoff.seal(folder.with_name(".gguf.partial"), stage="export_gguf", settings={})
+            staging = handoff.begin(folder)
+            handoff.write_text(staging / "doc-intel-Q8_0.gguf", "old")
+            handoff.seal(staging, stage="export_gguf", settings={})
         with pytest.raises((KeyboardInterrupt, handoff.StageError)):
             export_gguf.main(arguments)
         assert [path.name for path in folder.parent.iterdir()] == (["gguf"] if old else [])

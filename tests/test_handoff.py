@@ -84,6 +84,126 @@ def test_a_folder_is_current_only_for_the_same_settings_and_inputs(tmp_path):
     assert not handoff.is_current(tmp_path / "absent", stage="test", settings={})
 
 
+def test_a_damaged_file_is_not_current_and_is_made_again(tmp_path):
+    make(tmp_path / "rows")
+    (tmp_path / "rows" / "a.txt").write_text("rowz")
+    assert not handoff.is_current(tmp_path / "rows", stage="test", settings={})
+
+
+@pytest.mark.parametrize("check_contents", [True, False])
+def test_every_changed_byte_of_a_file_is_noticed(tmp_path, check_contents):
+    manifest = make(tmp_path / "made", "0123456789" * 3)
+    path = tmp_path / "made" / "a.txt"
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert handoff.damage(tmp_path / "made", manifest, check_contents) == "a.txt was changed after it was made"
+    path.write_bytes(whole)
+    assert handoff.damage(tmp_path / "made", manifest, check_contents) is None
+
+
+def test_every_changed_byte_of_a_manifest_is_noticed_unless_it_means_the_same(tmp_path):
+    manifest = make(tmp_path / "made", size=(1, 2))
+    path = tmp_path / "made" / "manifest.json"
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        changed = bytes([whole[place] ^ 1])
+        path.write_bytes(whole[:place] + changed + whole[place + 1 :])
+        try:
+            found = handoff.manifest_of(tmp_path / "made")
+        except handoff.StageError:
+            continue
+        assert found == manifest
+
+
+OTHER = (  # begins a folder, says so, and waits for a line before it goes on
+    "import sys; from pathlib import Path; from extraction import handoff\n"
+    "staging = handoff.begin(Path(sys.argv[1])); print('begun', flush=True); sys.stdin.readline()\n"
+)
+
+
+def other_process(folder, code=OTHER):
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+def test_a_second_process_is_told_who_works_on_a_folder_until_that_one_ends(tmp_path):
+    process = other_process(tmp_path / "made")
+    with pytest.raises(handoff.StageError, match=rf"process {process.pid} \(-c\) works on .*made: wait") as error:
+        handoff.begin(tmp_path / "made")
+    assert error.value.status == 2
+    make(tmp_path / "another")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert (tmp_path / ".made.lock").exists()  # a lock file that nobody holds
+    make(tmp_path / "made")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["another", "made"]
+
+
+def test_a_lock_is_not_held_by_children_that_outlive_the_stage(tmp_path):
+    """One made by fork, one by starting a program: neither keeps the folder of the process that was killed."""
+    code = OTHER.replace(
+        "print(", "import os, subprocess, time; child = os.fork() or time.sleep(60)\n"
+        "program = subprocess.Popen(['sleep', '60'], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL); "
+        "(Path(sys.argv[1]).parent / 'children').write_text(f'{child} {program.pid}'); print("
+    )  # fmt: skip
+    process = other_process(tmp_path / "made", code)
+    process.kill()
+    process.wait()
+    children = [int(pid) for pid in (tmp_path / "children").read_text().split()]
+    try:
+        assert all(os.path.exists(f"/proc/{pid}") for pid in children)
+        make(tmp_path / "made")
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_many_processes_that_take_a_folder_in_turn_never_have_it_together(tmp_path):
+    """Each notes that it is in, and that it is out: between the two nobody else is."""
+    code = (
+        "import sys, time; from pathlib import Path; from extraction import handoff\n"
+        "folder, log = Path(sys.argv[1]), open(Path(sys.argv[1]).parent / 'log', 'a', buffering=1)\n"
+        "done = 0\n"
+        "while done < 200:\n"
+        "    try:\n"
+        "        with handoff.alone(folder):\n"
+        "            log.write('in\\n'); time.sleep(1e-4); log.write('out\\n'); done += 1\n"
+        "    except handoff.Busy: pass\n"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "made")]) for _ in range(3)]
+    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
+    assert (tmp_path / "log").read_text() == "in\nout\n" * 600
+
+
+def test_a_reader_never_finds_a_folder_gone_while_another_process_seals_it(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from extraction import handoff\n"
+        "for n in range(80):\n"
+        "    s = handoff.begin(Path(sys.argv[1]))\n"
+        "    handoff.write_text(s / 'a.txt', str(n))\n"
+        "    handoff.seal(s, stage='test', settings={'n': n})\n"
+    )
+    make(tmp_path / "made")
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "made")])
+    reads = 0
+    while process.poll() is None:
+        handoff._wait_for_swap(tmp_path / "made")
+        reads += 1
+    assert process.returncode == 0  # a reader that finished the swap itself would break the other's seal
+    assert reads > 80 and handoff.require(tmp_path / "made", made_by="x")["settings"] == {"n": 79}
+
+
+def test_what_a_killed_run_left_running_cannot_write_into_the_next_one(tmp_path):
+    first = handoff.begin(tmp_path / "made")
+    second = handoff.begin(tmp_path / "made")
+    assert first != second and not first.exists()
+    handoff.seal(second, stage="test", settings={})
+
+
 def test_a_broken_json_line_is_named(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"a": 1}\n{"a": \n')
     with pytest.raises(handoff.StageError, match="line 2"):
@@ -104,6 +224,17 @@ def test_a_stage_exits_with_the_status_of_its_error(capsys):
         handoff.run_stage(fails)
     assert stopped.value.code == 3
     assert capsys.readouterr().err == "error: no model\n"
+
+
+@pytest.mark.parametrize("text", ["Error while serializing: I/O error: No space left on device (os error 28)"])
+def test_a_full_disk_that_a_library_notices_is_one_sentence(capsys, text):
+    def fails(argv):
+        raise ValueError(text)
+
+    with pytest.raises(SystemExit) as stopped:
+        handoff.run_stage(fails)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "error: No space left on device: the output folder\n"
 
 
 def test_a_run_killed_at_any_moment_leaves_the_old_folder_or_the_new_one(tmp_path):

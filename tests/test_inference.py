@@ -520,6 +520,19 @@ def test_a_file_that_no_run_wrote_is_not_written_over(tmp_path, content):
     assert out.read_text() == content
 
 
+def test_a_row_that_was_changed_after_it_was_written_is_refused_with_its_line(tmp_path):
+    out = tmp_path / "out.jsonl"
+    rows = [{"file": f"{n}.txt", "record": {"total": "6.00"}, "key": "k"} for n in range(2)]
+    output.write_rows(out, rows)
+    assert output.earlier(out) == rows
+    whole = out.read_bytes()
+    place = whole.index(b"6.00", whole.index(b"1.txt"))
+    for changed in (b"8", b"\xff"):
+        out.write_bytes(whole[:place] + changed + whole[place + 1 :])
+        with pytest.raises(handoff.StageError, match="line 2: it was changed after it was written"):
+            output.earlier(out)
+
+
 @pytest.mark.parametrize("cut", range(1, 40, 3))
 def test_a_first_line_that_was_cut_off_anywhere_is_no_row(tmp_path, cut):
     out = tmp_path / "out.jsonl"

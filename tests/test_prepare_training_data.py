@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 
@@ -302,3 +305,23 @@ def test_a_limit_on_documents_is_counted(tmp_path, rows):
     prepare.from_cord(rows[0] / "datasets" / "cord", settings, sources)
     assert [len(sources.documents[s]) for s in prepare.SPLITS] == [3, 3, 3]
     assert sum(sources.left_out.values()) == 70 - 9
+
+
+def test_labels_stand_in_the_same_order_in_every_process():
+    """Sets of words have another order in each process, and the fingerprint of the rows must not depend on it."""
+    code = (
+        "import prepare_training_data as p; from collections import Counter\n"
+        "row = {'task': 'receipt', 'target': {'total': '1', 'tax': '2', 'merchant': {'name': 'A', 'phone': '3'}}}\n"
+        "print(*Counter(p.labels_of(row)))"
+    )
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(4)
+    }
+    assert printed == {"merchant.name merchant.phone tax total\n"}

@@ -127,6 +127,23 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(monkeypatch, tmp_pat
     assert again.asked == 0
 
 
+def test_predictions_of_an_interrupted_run_that_were_damaged_are_made_again(tmp_path):
+    partial = tmp_path / "partial.jsonl"
+    entries = [{"id": f"r{n}", "record": {"total": "6.00"}, "completion": "é"} for n in range(3)]
+    handoff.write_jsonl(partial, map(test_moe.checked, entries))
+    assert test_moe.saved(partial) == {entry["id"]: entry for entry in entries}
+    whole = partial.read_bytes()
+    lengths = [len(line) + 1 for line in whole.splitlines()]
+    for place in range(0, len(whole), 3):
+        number = 0 if place < lengths[0] else 1 if place < sum(lengths[:2]) else 2
+        partial.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        kept = test_moe.saved(partial)
+        assert all(kept[name] == entries[int(name[1])] for name in kept)
+        assert set(kept) >= {f"r{n}" for n in range(3) if n not in (number, number + 1)}
+    partial.write_bytes(whole[: lengths[0] + 40])  # the line that a killed run was writing: the next one begins anew
+    assert list(test_moe.saved(partial)) == ["r0"] and partial.read_bytes() == whole[: lengths[0]]
+
+
 def test_the_report_shows_models_side_by_side_with_an_empty_cell_for_what_was_not_measured():
     receipts = test_moe.summarize("base", "m", [entry("receipt", {"total": "1"}, {})], 100)
     both = test_moe.summarize(

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,6 +61,8 @@ def test_training_lowers_the_loss_and_leaves_a_sealed_adapter(project, capsys):
     cfg = settings_of(arguments)
     manifest = handoff.require(cfg.adapter_dir, made_by="train")
     assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "loss.png"} <= set(manifest["files"])
+    found = handoff.read_json(cfg.adapter_dir / "adapter_config.json")
+    assert found["target_modules"] == sorted(train_moe.ATTENTION)  # not in an order that changes with the process
     log = list(handoff.read_jsonl(cfg.adapter_dir / "training_log.jsonl"))
     assert [e["step"] for e in log if "loss" in e] == list(range(1, 9))
     assert all(e["tokens_per_second"] > 0 and e["aux_loss"] > 0 for e in log if "loss" in e)
@@ -265,7 +268,7 @@ def test_a_killed_run_leaves_no_adapter_and_its_broken_checkpoint_is_not_used(pr
     arguments = options(project, "killed", "train.max_steps=6", "train.eval_steps=2")
     cfg = settings_of(arguments)
     process = subprocess.Popen([sys.executable, "train_moe.py", *arguments], stdout=subprocess.DEVNULL)
-    wait_for(lambda: (cfg.checkpoints_dir / "checkpoint-2" / "trainer_state.json").is_file(), process)
+    wait_for(lambda: (cfg.checkpoints_dir / "checkpoint-2" / "manifest.json").is_file(), process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not cfg.adapter_dir.exists()
@@ -284,8 +287,7 @@ def test_resume_refuses_checkpoints_of_other_settings(project):
     checkpoint = cfg.checkpoints_dir / "checkpoint-2"
     checkpoint.mkdir(parents=True)
     (checkpoint / "trainer_state.json").write_text('{"global_step": 2}')
-    for name in ("adapter_model.safetensors", "optimizer.pt"):
-        (checkpoint / name).write_text("")
+    handoff.write_manifest(checkpoint, stage="train_moe", settings={})
     (cfg.checkpoints_dir / train_moe.RUN).write_text(json.dumps({"settings": {}, "inputs": {}}))
     with pytest.raises(handoff.StageError, match="belong to other rows or settings"):
         train_moe.main([*arguments, "--resume"])
@@ -308,6 +310,55 @@ def test_an_adapter_with_other_settings_is_not_continued_from(project):
     arguments = options(project, "next", f"train.init_adapter={first}", "train.lora_rank=8", "train.max_steps=2")
     with pytest.raises(handoff.StageError, match=r"was trained with r=16, not 8"):
         train_moe.main(arguments)
+
+
+def test_a_damaged_adapter_is_not_continued_from(project, tmp_path):
+    damaged = tmp_path / "adapter"
+    shutil.copytree(settings_of(options(project, "first")).adapter_dir, damaged)
+    weights = bytearray((damaged / "adapter_model.safetensors").read_bytes())
+    weights[-100] ^= 1
+    (damaged / "adapter_model.safetensors").write_bytes(weights)
+    arguments = options(project, "next", f"train.init_adapter={damaged}", "train.max_steps=2")
+    with pytest.raises(handoff.StageError, match=r"adapter_model.safetensors was changed after it was made"):
+        train_moe.main(arguments)
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_so_is_one_whose_best_is_damaged(tmp_path, capsys):
+    def checkpoint(step, best):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        handoff.write_json(
+            folder / "trainer_state.json", {"global_step": step, "best_model_checkpoint": f"/x/checkpoint-{best}"}
+        )
+        (folder / "adapter_model.safetensors").write_bytes(b"weights")
+        handoff.write_manifest(folder, stage="train_moe", settings={})
+
+    for step, best in ((2, 2), (4, 4), (10, 4)):
+        checkpoint(step, best)
+    assert train_moe.newest_checkpoint(tmp_path).name == "checkpoint-10"
+    (tmp_path / "checkpoint-4" / "adapter_model.safetensors").write_bytes(b"weightz")
+    assert train_moe.newest_checkpoint(tmp_path).name == "checkpoint-2"
+    assert "checkpoint-4 is passed over: adapter_model.safetensors was changed" in capsys.readouterr().err
+    (tmp_path / "checkpoint-2" / "manifest.json").unlink()  # killed while it was written
+    assert train_moe.newest_checkpoint(tmp_path) is None
+
+
+def test_an_interrupted_run_is_continued_unless_its_settings_changed_or_force_is_given(tmp_path):
+    cfg = config.override(config.PROFILES["cpu"], f"output.dir={tmp_path}")
+    run, args = {"settings": {"seed": 1}, "inputs": {}}, SimpleNamespace(resume=False, force=False)
+    folder = cfg.checkpoints_dir / "checkpoint-2"
+
+    def interrupted():
+        assert train_moe.begin_run(cfg, run, SimpleNamespace(resume=False, force=True)) is None
+        folder.mkdir()
+        handoff.write_json(folder / "trainer_state.json", {"global_step": 2})
+        handoff.write_manifest(folder, stage="train_moe", settings={})
+
+    interrupted()
+    assert train_moe.begin_run(cfg, run, args) == folder
+    assert train_moe.begin_run(cfg, {**run, "settings": {"seed": 2}}, args) is None and not folder.exists()
+    interrupted()
+    assert train_moe.begin_run(cfg, run, SimpleNamespace(resume=False, force=True)) is None and not folder.exists()
 
 
 def test_training_that_only_makes_it_worse_keeps_what_it_started_from(project):
