@@ -1,4 +1,4 @@
-"""A PDF or an image -> its pages one by one: words with their corners, by text layer or OCR; and pictures of them.
+"""A file -> its pages one by one: words with their corners, by text layer or OCR; and pictures of them.
 
 This is the work that can crash or never end, so `extraction.worker` does it in a process of its own. What passes
 between the two is plain JSON, here called a message.
@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from extraction import ocr, pdf
+from extraction import ocr, pdf, text_files
 from extraction.limits import DocumentError, Limits
 
 LOADING_SECONDS = 180.0  # for opening a file or loading an OCR engine, on a machine with much else to do
 OCR_SIDE = 2000  # pixels of the longer side of a PDF page that is read by OCR, at most
 IMAGE_SIDE = 3000  # of an image
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "AVIF", "HEIF")  # Pillow would try some seventy
 
 
 def read(data: bytes, kind: str, limits: Limits, first: int = 1) -> Iterator[dict]:
@@ -25,10 +26,15 @@ def read(data: bytes, kind: str, limits: Limits, first: int = 1) -> Iterator[dic
 
     `{"page", "words": [[text, corners], ...], "reader", "ocr", "problems"}` or, of one that cannot be read,
     `{"page", "problems"}`. `{"wait": seconds}` in between says how long the next message may take.
+    Of a DOCX or text there is one message: `{"pages": 1, "text", "problems"}`.
     Corners are in points of a PDF page and in pixels of an image, turned as its orientation tag says.
     """
-    reader = _pdf_pages if kind == "pdf" else _image_pages
-    yield from reader(data, limits, first)
+    if kind in ("docx", "text"):
+        yield {"wait": limits.page_seconds}
+        yield text_files.read(data, kind, limits)
+    else:
+        reader = _pdf_pages if kind == "pdf" else _image_pages
+        yield from reader(data, limits, first)
 
 
 def render(data: bytes, kind: str, page: int, side: int, limits: Limits) -> tuple[Any, tuple[float, float]]:
@@ -62,12 +68,20 @@ def _pdf_pages(data: bytes, limits: Limits, first: int) -> Iterator[dict]:
     yield {"wait": LOADING_SECONDS}
     with pdf.opened(data) as (opened, problems):
         yield {"pages": len(opened), "problems": problems}
+        left = limits.max_text_chars
         for number in range(first, min(len(opened), limits.max_pages) + 1):
             yield {"wait": limits.page_seconds}
             try:
-                words, scanned = pdf.page(opened, number)
+                words, scanned, characters = pdf.page(opened, number, left)
                 if not scanned:
-                    yield {"page": number, "words": words, "reader": "pdf text", "ocr": None, "problems": []}
+                    goes_on = (
+                        f"page {number} goes beyond {limits.max_text_chars:,} characters of text; only those were read"
+                    )
+                    problems = [goes_on] if characters > left else []
+                    yield {"page": number, "words": words, "reader": "pdf text", "ocr": None, "problems": problems}
+                    if problems:
+                        return
+                    left -= characters
                     continue
                 size = opened[number - 1].get_size()
                 for part in _ocr(pdf.picture(opened, number, OCR_SIDE, dots=200), size, limits):
@@ -98,7 +112,7 @@ def _image_pages(data: bytes, limits: Limits, first: int) -> Iterator[dict]:
 
 @contextmanager
 def _image(data: bytes) -> Iterator[Any]:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if data[4:8] == b"ftyp" and data[8:12] not in (b"avif", b"avis"):
         try:
@@ -109,10 +123,12 @@ def _image(data: bytes) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have a limit of our own
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except MemoryError:
+        raise
     except Image.DecompressionBombError as error:
         raise DocumentError("the image has far more pixels than the limit") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # the readers of single formats let errors of every kind through
         raise DocumentError("the image is broken or of an unknown kind") from error
     with image:
         yield image
@@ -122,7 +138,7 @@ def _frames(image: Any) -> int:
     """Pages of a TIFF; of what moves or comes with other pictures, the first one is the document."""
     try:
         return image.n_frames if image.format == "TIFF" else 1
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:
         raise DocumentError("the image is broken") from error
 
 
@@ -145,11 +161,11 @@ def _frame(image: Any, number: int, limits: Limits, side: int) -> tuple[Any, tup
             frame = frame.convert("RGBA")
             frame = Image.alpha_composite(Image.new("RGBA", frame.size, "white"), frame)
         frame = frame.convert("RGB")
-    except DocumentError:
+    except (DocumentError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
         raise DocumentError("it has far more pixels than the limit") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except Exception as error:
         raise DocumentError("the image is broken") from error
     frame.thumbnail((side, side))
     return frame, (height, width) if sideways else (width, height)

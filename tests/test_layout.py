@@ -23,6 +23,7 @@ BASIC = {
     "extraction.sentences",
     "extraction.tasks",
     "extraction.generate",
+    "extraction.text_files",
     "extraction.values",
 }
 SHARED = {
@@ -46,11 +47,12 @@ SHARED = {
 ALLOWED = {
     "config": set(),
     "extraction.handoff": set(),
-    "extraction.documents": {"extraction.limits", "extraction.ocr", "extraction.worker"},
+    "extraction.documents": {"extraction.limits", "extraction.ocr", "extraction.text_files", "extraction.worker"},
     "extraction.limits": set(),
     "extraction.ocr": {"extraction.limits"},
     "extraction.pdf": {"extraction.limits", "extraction.ocr"},
-    "extraction.pages": {"extraction.limits", "extraction.ocr", "extraction.pdf"},
+    "extraction.pages": {"extraction.limits", "extraction.ocr", "extraction.pdf", "extraction.text_files"},
+    "extraction.text_files": {"extraction.limits"},
     "extraction.worker": {"extraction.limits", "extraction.pages"},
     "extraction.sentences": set(),
     "extraction.tasks": {"extraction.sentences"},

@@ -224,7 +224,9 @@ def _protected(good: bytes) -> Iterator[File]:
 
 def _cycles() -> Iterator[File]:
     group = "PDF, cyclic"
-    page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R /Resources << /Font << /F 5 0 R >> >> >>"
+    page = (
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R /Resources << /Font << /F 5 0 R >> >> >>"
+    )
     content = stream(lines(RECEIPT))
     root = b"<< /Type /Catalog /Pages 2 0 R >>"
     yield File(
@@ -252,7 +254,11 @@ def _cycles() -> Iterator[File]:
     start = int(good.rsplit(b"startxref\n", 1)[1].split()[0])
     yield File(group, "cyclic_xref.pdf", good.replace(b"/Root", b"/Prev %d /Root" % start))
     yield File(group, "xref_before_all.pdf", good.replace(b"/Root", b"/Prev -1 /XRefStm 0 /Root"))
-    yield File(group, "own_length.pdf", pdf(root, b"<< /Kids [3 0 R] /Count 1 >>", page, b"<< /Length 4 0 R >> stream\nq\nendstream", FONT))
+    yield File(
+        group,
+        "own_length.pdf",
+        pdf(root, b"<< /Kids [3 0 R] /Count 1 >>", page, b"<< /Length 4 0 R >> stream\nq\nendstream", FONT),
+    )
     yield File(
         group,
         "object_streams.pdf",
@@ -271,7 +277,14 @@ def _cycles() -> Iterator[File]:
     yield File(
         group,
         "form_in_itself.pdf",
-        pdf(root, b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>", drawing, stream(b"/X Do " + lines(RECEIPT)), FONT, stream(b"/X Do", form)),
+        pdf(
+            root,
+            b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+            drawing,
+            stream(b"/X Do " + lines(RECEIPT)),
+            FONT,
+            stream(b"/X Do", form),
+        ),
     )
     deep = [root] + [b"<< /Type /Pages /Kids [%d 0 R] /Count 1 >>" % (n + 1) for n in range(2, 20_002)]
     yield File(group, "deep_pages.pdf", pdf(*deep, page))
@@ -281,12 +294,25 @@ def _pdf_oddities() -> Iterator[File]:
     group = "PDF, odd"
     text = lines(RECEIPT)
     yield File(group, "header_only.pdf", b"%PDF-1.7\n%%EOF\n", REFUSED)
-    yield File(group, "no_pages.pdf", pdf(b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [] /Count 0 >>"), REFUSED)
+    yield File(
+        group,
+        "no_pages.pdf",
+        pdf(b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [] /Count 0 >>"),
+        REFUSED,
+    )
     yield File(group, "negative_count.pdf", letter().replace(b"/Count 1", b"/Count -9"))
     yield File(group, "junk_before.pdf", b"junk " * 150 + letter(), READ)
     yield File(group, "junk_after.pdf", letter() + os.urandom(0) + b"\0junk" * 5000, READ)
-    yield File(group, "javascript.pdf", letter().replace(b"/Type /Catalog", b"/OpenAction << /S /JavaScript /JS (while(1){}) >> /Type /Catalog"))
-    yield File(group, "launch.pdf", letter().replace(b"/Type /Catalog", b"/OpenAction << /S /Launch /F (/bin/sh) >> /Type /Catalog"))
+    yield File(
+        group,
+        "javascript.pdf",
+        letter().replace(b"/Type /Catalog", b"/OpenAction << /S /JavaScript /JS (while(1){}) >> /Type /Catalog"),
+    )
+    yield File(
+        group,
+        "launch.pdf",
+        letter().replace(b"/Type /Catalog", b"/OpenAction << /S /Launch /F (/bin/sh) >> /Type /Catalog"),
+    )
     for name, box in {
         "two_million_points": b"0 0 2000000 2000000",
         "a_strip_of_two_million": b"0 0 2000000 1",
@@ -307,7 +333,9 @@ def _pdf_oddities() -> Iterator[File]:
 
 def _pdf_bombs(short: bool) -> Iterator[File]:
     group = "PDF, bomb"
-    pages = [b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 3 0 R /Resources << /Font << /F 4 0 R >> >> >>"]
+    pages = [
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 3 0 R /Resources << /Font << /F 4 0 R >> >> >>"
+    ]
     kids = b" ".join(b"%d 0 R" % (n + 5) for n in range(5000))
     tree = b"<< /Type /Pages /Kids [%b] /Count 5000 >>" % kids
     root = b"<< /Type /Catalog /Pages 2 0 R >>"
@@ -316,7 +344,9 @@ def _pdf_bombs(short: bool) -> Iterator[File]:
     flat = zeros(size, b" ")
     yield File(group, "flate.pdf", page_pdf(flat, extra=b"/Filter /FlateDecode"))
     twice = zeros(size * 4, b" ")
-    yield File(group, "flate_twice.pdf", page_pdf(zlib.compress(twice, 9), extra=b"/Filter [/FlateDecode /FlateDecode]"))
+    yield File(
+        group, "flate_twice.pdf", page_pdf(zlib.compress(twice, 9), extra=b"/Filter [/FlateDecode /FlateDecode]")
+    )
     many = zlib.compress(b"BT /F 12 Tf 50 700 Td " + b"(a ) Tj " * (100_000 if short else 1_000_000) + b"ET", 9)
     yield File(group, "words_in_one_row.pdf", page_pdf(many, extra=b"/Filter /FlateDecode"))
     saved = zlib.compress(b"q " * (1_000_000 if short else 20_000_000) + lines(RECEIPT), 9)
@@ -326,14 +356,27 @@ def _pdf_bombs(short: bool) -> Iterator[File]:
     page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R /Resources << /XObject << /X 5 0 R >> >> >>"
     form = b"/Type /XObject /Subtype /Form /BBox [0 0 600 800] /Resources << /XObject << /X %d 0 R >> >>"
     forms = [stream(b"/X Do " * 10, form % (n + 1)) for n in range(5, 14)]
-    laughs = [root, b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>", page, stream(b"/X Do"), *forms, stream(lines("ha"), form % 14)]
+    laughs = [
+        root,
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        page,
+        stream(b"/X Do"),
+        *forms,
+        stream(lines("ha"), form % 14),
+    ]
     yield File(group, "forms_that_laugh.pdf", pdf(*laughs))
     image = b"/Type /XObject /Subtype /Image /Width 60000 /Height 60000 /BitsPerComponent 8 /ColorSpace /DeviceGray"
     drawn = zeros(size, b"\xff")
     yield File(
         group,
         "image.pdf",
-        pdf(root, b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>", page, stream(b"600 0 0 800 0 0 cm /X Do"), stream(drawn, image + b" /Filter /FlateDecode")),
+        pdf(
+            root,
+            b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+            page,
+            stream(b"600 0 0 800 0 0 cm /X Do"),
+            stream(drawn, image + b" /Filter /FlateDecode"),
+        ),
     )
 
 
@@ -351,7 +394,9 @@ def _images(short: bool, chance: random.Random) -> Iterator[File]:
         yield File(group, "within_the_limit.png", png(7_700, 7_700, zeros(7_700 * (7_700 * 4 + 1)), 8, 6), REFUSED)
     text_bomb = chunk(b"zTXt", b"Comment\0\0" + zeros(500_000_000, b"a"))
     yield File(group, "text_chunk.png", png(320, 120, zeros(321 * 120), more=text_bomb))
-    yield File(group, "profile.png", png(320, 120, zeros(321 * 120), more=chunk(b"iCCP", b"x\0\0" + zeros(500_000_000))))
+    yield File(
+        group, "profile.png", png(320, 120, zeros(321 * 120), more=chunk(b"iCCP", b"x\0\0" + zeros(500_000_000)))
+    )
     wide = {256: (4, 1, 100_000), 257: (4, 1, 100_000), 258: (3, 1, 8), 259: (3, 1, 8), 262: (3, 1, 1), 277: (3, 1, 1)}
     rest = zeros(50_000_000)
     place = {273: (4, 1, 200), 278: (4, 1, 100_000), 279: (4, 1, len(rest))}
@@ -359,9 +404,20 @@ def _images(short: bool, chance: random.Random) -> Iterator[File]:
     small = {**wide, 256: (4, 1, 7_000), 257: (4, 1, 7_000), 278: (4, 1, 7_000)}
     if not short:
         yield File(group, "strip.tif", tiff(small | place, tail=bytes(60) + rest))
-    yield File(group, "frames_in_a_ring.tif", tiff({256: (4, 1, 9), 257: (4, 1, 9), 259: (3, 1, 1), 262: (3, 1, 1), 273: (4, 1, 8)}, 8))
-    yield File(group, "huge.gif", b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0x80, 0, 0) + bytes(6) + b";", REFUSED)
-    yield File(group, "huge.bmp", b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0), REFUSED)
+    yield File(
+        group,
+        "frames_in_a_ring.tif",
+        tiff({256: (4, 1, 9), 257: (4, 1, 9), 259: (3, 1, 1), 262: (3, 1, 1), 273: (4, 1, 8)}, 8),
+    )
+    yield File(
+        group, "huge.gif", b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0x80, 0, 0) + bytes(6) + b";", REFUSED
+    )
+    yield File(
+        group,
+        "huge.bmp",
+        b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0),
+        REFUSED,
+    )
     below_zero = struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, -(2**31), -(2**31), 1, 24, 0, 0, 0, 0, 0, 0)
     yield File(group, "below_zero.bmp", b"BM" + below_zero, REFUSED)
     jpeg = picture("JPEG")
@@ -421,7 +477,11 @@ def _docx(short: bool, chance: random.Random, canary: Path) -> Iterator[File]:
     yield File(group, "quadratic_blowup.docx", docx(paragraph("&b;" * 100_000), blow))
 
     group = "DOCX, reaching out"
-    for name, place in {"file": canary.as_uri(), "network": "http://127.0.0.1:9/x", "device": "file:///dev/zero"}.items():
+    for name, place in {
+        "file": canary.as_uri(),
+        "network": "http://127.0.0.1:9/x",
+        "device": "file:///dev/zero",
+    }.items():
         inside = f'<!DOCTYPE d [<!ENTITY x SYSTEM "{place}">]>'
         yield File(group, f"entity_{name}.docx", docx(PROSE + paragraph("&x;"), inside))
         outside = f'<!DOCTYPE d SYSTEM "{place}" [<!ENTITY % p SYSTEM "{place}"> %p;]>'
@@ -430,10 +490,18 @@ def _docx(short: bool, chance: random.Random, canary: Path) -> Iterator[File]:
     yield File(group, "include.docx", docx(PROSE + paragraph(include)))
     climbing = {"../../climbed.txt": b"x", "/climbed.txt": b"x", "..\\..\\climbed.txt": b"x", "word/\x01\n.xml": b"x"}
     yield File(group, "climbing.docx", docx(PROSE, more=climbing), READ)
-    for name, target in {"climb": "../../../../../etc/passwd", "absolute": "/etc/passwd", "missing": "word/no.xml"}.items():
+    for name, target in {
+        "climb": "../../../../../etc/passwd",
+        "absolute": "/etc/passwd",
+        "missing": "word/no.xml",
+    }.items():
         related = _RELATIONS.replace("word/document.xml", target)
         yield File(group, f"target_{name}.docx", docx(PROSE, relations=related), REFUSED)
-    outward = _RELATIONS.replace("</Rel", f'<Relationship Id="r2" Type="{_OFFICE}/image" TargetMode="External" Target="{canary.as_uri()}"/></Rel', 1)
+    outward = _RELATIONS.replace(
+        "</Rel",
+        f'<Relationship Id="r2" Type="{_OFFICE}/image" TargetMode="External" Target="{canary.as_uri()}"/></Rel',
+        1,
+    )
     yield File(group, "external_picture.docx", docx(PROSE, relations=outward), READ)
 
     group = "DOCX, broken"
@@ -452,7 +520,14 @@ def _docx(short: bool, chance: random.Random, canary: Path) -> Iterator[File]:
     at = marked.rfind("word/ÿ.bin".encode())
     marked[at + 5 : at + 7] = b"\xff\xfe"  # a name that says it is UTF-8 and is not
     yield File(group, "name_not_utf8.docx", bytes(marked))
-    yield File(group, "cyclic_parts.docx", docx(PROSE, more={"word/_rels/document.xml.rels": _RELATIONS.replace("word/document.xml", "document.xml").encode()}))
+    yield File(
+        group,
+        "cyclic_parts.docx",
+        docx(
+            PROSE,
+            more={"word/_rels/document.xml.rels": _RELATIONS.replace("word/document.xml", "document.xml").encode()},
+        ),
+    )
     yield File(group, "not_xml.docx", docx(b"\x00\xff<<<>>&&"), REFUSED)
     yield File(group, "empty_body.docx", docx(""), REFUSED)
 
@@ -468,7 +543,14 @@ def _texts(short: bool, chance: random.Random) -> Iterator[File]:
     yield File(group, "tabs.txt", b"\ta" * 5_000_000, READ)
     yield File(group, "line_breaks.txt", b"\r\na" * 3_000_000, READ)
     yield File(group, "over_the_limit.txt", b"a" * 20_000_001, REFUSED)
-    for name, unit in {"letters": "a", "digits": "1", "dots": "1.", "amounts": "1,111", "months": "jan ", "opens": "a. "}.items():
+    for name, unit in {
+        "letters": "a",
+        "digits": "1",
+        "dots": "1.",
+        "amounts": "1,111",
+        "months": "jan ",
+        "opens": "a. ",
+    }.items():
         yield File(group, f"total_{name}.txt", ("TOTAL 5.50 CASH 5.50 " + unit * 150_000).encode(), READ)
     legal = "this agreement shall hereby "
     yield File(group, "contract_of_one_word.txt", (legal * 30 + "hereto" * 30_000).encode(), READ)
@@ -480,7 +562,9 @@ def _texts(short: bool, chance: random.Random) -> Iterator[File]:
     yield File(group, "control.txt", bytes(range(1, 32)) * 20 + RECEIPT.encode(), READ)
     escapes = "\x1b[2J\x1b]0;owned\x07\x1b[31m\x9b5n\x1bP+q\x1b\\"
     yield File(group, "escapes.txt", (escapes + RECEIPT).encode(), READ)
-    yield File(group, "right_to_left.txt", ("\u202eLATOT 00.1\u202c \u2067سعر\u2069 المجموع ١٢٫٥٠\n" + RECEIPT).encode(), READ)
+    yield File(
+        group, "right_to_left.txt", ("\u202eLATOT 00.1\u202c \u2067سعر\u2069 المجموع ١٢٫٥٠\n" + RECEIPT).encode(), READ
+    )
     unseen = "T\u200bO\u200cT\u200dA\u2060L\ufeff 5\u00ad.\u200b50\U000e0041\U000e0042 "
     yield File(group, "zero_width.txt", (RECEIPT + unseen * 200).encode(), READ)
     yield File(group, "only_zero_width.txt", ("\u200b" * 100_000).encode())
@@ -492,7 +576,9 @@ def _texts(short: bool, chance: random.Random) -> Iterator[File]:
     yield File(group, "cut_utf16.txt", b"\xff\xfe" + RECEIPT.encode("utf-16-le")[:-1] + b"\xd8")
     yield File(group, "utf32.txt", RECEIPT.encode("utf-32"), READ)
     yield File(group, "utf7.txt", RECEIPT.encode() + b"+ADw-script+AD4-", READ)
-    yield File(group, "bytes_over_127.txt", bytes(chance.randrange(128, 256) for _ in range(20_000 if short else 1_000_000)))
+    yield File(
+        group, "bytes_over_127.txt", bytes(chance.randrange(128, 256) for _ in range(20_000 if short else 1_000_000))
+    )
     yield File(group, "noise.txt", bytes(chance.randrange(1, 256) for _ in range(20_000 if short else 1_000_000)))
     yield File(group, "spreadsheet.txt", b"=cmd|'/C calc'!A0\n@SUM(1)\n+1\n-2\n\t=1\nTOTAL 5.50 CASH 5.50", READ)
 
@@ -517,8 +603,12 @@ def _wrong_names() -> Iterator[File]:
     yield File(group, "program.pdf", b"\x7fELF\x02\x01\x01" + bytes(500), REFUSED)
     yield File(group, "windows_program.txt", b"MZ\x90\x00" + bytes(500), REFUSED)
     yield File(group, "archive.docx", _zip("a.txt", b"x"), REFUSED)
-    yield File(group, "postscript.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/etc/passwd) (r) file\n", READ)
-    yield File(group, "drawing.png", b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>', READ)
+    yield File(
+        group, "postscript.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/etc/passwd) (r) file\n", READ
+    )
+    yield File(
+        group, "drawing.png", b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>', READ
+    )
     yield File(group, "old_office.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), REFUSED)
     yield File(group, "two_in_one.pdf", letter() + docx(PROSE), READ)
 
@@ -531,9 +621,38 @@ def _zip(name: str, content: bytes) -> bytes:
 
 
 def _odd_names() -> Iterator[File]:
-    stems = ["a..b", "..\\climb", "new\nline", "re\rturn", "tab\there", "quote\"'`", "$(touch x);&|", "-o", "--help", "=1+1"]
-    stems += ["@SUM(A1)", "emoji😀🧾", "esc\x1b[31m", "\x01\x7f", "rtl\u202efdp.exe", "zero\u200bwidth", " spaces ", "%s%n{0}"]
-    stems += ["combining e\u0301", "not utf-8 \udcff\udcfe", "CON", "<img src=x onerror=alert(1)>", "[a](b)|c|", "*?[x]", "#model", "~"]
+    stems = [
+        "a..b",
+        "..\\climb",
+        "new\nline",
+        "re\rturn",
+        "tab\there",
+        "quote\"'`",
+        "$(touch x);&|",
+        "-o",
+        "--help",
+        "=1+1",
+    ]
+    stems += [
+        "@SUM(A1)",
+        "emoji😀🧾",
+        "esc\x1b[31m",
+        "\x01\x7f",
+        "rtl\u202efdp.exe",
+        "zero\u200bwidth",
+        " spaces ",
+        "%s%n{0}",
+    ]
+    stems += [
+        "combining e\u0301",
+        "not utf-8 \udcff\udcfe",
+        "CON",
+        "<img src=x onerror=alert(1)>",
+        "[a](b)|c|",
+        "*?[x]",
+        "#model",
+        "~",
+    ]
     stems += ["n" * 251, "🧾" * 62 + "abc"]  # 255 bytes with the suffix
     for stem in stems:
         yield File("odd name", f"{stem}.txt", RECEIPT.encode(), READ)
