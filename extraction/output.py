@@ -45,6 +45,16 @@ def _foreign(path: Path, number: int) -> handoff.StageError:
     return handoff.StageError(f"{path}, line {number}: no row of an earlier run. Name another file, or --overwrite it")
 
 
+def json_text(value: Any, indent: int | None = None) -> str:
+    """The value as JSON that can be written anywhere: of a file name that is no UTF-8, the odd bytes are escapes."""
+    return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode()
+
+
+def shown(text: str) -> str:
+    """The text on one line of a terminal: what would move its cursor, or cannot be printed, is an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def last_of_each(rows: Sequence[dict]) -> list[dict]:
     return list({row["file"]: row for row in rows}.values())
 

@@ -73,7 +73,7 @@ ALLOWED = {
     "extraction.checks": {"extraction.tasks", "extraction.values"},
     "extraction.page_view": {"extraction.checks", "extraction.documents", "extraction.output"},
     "extraction.models": {"extraction.handoff", "extraction.tasks"},
-    "extraction.batch": {"extraction.documents", "extraction.handoff"},
+    "extraction.batch": {"extraction.documents", "extraction.handoff", "extraction.output"},
     "extraction.environment": {"extraction.documents", "extraction.handoff"},
     "extraction.output": {"extraction.handoff"},
     "extraction.own_schema": {"extraction.handoff", "extraction.tasks"},
