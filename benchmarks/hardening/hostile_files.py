@@ -126,10 +126,16 @@ def flipped(data: bytes, chance: random.Random, bits: int) -> bytes:
 
 
 def zeros(size: int, byte: bytes = b"\0") -> bytes:
-    """The zlib stream of so many equal bytes, without holding them."""
-    packer, block = zlib.compressobj(9), byte * 1_000_000
+    """The zlib stream of so many equal bytes, made of one packed block again and again."""
+    packer, block = zlib.compressobj(9, wbits=-15), byte * 1_000_000
     whole, rest = divmod(size, len(block))
-    return b"".join(packer.compress(block) for _ in range(whole)) + packer.compress(block[:rest]) + packer.flush()
+    packed = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
+    last = packer.compress(block[:rest]) + packer.flush()
+    check = 1
+    for _ in range(whole):
+        check = zlib.adler32(block, check)
+    check = zlib.adler32(block[:rest], check)
+    return b"\x78\x9c" + packed * whole + last + struct.pack(">I", check)
 
 
 def png(width: int, height: int, pixels: bytes, depth: int = 8, color: int = 0, more: bytes = b"") -> bytes:
@@ -527,7 +533,10 @@ def _zip(name: str, content: bytes) -> bytes:
 
 
 # No name begins with a dot: such files are passed over, as the shell does.
-STEMS = """a..b -o --help =1+1 @SUM(A1) $(touch${IFS}x);&| x\\..\\y emoji😀🧾 %s%n{0} quote"'` ~ CON *?[x] #model [a](b)|c|""".split()
+STEMS = (
+    "a..b -o --help =1+1 @SUM(A1) $(touch${IFS}x);&| x\\..\\y emoji😀🧾 %s%n{0} quote\"'` ~ CON *?[x] #model".split()
+)
+STEMS += ["[a](b)|c|"]
 STEMS += [
     "new\nline",
     "re\rturn",
