@@ -189,9 +189,11 @@ def _bound_memory(limits: Limits) -> None:
 def serve() -> None:
     """Answer requests until there are no more."""
     import signal
+    import warnings
 
     from extraction import pages
 
+    warnings.simplefilter("ignore")  # what a library thinks of a stranger's file is not for the terminal
     _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")

@@ -41,7 +41,9 @@ def measure(short: bool, seed: int) -> dict:
         listening = hostile_files.write_specials(folder)
         before = sorted(os.listdir(made_in)), sorted(os.listdir(folder))
         read = _read_each(folder, list(files), page_seconds)
-        command = _command(folder, files, Path(made_in, "out.csv"), page_seconds)
+        most = 20_000 if short else 200_000  # characters of a text: each thousand is a question to the model
+        settings = {"page_seconds": page_seconds, "max_text_chars": most}
+        command = _command(folder, files, Path(made_in, "out.csv"), settings)
         specials = _specials(folder, files)
         failures = [*_failures(files, read), *command.pop("failures"), *specials.pop("failures")]
         after = sorted(name for name in os.listdir(made_in) if not name.startswith("out.")), sorted(os.listdir(folder))
@@ -182,11 +184,11 @@ def _groups(files: dict[str, File], read: dict[str, dict]) -> dict[str, dict]:
 # --- all of them through inference.py ------------------------------------------------------------------------
 
 
-def _command(folder: Path, files: dict[str, File], out: Path, page_seconds: float) -> dict:
+def _command(folder: Path, files: dict[str, File], out: Path, settings: dict) -> dict:
     """The folder through `inference.py` against a server that answers with what the document says, and once more."""
     with _server() as address:
         command = [sys.executable, "inference.py", str(folder), "--model", address, "-o", str(out), "--format", "csv"]
-        command += ["--set", f"inference.page_seconds={page_seconds}"]
+        command += [f"--set=inference.{name}={value}" for name, value in settings.items()]
         started = time.monotonic()
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         parent = psutil.Process(process.pid)
@@ -212,11 +214,8 @@ def _command(folder: Path, files: dict[str, File], out: Path, page_seconds: floa
 def _rows(files: dict[str, File], out: Path, said: str, again: str, status: int, parent: float) -> dict:
     """What of the command's output is not as it must be."""
     raw = Path(f"{out}.jsonl").read_text(encoding="utf-8")
-    rows = [
-        json.loads(line, parse_constant=lambda name: failures.append(f"{name} in JSON"))
-        for line in raw.split("\n")
-        if line
-    ]
+    odd: list[str] = []
+    rows = [json.loads(line, parse_constant=odd.append) for line in raw.split("\n") if line]
     names = [os.path.basename(row["file"]) for row in rows]
     errors = {name: row["error"] for name, row in zip(names, rows, strict=True) if "error" in row}
     failures = [f"{json.dumps(name)}: {names.count(name)} rows" for name in files if names.count(name) != 1]
@@ -232,6 +231,7 @@ def _rows(files: dict[str, File], out: Path, said: str, again: str, status: int,
     with open(out, encoding="utf-8-sig", newline="") as f:
         lines = sum(1 for _ in csv.reader(f)) - 1
     for wrong, sentence in (
+        (bool(odd), f"{odd} in JSON"),
         (lines != len(files), f"{lines} lines of CSV"),
         (status != 1, f"inference.py ended with status {status}"),
         ("Traceback" in said, f"a traceback: {said[-500:]}"),
@@ -308,8 +308,8 @@ def table(found: dict) -> str:
         "",
         f"{found['tried']} files that mean no good, each through the reader, and all as one folder through"
         f" `inference.py` (its model a scripted server), {found['page_seconds']} seconds for a page."
-        f" {found['survived']} of {found['tried']} became what they should: text, or one sentence that says why not. Memory is the most that"
-        " the process that asks and the one that reads had for a file of the group.",
+        f" {found['survived']} of {found['tried']} became what they should: text, or one sentence that says why not."
+        " Memory is the most that the process that asks and the one that reads had for a file of the group.",
         "",
         "| files | tried | read | refused | crashes | slowest, s | asking, MB | reading, MB |",
         "|---|---|---|---|---|---|---|---|",
