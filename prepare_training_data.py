@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import config
-from extraction import documents, generate, handoff, metrics, models, sentences, tasks, text_files
+from extraction import documents, generate, grounding, handoff, metrics, models, sentences, tasks, text_files
 
 SPLITS = ("train", "eval", "test")
 # Questions about receipts: the path of the field that answers them, and how people ask.
@@ -70,13 +70,11 @@ def from_cord(folder: Path, data: config.DataConfig, sources: Sources) -> None:
             if tasks.to_cord(record) != truth["gt_parse"]:
                 sources.leave_out("cord", split, "its tree cannot be mapped without loss")
                 continue
-            words = [
-                (word["text"], [(word["quad"][f"x{n}"], word["quad"][f"y{n}"]) for n in (1, 2, 3, 4)])
-                for line in truth["valid_line"]
-                for word in line["words"]
-            ]
-            text = documents.layout(documents.words_from_quads(words)).text
-            sources.add(split, receipt(row["id"], "cord", text, record, data.seed))
+            document, gold = grounding.from_cord(truth)
+            made = receipt(row["id"], "cord", document.text, record, data.seed)
+            if split != "train":
+                made["rows"][0]["words"] = grounding.words_of(document, gold)
+            sources.add(split, made)
 
 
 def receipt(name: str, source: str, text: str, record: dict, seed: int) -> dict:
@@ -336,7 +334,7 @@ def to_rows(document: dict) -> Iterator[dict]:
             "document": document["id"],
             "task": task.name,
             "source": document["source"],
-            **({"form": row["form"]} if "form" in row else {}),
+            **{key: row[key] for key in ("form", "words") if key in row},
             "prompt": tasks.messages(task, row["text"], row.get("question")),
             "completion": [{"role": "assistant", "content": tasks.completion(row.get("answer", record))}],
             "target": {"answers": row["answers"]} if task is tasks.QUESTION else record,

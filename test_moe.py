@@ -28,15 +28,16 @@ from typing import Any
 
 import config
 import inference
-from extraction import confidence, experts, handoff, metrics, report, tasks
+from extraction import confidence, experts, grounding, handoff, metrics, report, tasks
 
 STAGE = "test_moe"
-JUDGE = 3  # goes up when a metric is defined anew, so that finished predictions are scored again
+JUDGE = 4  # goes up when a metric is defined anew, so that finished predictions are scored again
 CHUNK = 32  # rows between two savings of the predictions
 CONFIDENCE = ("ece", "ece_before", "aurc")
 RECORD_METRICS = ("field_f1", "row_f1", "nted", "anls_star", "exact_record", *CONFIDENCE)
+PLACES = ("grounding_precision", "grounding_recall", "grounding_f1", "foreign_found")
 METRICS = {  # what the report has a line for, measured or not
-    "receipt": RECORD_METRICS,
+    "receipt": (*RECORD_METRICS, *PLACES),
     "document": RECORD_METRICS,
     "contract": ("clause_f1", "clause_accuracy", "span_f1", "aupr", "precision_at_80_recall", *CONFIDENCE),
     "question": ("anls", "exact_match", *CONFIDENCE),
@@ -57,6 +58,10 @@ TITLES = {
     "ece": "expected calibration error",
     "ece_before": "expected calibration error before calibration",
     "aurc": "area under the risk-coverage curve",
+    "grounding_precision": "grounding precision, words",
+    "grounding_recall": "grounding recall, words",
+    "grounding_f1": "grounding F1, words",
+    "foreign_found": "values of another receipt called found",
 }
 
 
@@ -226,6 +231,7 @@ def prediction(row: dict, answer: inference.Completion) -> dict:
         "task": row["task"],
         "source": row.get("source"),
         "ocr": row.get("ocr") or "",
+        "words": row.get("words"),
         "completion": answer.text,
         "record": reading.record,
         "problem": reading.problem,
@@ -349,7 +355,31 @@ def _values(task: str, groups: list[list[dict]]) -> dict[str, tuple[Callable[[Se
         "anls_star": (flat_mean, each(metrics.anls_star)),
         "exact_record": (flat_mean, each(metrics.exact_record)),
         **_trust(groups),
+        **_places(tasks.TASKS[task], groups),
     }
+
+
+def _places(task: tasks.Task, groups: list[list[dict]]) -> dict[str, tuple[Callable, list]]:
+    """Where the values of the records are said to stand, against the words annotated for each field; and as a control,
+    the next document's target on this document's words."""
+    if not all(entry.get("words") for group in groups for entry in group):
+        return {}
+    counts = [
+        metrics.total(grounding.record_counts(entry["words"], entry["record"], task) for entry in group)
+        for group in groups
+    ]
+    found = {f"grounding_{m.__name__}": (m, counts) for m in (metrics.precision, metrics.recall, metrics.f1)}
+    if len(groups) > 1:
+        foreign = [
+            grounding.foreign_counts(group[0]["words"], following[0]["target"], task)
+            for group, following in zip(groups, groups[1:] + groups[:1], strict=True)
+        ]
+        found["foreign_found"] = (_share, foreign)
+    return found
+
+
+def _share(parts: Sequence[tuple[int, int]]) -> float:
+    return sum(part for part, _ in parts) / max(sum(whole for _, whole in parts), 1)
 
 
 def _trust(groups: list[list[dict]]) -> dict[str, tuple[Callable, list]]:
@@ -695,9 +725,10 @@ def finished(folder: Path, predicting: dict) -> tuple[str, list[dict]] | None:
 
 
 def calibrate(args: Any, cfg: config.Config) -> int:
-    """Fit what a model's confidences mean on the eval rows, and keep it beside the model."""
+    """Fit what a model's confidences mean on the eval rows, all without --limit, and keep it beside the model."""
     rows, _ = read_rows(cfg.training_dir / "eval.jsonl")
-    rows = select(rows, args.limit or cfg.evaluate.rows_per_task)
+    check_form(rows, inference.trained_form(cfg, args.model), args.model)
+    rows = select(rows, args.limit)
     backend = inference.open_backend(cfg, args.model)
     form = inference.model_form(cfg, args.model)
     if form is None:
@@ -761,7 +792,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     p.add_argument("--compare", metavar="OTHER", help="an evaluated model: adds the paired difference to it")
     p.add_argument("--rows", type=Path, metavar="FILE", help="score these rows instead of data/training/test.jsonl")
-    p.add_argument("--limit", type=int, metavar="N", help="rows per task (default: evaluate.rows_per_task)")
+    p.add_argument(
+        "--limit", type=int, metavar="N", help="rows per task (default: evaluate.rows_per_task; all to calibrate)"
+    )
     p.add_argument("--experts", action="store_true", help="instead: what base model and adapter route where")
     p.add_argument("--calibrate", action="store_true", help="fit the model's confidences on data/training/eval.jsonl")
     p.add_argument("--force", action="store_true", help="predict again even if nothing changed")

@@ -15,7 +15,6 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +24,6 @@ sys.path.insert(0, str(ROOT))
 from extraction import grounding, metrics, tasks, values  # noqa: E402
 
 
-def printed(value: str, words: list[str]) -> bool:
-    """Does the receipt print the value: its words by letters and digits, or a number with the same digits?
-
-    This is decided without the code under test, cents of zero being no difference.
-    """
-    if letters_and_digits(value.split()) <= letters_and_digits(words):
-        return True
-    return sum(map(str.isalpha, value)) <= 3 and digits(value) in {digits(w) for w in words if len(w) <= len(value) + 4}
-
-
 def misread(value: Any) -> Any:
     """The record with the first digit of every text raised by one."""
     if isinstance(value, dict):
@@ -42,14 +31,6 @@ def misread(value: Any) -> Any:
     if isinstance(value, list):
         return [misread(inner) for inner in value]
     return re.sub(r"\d", lambda m: str((int(m.group()) + 1) % 10), value, count=1)
-
-
-def letters_and_digits(words: Iterable[str]) -> set[str]:
-    return {re.sub(r"[\W_]", "", word).casefold() for word in words}
-
-
-def digits(text: str) -> str:
-    return re.sub(r"\D", "", re.sub(r"[.,]00?\b", "", text))
 
 
 def measure(truths: list[dict], show: bool) -> dict:
@@ -72,19 +53,20 @@ def measure(truths: list[dict], show: bool) -> dict:
         for step in range(1, 6):
             other = tasks.from_cord(truths[(i + step) % len(truths)]["gt_parse"])
             for field in grounding.ground(other, tasks.RECEIPT, document):
-                there = printed(field["value"], words)
+                there = grounding.printed(field["value"], words)
                 foreign["all"] += 1
                 foreign["found"] += field["grounding"] != "none"
                 foreign["absent"] += not there
                 foreign["wrong"] += not there and field["grounding"] != "none"
-                literal = letters_and_digits(field["value"].split()) <= letters_and_digits(words)
+                own = grounding.letters_and_digits(field["value"].split())
+                literal = own <= grounding.letters_and_digits(words)
                 foreign["other words"] += not literal
                 foreign["other words, found"] += not literal and field["grounding"] != "none"
                 if show and not there and field["grounding"] != "none":
                     a, b = field["span"]
                     print("  foreign", i, field["path"], repr(field["value"]), repr(document.text[a:b]))
         for field in grounding.ground(misread(record), tasks.RECEIPT, document):
-            if values.amount(field["value"]) is not None and not printed(field["value"], words):
+            if values.amount(field["value"]) is not None and not grounding.printed(field["value"], words):
                 foreign["misread"] += 1
                 foreign["misread, found"] += field["grounding"] != "none"
                 if show and field["grounding"] != "none":

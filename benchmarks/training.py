@@ -252,6 +252,7 @@ def measure(row: Row, options: list[str], output: Path, processes: int = 1) -> d
         "measured_gib": plan["measured_gib"],
         "host_gib": plan["host_gib"],
         **speed_of([(e["tokens"], e["seconds"]) for e in log]),
+        "seconds_since_start": [e["seconds"] for e in log],
         "losses": [round(float(e["loss"]), 4) for e in log],
     }
 
@@ -275,8 +276,7 @@ ROWS = [
     Row(),
     Row(cap=A4000),
     Row(cap=A4000, length=4096, batch=2),
-    Row(cap=A4000, targets=WITH_EXPERTS, expert_rank=24),
-    Row(cap=A4000, targets=WITH_EXPERTS, expert_rank=28, batch=1),
+    Row(cap=A4000, targets=WITH_EXPERTS, expert_rank=26),
     Row(cap=RTX_3090),
     Row(cap=RTX_3090, targets=WITH_EXPERTS, expert_rank=32),
     Row(targets=WITH_EXPERTS, expert_rank=32),

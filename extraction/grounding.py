@@ -19,7 +19,7 @@ from typing import Any
 from rapidfuzz import fuzz
 
 from extraction import values
-from extraction.documents import Box, Document, layout, words_from_quads
+from extraction.documents import Box, Document, Word, layout, words_from_quads
 from extraction.metrics import Counts
 from extraction.tasks import CONTRACT, DOCUMENT, Task
 from extraction.tasks import from_cord as from_tree
@@ -471,6 +471,8 @@ def from_cord(truth: dict) -> tuple[Document, dict[str, set[int]]]:
         item = leaf.path.split("]")[0]
         for entry in entries:
             same = [a for a in annotated if a[0] == category and " ".join(t for _, t in a[2]) == entry]
+            if not same:  # a value that CORD joined otherwise than it annotated it
+                continue
             best = next((a for a in same if a[1] == groups.get(item)), same[0])
             annotated.remove(best)
             groups.setdefault(item, best[1])
@@ -492,7 +494,13 @@ def _cord_leaves(tree: Any, category: str = "") -> Iterator[tuple[str, list[str]
 
 def word_counts(gold: set[int], field: dict, document: Document) -> Counts:
     """The words whose center is in a box of the field, against those that were annotated for it."""
-    found = {
+    found = covered(field, document)
+    return Counts(tp=len(found & gold), fp=len(found - gold), fn=len(gold - found))
+
+
+def covered(field: dict, document: Document) -> set[int]:
+    """The indices of the words whose center is in a box of the field."""
+    return {
         i
         for i, word in enumerate(document.words)
         for box in field["boxes"]
@@ -500,4 +508,61 @@ def word_counts(gold: set[int], field: dict, document: Document) -> Counts:
         and box["left"] <= (word.box[0] + word.box[2]) / 2 <= box["right"]
         and box["top"] <= (word.box[1] + word.box[3]) / 2 <= box["bottom"]
     }
-    return Counts(tp=len(found & gold), fp=len(found - gold), fn=len(gold - found))
+
+
+def words_of(document: Document, gold: dict[str, set[int]]) -> list[dict]:
+    """The words of a document of one page with the field, without list positions, that each was annotated for."""
+    fields = {i: general(path) for path, indices in gold.items() for i in indices}
+    return [
+        {"text": word.text, "box": [round(side, 3) for side in word.box], "field": fields.get(i)}
+        for i, word in enumerate(document.words)
+    ]
+
+
+def general(path: str) -> str:
+    """`line_items.price` for `line_items[3].price`."""
+    return re.sub(r"\[\d+\]", "", path)
+
+
+def record_counts(words: list[dict], record: dict | None, task: Task) -> Counts:
+    """(word, field) pairs that a record leads to, against those annotated: `words` are those of `words_of`.
+
+    A value in the wrong row counts as right where it stands, so this is the score of places and not of rows.
+    """
+    document = _of_words(words)
+    wanted = {(i, word["field"]) for i, word in enumerate(words) if word["field"]}
+    found = {(i, general(f["path"])) for f in ground(record, task, document) for i in covered(f, document)}
+    return Counts(tp=len(found & wanted), fp=len(found - wanted), fn=len(wanted - found))
+
+
+def foreign_counts(words: list[dict], record: dict, task: Task) -> tuple[int, int]:
+    """Of another document's record: how many of the values that this one does not print are called found all the same,
+    and how many values that are."""
+    document, texts = _of_words(words), [word["text"] for word in words]
+    absent = [f for f in ground(record, task, document) if not printed(f["value"], texts)]
+    return sum(f["grounding"] != "none" for f in absent), len(absent)
+
+
+def _of_words(words: list[dict]) -> Document:
+    laid = layout([Word(word["text"], tuple(word["box"])) for word in words])
+    return Document(laid.text, words=laid.words, spans=laid.spans)
+
+
+def printed(value: str, words: list[str]) -> bool:
+    """Does a document of these words print the value: its words by letters and digits, or a number of the same digits?
+
+    This is decided without `ground`, which it is there to judge; cents of zero are no difference.
+    """
+    if letters_and_digits(value.split()) <= letters_and_digits(words):
+        return True
+    return sum(map(str.isalpha, value)) <= 3 and _digits(value) in {
+        _digits(w) for w in words if len(w) <= len(value) + 4
+    }
+
+
+def letters_and_digits(words: Iterable[str]) -> set[str]:
+    return {re.sub(r"[\W_]", "", word).casefold() for word in words}
+
+
+def _digits(text: str) -> str:
+    return re.sub(r"\D", "", re.sub(r"[.,]00?\b", "", text))

@@ -29,7 +29,7 @@ LOGIT_BYTES = 16  # 16-bit logits, their float32 copy, its log-softmax and the g
 # Measured, see benchmarks/RESULTS.md:
 ADAPTER_WORK_BYTES = 16  # per adapter parameter of a layer: casts to 16 bit and gradients on their way
 OTHER = 0.06  # GiB: tables of the quantization, rotary embeddings, small buffers
-CONTEXT = 0.5  # GiB of the card that CUDA takes for a process, before any tensor
+CONTEXT = 0.75  # GiB of the card that CUDA takes for a process, before any tensor; seen on an H200
 LIBRARIES = 0.25  # GiB that its libraries take during training, beside PyTorch's tensors
 MARGIN = 0.3  # GiB kept free: an allocator cannot use the last bytes
 

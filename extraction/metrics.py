@@ -38,6 +38,18 @@ def f1(counts: Sequence[Counts]) -> float:
     return tp / (tp + wrong / 2) if tp + wrong else 1.0
 
 
+def precision(counts: Sequence[Counts]) -> float:
+    """TP / (TP + FP) over all documents; 1 where nothing was found."""
+    tp, fp = (sum(getattr(c, name) for c in counts) for name in ("tp", "fp"))
+    return tp / (tp + fp) if tp + fp else 1.0
+
+
+def recall(counts: Sequence[Counts]) -> float:
+    """TP / (TP + FN) over all documents; 1 where there was nothing to find."""
+    tp, fn = (sum(getattr(c, name) for c in counts) for name in ("tp", "fn"))
+    return tp / (tp + fn) if tp + fn else 1.0
+
+
 def accuracy(counts: Sequence[Counts]) -> float:
     """Share of right decisions among all decisions."""
     right = sum(c.tp + c.tn for c in counts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ MAX_LOGIT_DIFFERENCE = 1e-2  # between the dense and the upcycled model; 4e-5 wa
 def quiet() -> None:
     """Keep transformers' advice and its own progress bars off the terminal; errors still come through."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Unsloth's key for the order of stacked experts, which PEFT need not know: it has one order
+    warnings.filterwarnings("ignore", r"Unexpected keyword arguments \['lora_B_layout'\]", UserWarning)
     import transformers
 
     transformers.logging.set_verbosity_error()

@@ -60,23 +60,39 @@ def engine(wanted: str = "auto") -> Engine:
         return _tesseract(f"read by tesseract, which misreads more, because RapidOCR is not installed: {error}")
 
 
-def loaded() -> bool:
-    return engine.cache_info().currsize > 0
-
-
 def read(image: Any, wanted: str = "auto") -> list[tuple[str, Quad]]:
     """The words of a picture with their corners in it. Print that lies on its side or its head is turned first."""
     used = engine(wanted)
-    turn, lines = 0, used.recognize(image)
+    turn, lines = 0, _recognize(used, image)
     tall = [math.dist(q[0], q[3]) > 1.5 * math.dist(q[0], q[1]) for _, q, _ in lines]
     if tall and sum(tall) > 0.5 * len(tall):
-        turn, lines = 90, used.recognize(image.rotate(90, expand=True))
+        turn, lines = 90, _recognize(used, image.rotate(90, expand=True))
     if lines and _mean_score(lines) < 0.85:
-        other = used.recognize(image.rotate(turn + 180, expand=True))
+        other = _recognize(used, image.rotate(turn + 180, expand=True))
         if other and _mean_score(other) > _mean_score(lines):
             turn, lines = turn + 180, other
     words = [word for text, quad, score in lines if score >= used.print_score for word in _split(text, quad)]
     return [(text, [_turned_back(point, turn, image.size) for point in quad]) for text, quad in words]
+
+
+def _recognize(used: Engine, image: Any) -> list[Line]:
+    """The lines of a picture; of a long one piece by piece, since an engine shrinks all of it to what it can take."""
+    width, height = image.size
+    if height <= max(2.5 * width, 2000):
+        return used.recognize(image)
+    piece = 2 * width
+    shared = piece // 5  # by two neighbors, so that each line is whole in one of them
+    starts = range(0, height - shared, piece - shared)
+    lines = []
+    for start in starts:
+        end = min(start + piece, height)
+        from_y = start + shared / 2 if start else 0
+        to_y = end - shared / 2 if end < height else height
+        for text, quad, score in used.recognize(image.crop((0, start, width, end))):
+            placed = [(x, y + start) for x, y in quad]
+            if from_y <= fmean(y for _, y in placed) < to_y:
+                lines.append((text, placed, score))
+    return lines
 
 
 def _mean_score(lines: list[Line]) -> float:

@@ -17,7 +17,9 @@ from extraction.limits import DocumentError, Limits
 
 LOADING_SECONDS = 180.0  # for opening a file or loading an OCR engine, on a machine with much else to do
 OCR_SIDE = 2000  # pixels of the longer side of a PDF page that is read by OCR, at most
-IMAGE_SIDE = 3000  # of an image
+IMAGE_SIDE = 3000  # of an image,
+NARROW_SIDE = 1000  # but a long receipt keeps so many pixels across
+SMALL_SIDE = 1000  # an image with a longer side below it is doubled: small print is found more often
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "AVIF", "HEIF")  # Pillow would try some seventy
 
 
@@ -52,13 +54,11 @@ def render(data: bytes, kind: str, page: int, side: int, limits: Limits) -> tupl
 
 def _ocr(image: Any, size: tuple[float, float], limits: Limits) -> Iterator[dict]:
     """The message parts of a page that is read by OCR, corners scaled from the image to the page."""
-    if not ocr.loaded():
-        yield {"wait": LOADING_SECONDS}
-        ocr.engine(limits.ocr)
-        yield {"wait": limits.page_seconds}
+    yield {"wait": LOADING_SECONDS}
+    used = ocr.engine(limits.ocr)
+    yield {"wait": limits.page_seconds}
     across, down = size[0] / image.width, size[1] / image.height
     words = [[text, [(x * across, y * down) for x, y in quad]] for text, quad in ocr.read(image, limits.ocr)]
-    used = ocr.engine(limits.ocr)
     yield {"words": words, "reader": "ocr", "ocr": used.name, "problems": [used.problem] if used.problem else []}
 
 
@@ -100,12 +100,15 @@ def _image_pages(data: bytes, limits: Limits, first: int) -> Iterator[dict]:
         for number in range(first, min(count, limits.max_pages) + 1):
             yield {"wait": limits.page_seconds}
             try:
-                frame, size = _frame(image, number, limits, IMAGE_SIDE)
+                side = max(IMAGE_SIDE, round(NARROW_SIDE * max(image.size) / max(min(image.size), 1)))
+                frame, size = _frame(image, number, limits, side)
             except DocumentError as error:
                 if count == 1:
                     raise
                 yield {"page": number, "problems": [f"page {number} was skipped: {error}"]}
                 continue
+            if max(frame.size) < SMALL_SIDE:
+                frame = frame.resize((2 * frame.width, 2 * frame.height))
             for part in _ocr(frame, size, limits):
                 yield part if "wait" in part else {"page": number, **part}
 

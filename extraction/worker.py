@@ -94,7 +94,7 @@ def _receive(stream: BinaryIO, answers: queue.Queue) -> None:
     """Put what the process says into the queue, and None when it has ended."""
     with stream:
         for line in stream:
-            if not line.endswith(b"\n"):  # it ended while it was writing
+            if not line.endswith(b"\n"):  # it ended in the middle of a message
                 break
             message = json.loads(line)
             if "bytes" in message:

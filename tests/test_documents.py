@@ -61,6 +61,14 @@ def test_a_page_that_lies_on_its_side_or_its_head_is_laid_out_upright(degrees):
     assert [line.split() for line in turned.split("\n")] == [line.split() for line in straight.split("\n")]
 
 
+def test_a_page_on_its_head_is_laid_out_upright_though_its_words_lean_to_both_sides():
+    """The angles lie about 179 and -179 degrees; their plain middle would be 0."""
+    leaning = [rotated([item], 179.5 if i % 2 else -179.5)[0] for i, item in enumerate(RECEIPT)]
+    straight = documents.layout(documents.words_from_quads(RECEIPT)).text
+    turned = documents.layout(documents.words_from_quads(leaning)).text
+    assert [line.split() for line in turned.split("\n")] == [line.split() for line in straight.split("\n")]
+
+
 def test_each_span_of_a_layout_holds_its_word():
     found = documents.layout(documents.words_from_quads(RECEIPT))
     assert [found.text[a:b] for a, b in found.spans] == [w.text for w in found.words]
@@ -181,9 +189,9 @@ def test_a_docx_has_its_letterhead_first_and_its_footer_last():
     def fill(made):
         made.add_paragraph("Body")
         made.sections[0].header.paragraphs[0].text = "Northlight Lamps"
-        made.sections[0].footer.paragraphs[0].text = "VAT GB219384756"
+        made.sections[0].footer.paragraphs[0].text = "VAT GB219384786"
 
-    assert documents.read(docx_with(fill)).text.split("\n") == ["Northlight Lamps", "Body", "VAT GB219384756"]
+    assert documents.read(docx_with(fill)).text.split("\n") == ["Northlight Lamps", "Body", "VAT GB219384786"]
 
 
 def test_a_docx_is_read_as_it_is_seen():
@@ -545,6 +553,17 @@ def test_boxes_of_a_large_photo_are_in_pixels_of_its_upright_size():
     assert ink_outside_of_boxes(document, data) < 0.02
 
 
+def test_a_long_receipt_is_read_in_pieces_and_no_line_is_lost_or_doubled():
+    lines = [f"item {n:03} {n * 37 % 100}.50" for n in range(90)]
+    image = picture(lines, (420, 60 * len(lines) + 60))
+    assert image.height > 12 * image.width
+    document = documents.read(encoded(image))
+    assert [" ".join(row.split()) for row in document.text.split("\n")] == lines
+    numbered = [word for word in document.words if len(word.text) == 3 and word.text.isdigit()]
+    assert len(numbered) == len(lines)
+    assert all(abs(word.box[1] - (30 + 60 * int(word.text))) < 20 for word in numbered)
+
+
 def test_a_name_does_not_make_a_kind(tmp_path):
     for name, data in (
         ("photo.pdf", encoded(picture(["TOTAL 15.50"]))),
@@ -555,6 +574,14 @@ def test_a_name_does_not_make_a_kind(tmp_path):
         path.write_bytes(data)
         reader = documents.read(path).reader
         assert reader == {"photo.pdf": "ocr", "text.jpg": "pdf text", "data.docx": "text"}[name]
+
+
+def test_boxes_of_a_small_picture_are_in_its_own_pixels():
+    lines = ["Cheese cake 13.50", "Green tea 2.00", "Service 5 pct 0.78", "TOTAL 16.28"]
+    image = picture(lines, (460, 330)).resize((153, 110), Image.Resampling.LANCZOS)
+    document = documents.read(encoded(image))
+    assert [" ".join(row.split()) for row in document.text.split("\n")] == lines
+    assert max(word.box[2] for word in document.words) <= 153
 
 
 def test_pages_of_a_tiff_with_too_many_pixels_are_skipped_and_reported():
@@ -612,6 +639,14 @@ def test_a_process_that_died_between_two_documents_is_started_again():
     worker._worker.process.kill()
     worker._worker.process.wait()
     assert documents.read(LETTER).pages == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is one of Linux")
+def test_the_process_may_take_only_so_much_memory():
+    import resource
+
+    documents.read(LETTER)
+    assert resource.prlimit(worker._worker.process.pid, resource.RLIMIT_DATA)[0] == Limits().max_memory_mb * 1_000_000
 
 
 def test_documents_that_are_read_at_the_same_time_do_not_mix():

@@ -261,6 +261,46 @@ def test_word_counts_take_the_words_in_the_boxes():
     assert grounding.word_counts({0}, {"boxes": [box | {"page": 2}]}, document).tp == 0
 
 
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_words_of_a_row_lay_out_as_the_receipt_and_lead_its_own_record_to_them(split):
+    from extraction import metrics
+
+    truths = cord(split)
+    counts, foreign = [], []
+    for truth, other in zip(truths, truths[1:] + truths[:1], strict=True):
+        document, gold = grounding.from_cord(truth)
+        words = json.loads(json.dumps(grounding.words_of(document, gold)))
+        record = tasks.from_cord(truth["gt_parse"])
+        assert grounding._of_words(words).text == document.text
+        counts.append(grounding.record_counts(words, record, tasks.RECEIPT))
+        nothing = grounding.record_counts(words, None, tasks.RECEIPT)
+        assert (nothing.tp, nothing.fp, nothing.fn) == (0, 0, counts[-1].tp + counts[-1].fn)
+        foreign.append(grounding.foreign_counts(words, tasks.from_cord(other["gt_parse"]), tasks.RECEIPT))
+    assert metrics.f1(counts) >= 0.95
+    found, absent = map(sum, zip(*foreign, strict=True))
+    assert absent > 50 and found / absent <= 0.02
+
+
+def test_a_word_counts_for_the_field_that_it_was_annotated_for_in_whichever_row():
+    words = [
+        {"text": text, "box": [x, y, x + 9 * len(text), y + 10], "field": field}
+        for text, x, y, field in (
+            ("Tea", 0, 0, "line_items.description"),
+            ("2.00", 90, 0, "line_items.amount"),
+            ("Cake", 0, 20, "line_items.description"),
+            ("3.50", 90, 20, "line_items.amount"),
+            ("TOTAL", 0, 40, None),
+            ("5.50", 90, 40, "total"),
+        )
+    ]
+    cake_first = {"line_items": [{"description": "Cake", "amount": "3.50"}, {"description": "Tea", "amount": "2.00"}]}
+    counts = grounding.record_counts(words, {**cake_first, "total": "5.50"}, tasks.RECEIPT)
+    assert (counts.tp, counts.fp, counts.fn) == (5, 0, 0)
+    counts = grounding.record_counts(words, {"total": "3.50", "merchant": {"name": "TOTAL"}}, tasks.RECEIPT)
+    assert (counts.tp, counts.fp, counts.fn) == (0, 2, 5)
+    assert grounding.foreign_counts(words, {"total": "5.50", "tax": "7.77", "cash": "9.00"}, tasks.RECEIPT) == (0, 2)
+
+
 def test_the_benchmark_keeps_its_limits():
     command = [sys.executable, "benchmarks/grounding.py", "--split", "validation"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout

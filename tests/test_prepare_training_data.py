@@ -26,7 +26,7 @@ def test_every_row_has_the_documented_form_and_its_completion_reads_back_as_the_
     for split in prepare.SPLITS:
         assert rows[1][split]
         for row in rows[1][split]:
-            more = {"form"} if row["task"] == "contract" else set()
+            more = {"form"} if row["task"] == "contract" else {"words"} & set(row)
             assert set(row) == {"id", "document", "task", "source", "prompt", "completion", "target", "tokens"} | more
             task = tasks.TASKS[row["task"]]
             reading = tasks.parse(task, row["completion"][0]["content"])
@@ -205,6 +205,17 @@ def test_docvqa_pages_become_question_rows_with_the_page_as_text(tmp_path):
     [row] = sources.documents["test"][0]["rows"]
     assert [line.split() for line in row["text"].split("\n")] == [["Salaries", "$117,047"], ["Travel", "29,928"]]
     assert sum(sources.left_out.values()) == 1
+
+
+def test_receipts_to_be_scored_keep_their_words_with_boxes_and_training_rows_do_not(rows):
+    _, splits = rows
+    for split, found in splits.items():
+        cord = [row for row in found if row["source"] == "cord" and row["task"] == "receipt"]
+        assert cord and all(("words" in row) == (split != "train") for row in cord)
+        assert not any("words" in row for row in found if row["task"] != "receipt" or row["source"] != "cord")
+    word = next(word for row in splits["test"] for word in row.get("words", ()) if word["field"] == "total")
+    assert any(word["text"] in row["target"].get("total", "") for row in splits["test"] if "words" in row)
+    assert len(word["box"]) == 4
 
 
 def test_a_missing_dataset_names_the_command_to_run(tmp_path):

@@ -386,6 +386,37 @@ def test_the_experts_have_no_model_to_choose(capsys):
     assert "leave out --model" in capsys.readouterr().err
 
 
+def test_places_of_values_are_scored_where_rows_tell_their_words_with_another_receipt_as_control():
+    def receipt(name, total, tax):
+        return {
+            "target": {"total": total, "tax": tax},
+            "document": name,
+            "words": [
+                {"text": text, "box": [x, y, x + 9 * len(text), y + 10], "field": field}
+                for text, x, y, field in (
+                    ("Tax", 0, 0, None),
+                    (tax, 90, 0, "tax"),
+                    ("Total", 0, 20, None),
+                    (total, 90, 20, "total"),
+                )
+            ],
+        }
+
+    first, second = receipt("a", "11.00", "1.20"), receipt("b", "37.00", "4.60")
+    right = entry("receipt", first["target"], first["target"], "a", words=first["words"])
+    half = entry("receipt", second["target"], {"total": "37.00"}, "b", words=second["words"])
+    found = test_moe.score([right, half], 100)["receipt"]["metrics"]
+    value = {name: found[name]["value"] for name in test_moe.PLACES}
+    assert (value["grounding_precision"], value["grounding_recall"]) == (1.0, 0.75)
+    assert value["grounding_f1"] == pytest.approx(6 / 7)
+    assert value["foreign_found"] == 0.0
+    assert "| receipt | grounding F1, words |" in test_moe.render_report(
+        [test_moe.summarize("m", "m", [right, half], 100)], {}
+    )
+    without = test_moe.score([right, {**half, "words": None}], 100)["receipt"]["metrics"]
+    assert not set(test_moe.PLACES) & set(without)
+
+
 # --- confidences ---------------------------------------------------------------------------------------------
 
 

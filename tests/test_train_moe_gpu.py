@@ -163,6 +163,9 @@ save_file(weights, sys.argv[2])
         alone = base(ids).logits.float()
         tuned = PeftModel.from_pretrained(base, settings_of(whole).adapter_dir).eval()(ids).logits.float()
     expected = load_file(logits)["logits"]
-    moved = (tuned - alone).norm()
-    assert (tuned - expected).norm() < 0.05 * moved + 0.01 * expected.norm()
-    assert moved > 0.05 * alone.norm()
+    # by token, for where two experts are nearly equally good, rounding chooses another one and changes everything
+    wrong = (tuned - expected).norm(dim=-1)[0] / expected.norm(dim=-1)[0]
+    moved = (tuned - alone).norm(dim=-1)[0] / alone.norm(dim=-1)[0]
+    figures = f"off by {sorted(wrong.tolist())}, the adapter moves by {sorted(moved.tolist())}"
+    assert wrong.median() < 0.02, figures
+    assert wrong.median() < 0.2 * moved.median(), figures
