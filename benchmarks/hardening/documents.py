@@ -205,14 +205,16 @@ def _command(folder: Path, files: dict[str, File], out: Path, settings: dict) ->
     return {
         "status": process.returncode,
         "seconds": round(seconds, 1),
-        "parent": round(peaks["parent"], 1),
-        "worker": round(peaks["worker"], 1),
-        **_rows(files, out, said, again, process.returncode, peaks["parent"]),
+        "parent": round(peaks.get("parent", 0), 1),
+        "worker": round(peaks.get("worker", 0), 1),
+        **_rows(files, out, said, again, process.returncode, peaks.get("parent", 0)),
     }
 
 
 def _rows(files: dict[str, File], out: Path, said: str, again: str, status: int, parent: float) -> dict:
     """What of the command's output is not as it must be."""
+    if not out.is_file():
+        return {"rows": 0, "errors": 0, "failures": [f"inference.py: it came to no end: {said[-500:]}"]}
     raw = Path(f"{out}.jsonl").read_text(encoding="utf-8")
     odd: list[str] = []
     rows = [json.loads(line, parse_constant=odd.append) for line in raw.split("\n") if line]

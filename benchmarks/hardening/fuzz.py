@@ -27,7 +27,7 @@ from extraction import checks, documents, grounding, output, own_schema, page_vi
 from extraction.handoff import StageError
 from extraction.limits import DocumentError, Limits
 
-SLOW = 20.0  # seconds; an input that takes longer is a failure
+SLOW = 30.0  # seconds; an input that takes longer is a failure, but of the reader, which has limits of its own
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Target:
     inputs: st.SearchStrategy
     check: Callable[[Any], None]
     at_once: int = 100  # executions between two looks at the clock
+    slow: float = SLOW
 
 
 def _writable(value: Any) -> None:
@@ -296,7 +297,7 @@ def _mutated(seed: int) -> bytes:
 
 def _reader(seed: int) -> None:
     try:
-        document = documents.read(_mutated(seed), Limits(page_seconds=SLOW / 2, max_memory_mb=2000))
+        document = documents.read(_mutated(seed), Limits(page_seconds=10, max_memory_mb=2000))
     except DocumentError as error:
         assert str(error).isprintable() and "crash" not in str(error), error
         return
@@ -354,7 +355,7 @@ TARGETS = {
     "text files": Target(st.binary() | anything.map(lambda text: text.encode("utf-16", "replace")), _text_file, 50),
     "CSV and tables": Target(st.lists(st.tuples(records, names), max_size=4), _csv),
     "page view": Target(st.tuples(records, names), _page_view),
-    "reader": Target(st.integers(0, 2**40), _reader, 20),
+    "reader": Target(st.integers(0, 2**40), _reader, 20, 240),
 }
 
 
@@ -369,7 +370,7 @@ def run(target: Target, seconds: float, seed: int) -> dict:
         target.check(given)
         took = time.monotonic() - started
         slowest = max(slowest, took)
-        assert took < SLOW, f"it took {took:.1f} s"
+        assert took < target.slow, f"it took {took:.1f} s"
 
     while time.monotonic() < ends and not failures:
         bounded = hypothesis.settings(
