@@ -1,17 +1,19 @@
 # make demo   install, run all stages on the laptop profile, show two records
 # make tools  llama-server, llama-imatrix and llama-quantize, built once in some minutes; tests that need them skip without
 # make test   install, run every test that needs no GPU
+# make fuzz   odd inputs for the readers and parsers, for FUZZ_SECONDS=600
 # make screenshots   after make demo: the pictures of the page in docs/pictures, of a real run
 # make hardening     faults, hostile documents, injected instructions, leaks and load, to benchmarks/HARDENING.md
 # A Linux machine without a GPU saves gigabytes with:  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 PYTHON ?= python3
 TORCH_INDEX ?=
+FUZZ_SECONDS ?= 600
 PY = .venv/bin/python
 INSTALLED = .venv/installed
 SAMPLES = data/samples/documents
 DEMO = output/cpu/demo.jsonl
 
-.PHONY: install demo tools test lint clean screenshots hardening
+.PHONY: install demo tools test lint clean screenshots hardening fuzz
 
 install: $(INSTALLED)
 
@@ -57,6 +59,9 @@ screenshots: install
 
 hardening: install
 	$(PY) -m benchmarks.hardening
+
+fuzz: install
+	$(PY) -m benchmarks.hardening.fuzz --seconds $(FUZZ_SECONDS)
 
 clean:
 	rm -rf output data/datasets data/training

@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import difflib
 import json
+import math
 import os
 import types
 import typing
@@ -154,6 +155,7 @@ class InferenceConfig:
     max_text_chars: int = 200_000
     max_image_pixels: int = 60_000_000
     page_seconds: float = 60.0  # a page that takes longer to read is reported as skipped
+    max_memory_mb: int = 4000  # of the process that reads documents; kept on Linux
     ocr: str = "auto"  # auto: openvino if it is installed, else onnxruntime, else tesseract, which is reported
     timeout_seconds: float = 120.0  # of one request to an http backend
 
@@ -161,6 +163,7 @@ class InferenceConfig:
         _one_of("inference.quantization", self.quantization, QUANTIZATION_TYPES)
         _at_least(self, "inference", context_tokens=256, max_new_tokens=16, threads=0, max_pages=1)
         _at_least(self, "inference", max_text_chars=100, max_image_pixels=10_000, max_file_mb=0.01, page_seconds=0.1)
+        _at_least(self, "inference", max_memory_mb=500)
         _one_of("inference.ocr", self.ocr, OCR_ENGINES)
 
 
@@ -368,7 +371,7 @@ def _parse(text: str, wanted: typing.Any, item: str) -> typing.Any:
     options = typing.get_args(wanted) if typing.get_origin(wanted) in (typing.Union, types.UnionType) else (wanted,)
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also a number of more than 4,300 digits
         value = text
     if str in options and value is not None:
         return text if not isinstance(value, str) else value
@@ -376,9 +379,9 @@ def _parse(text: str, wanted: typing.Any, item: str) -> typing.Any:
         value = tuple(value) if isinstance(value, list) else tuple(part for part in text.split(",") if part)
         if all(isinstance(part, str) for part in value):
             return value
-    if float in options and type(value) is int:
+    if float in options and type(value) is int and abs(value) < 10**300:
         value = float(value)
-    if type(value) not in options:
+    if type(value) not in options or (type(value) is float and not math.isfinite(value)):
         expected = " or ".join("null" if o is type(None) else getattr(o, "__name__", str(o)) for o in options)
         raise ConfigError(f"--set {item}: expected {expected}, got {text!r}")
     return value

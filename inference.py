@@ -552,6 +552,7 @@ def limits_of(cfg: config.Config) -> documents.Limits:
         max_text_chars=cfg.inference.max_text_chars,
         max_image_pixels=cfg.inference.max_image_pixels,
         page_seconds=cfg.inference.page_seconds,
+        max_memory_mb=cfg.inference.max_memory_mb,
         ocr=cfg.inference.ocr,
     )
 
@@ -880,10 +881,10 @@ def show_plan(run: Run, names: Sequence[str], form: str | None) -> int:
         rows.append(row)
         bar.document()
         if form == "jsonl":
-            bar.write(json.dumps(row, ensure_ascii=False), sys.stdout)
+            bar.write(output.json_text(row), sys.stdout)
     bar.bar.close()
     if form == "json":
-        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        print(output.json_text(rows, indent=2))
     elif form != "jsonl":
         print(output.table_of_plans(rows))
         if any("prompt_tokens" in row for row in rows) and isinstance(run.backend(), HttpBackend):
@@ -975,7 +976,7 @@ def read_all(run: Run, names: Sequence[str]) -> int:
             made.append(row)
             bar.document()
             if "error" in row:
-                bar.write(f"error: {row['file']}: {row['error']}", sys.stderr)
+                bar.write(output.shown(f"error: {row['file']}: {row['error']}"), sys.stderr)
             shown = {k: v for k, v in row.items() if k != "key"}
             if path:
                 with open(path, "a", encoding="utf-8") as f:
@@ -983,13 +984,13 @@ def read_all(run: Run, names: Sequence[str]) -> int:
             elif form == "table":
                 bar.write(output.document_table(row) + "\n", sys.stdout)
             elif form == "jsonl":
-                bar.write(json.dumps(shown, ensure_ascii=False), sys.stdout)
+                bar.write(output.json_text(shown), sys.stdout)
             elif len(names) == 1:
-                bar.write(json.dumps(shown, ensure_ascii=False, indent=2), sys.stdout)
+                bar.write(output.json_text(shown, indent=2), sys.stdout)
     finally:
         bar.bar.close()
     if form == "json" and len(names) > 1 and not path:
-        print(json.dumps([{k: v for k, v in row.items() if k != "key"} for row in made], ensure_ascii=False, indent=2))
+        print(output.json_text([{k: v for k, v in row.items() if k != "key"} for row in made], indent=2))
     if args.timings:
         print(output.timings_table(made, time.monotonic() - started), file=sys.stderr)
     failed = sum("error" in row for row in [*made, *run.reused])

@@ -23,7 +23,18 @@ from pathlib import Path
 from typing import Any
 
 import config
-from extraction import documents, generate, generate_orders, grounding, handoff, metrics, models, sentences, tasks
+from extraction import (
+    documents,
+    generate,
+    generate_orders,
+    grounding,
+    handoff,
+    metrics,
+    models,
+    sentences,
+    tasks,
+    text_files,
+)
 
 SPLITS = ("train", "eval", "test")
 # Questions about receipts: the path of the field that answers them, and how people ask.
@@ -199,7 +210,7 @@ def from_tatqa(folder: Path, data: config.DataConfig, sources: Sources) -> None:
             contexts = contexts[: data.max_documents]
         for context in contexts:
             paragraphs = sorted(context["paragraphs"], key=lambda p: p["order"])
-            text = documents.table(context["table"]["table"]) + "\n\n" + "\n".join(p["text"] for p in paragraphs)
+            text = text_files.table(context["table"]["table"]) + "\n\n" + "\n".join(p["text"] for p in paragraphs)
             asked = []
             for question in context["questions"]:
                 if question["answer_type"] not in ("span", "multi-span"):

@@ -13,24 +13,31 @@ from typing import Any
 from extraction import documents
 from extraction.documents import DocumentError
 from extraction.handoff import StageError
+from extraction.output import shown
 
 
 def find_inputs(names: Sequence[str], suffixes: Collection[str]) -> tuple[list[str], int]:
     """The documents that the arguments name, each once, folders searched; and how many files of unknown kind there are.
 
-    Raises StageError for a path that does not exist.
+    Raises StageError for a path that does not exist or that is neither a file nor a folder.
     """
     found, skipped = [], 0
     for name in names:
         path = Path(name)
-        if name == "-" or path.is_file():
+        try:
+            is_file, is_there = path.is_file(), path.exists()
+        except OSError as error:  # a name that is too long for a file, a folder that may not be entered
+            raise StageError(f"{shown(name)} cannot be opened: {error.strerror}") from error
+        if name == "-" or is_file:
             found.append(name if name == "-" else str(path))
         elif path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
             found += [str(p) for p in inside if p.suffix.lower() in suffixes]
             skipped += sum(p.suffix.lower() not in suffixes for p in inside)
+        elif is_there:
+            raise StageError(f"{shown(name)} is neither a file nor a folder")
         else:
-            raise StageError(f"{name} does not exist")
+            raise StageError(f"{shown(name)} does not exist")
     return list(dict.fromkeys(found)), skipped
 
 
@@ -119,11 +126,11 @@ class Bar:
         with self.lock:
             if self.single:
                 self.bar.total = of
-                self.bar.set_description(Path(name).name, refresh=False)
+                self.bar.set_description(shown(Path(name).name), refresh=False)
                 self.bar.update(answered - self.bar.n)
                 self.bar.refresh()
             elif of > 1:
-                self.bar.set_postfix_str(f"{Path(name).name} {answered}/{of}")
+                self.bar.set_postfix_str(f"{shown(Path(name).name)} {answered}/{of}")
 
     def document(self) -> None:
         if not self.single:

@@ -1,23 +1,22 @@
 """A file, or words and boxes, -> the text that a prompt contains.
 
 One layout for all: gold OCR words, OCR of a photo and the text layer of a PDF go through the same `layout`, so a model
-meets in use what it was trained on. PDF and images are read by `extraction.worker`, in a process of its own.
+meets in use what it was trained on. Files are read by `extraction.worker`, in a process of its own.
 """
 
 from __future__ import annotations
 
-import codecs
-import io
+import bisect
 import math
 import re
-import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+import stat
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from extraction import worker
+from extraction import text_files, worker
 from extraction.limits import DocumentError, Limits
 from extraction.ocr import Quad
 
@@ -108,9 +107,11 @@ def rows(words: Sequence[Word]) -> list[list[int]]:
             row = min(near, key=lambda r: abs(r["center"] - center))
             row["members"].append(i)
             row["center"] += (center - row["center"]) / len(row["members"])
-            row["height"] = median(words[j].box[3] - words[j].box[1] for j in row["members"])
+            bisect.insort(row["heights"], height)
+            middle = len(row["heights"]) // 2
+            row["height"] = (row["heights"][middle] + row["heights"][~middle]) / 2  # the median
         else:
-            found.append({"center": center, "height": height, "members": [i]})
+            found.append({"center": center, "height": height, "heights": [height], "members": [i]})
     found.sort(key=lambda r: r["center"])
     return [sorted(r["members"], key=lambda i: words[i].box[0]) for r in found]
 
@@ -149,14 +150,6 @@ def layout(words: Sequence[Word]) -> Layout:
         lines.append(line)
         offset += len(line) + 1
     return Layout("\n".join(lines), list(words), spans)
-
-
-def table(cells: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as text with aligned columns, for data that has a table and no boxes."""
-    width = max((len(row) for row in cells), default=0)
-    grid = [[" ".join(str(c).split()) for c in row] + [""] * (width - len(row)) for row in cells]
-    widths = [max((len(row[i]) for row in grid), default=0) for i in range(width)]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in grid)
 
 
 def prose(text: str) -> str:
@@ -213,30 +206,11 @@ def file_type(data: bytes) -> str | None:
         return "image"
     if (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or (head[4:8] == b"ftyp" and head[8:12] in IMAGE_BRANDS):
         return "image"
-    if head.startswith(b"PK"):
-        try:
-            with zipfile.ZipFile(io.BytesIO(data)) as z:
-                return "docx" if "word/document.xml" in z.namelist() else None
-        except zipfile.BadZipFile:
-            return None
+    if head.startswith(b"PK"):  # names in an archive are not packed; it is opened in the reader's process only
+        return "docx" if b"word/document.xml" in data else None
     if head.startswith(b"{\\rtf"):
         return None
-    return "text" if b"\x00" not in head or _unicode(head) else None
-
-
-def _unicode(head: bytes) -> str | None:
-    """UTF-16 or UTF-32, by its mark at the start, or by the zeros of Latin letters in every second place."""
-    for name, mark in (("utf-32", codecs.BOM_UTF32_LE), ("utf-32", codecs.BOM_UTF32_BE)):
-        if head.startswith(mark):
-            return name
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    even, odd = head[0::2].count(0), head[1::2].count(0)
-    if min(even, odd) == 0 and max(even, odd) > 0.15 * len(head):
-        name = "utf-16-le" if odd else "utf-16-be"
-        text = head[: len(head) // 2 * 2].decode(name, "replace")
-        return name if all(c.isprintable() or c.isspace() for c in text) else None
-    return None
+    return "text" if b"\x00" not in head or text_files.unicode(head) else None
 
 
 def _other_kind(data: bytes) -> str:
@@ -256,10 +230,9 @@ def read(source: Path | bytes, limits: Limits | None = None) -> Document:
     kind = file_type(data)
     if kind is None:
         raise DocumentError(_other_kind(data))
-    if kind == "docx":
-        document = _read_docx(data, limits)
-    elif kind == "text":
-        document = _read_text(data)
+    if kind in ("docx", "text"):
+        (message,) = worker.read(data, kind, limits)
+        document = Document(message["text"], problems=message["problems"], reader=kind)
     else:
         document = _read_pages(data, kind, limits)
     if not document.text.strip():
@@ -295,7 +268,10 @@ def _bytes(source: Path | bytes, limits: Limits) -> bytes:
     too_large = "the file has {:.1f} MB; the limit is {:g} MB"
     if isinstance(source, Path):
         try:
-            size = source.stat().st_size
+            about = source.stat()
+            if not stat.S_ISREG(about.st_mode):  # a pipe or a device may never come to an end
+                raise DocumentError("it is no regular file")
+            size = about.st_size
             if size > limits.max_file_mb * 1e6:
                 raise DocumentError(too_large.format(size / 1e6, limits.max_file_mb))
             return source.read_bytes()
@@ -350,99 +326,3 @@ def _joined(layouts: list[Layout], **rest: Any) -> Document:
         words += page.words
         spans += [(a + start, b + start) for a, b in page.spans]
     return Document(text, words=words, spans=spans, **rest)
-
-
-def _read_docx(data: bytes, limits: Limits) -> Document:
-    """Headers, body and footers in reading order: paragraphs, tables, text boxes, and what stands in form fields."""
-    import docx
-
-    with zipfile.ZipFile(io.BytesIO(data)) as z:
-        if sum(item.file_size for item in z.infolist()) > 5 * limits.max_file_mb * 1e6:
-            raise DocumentError("the DOCX file unpacks to more than it may")
-    try:
-        opened = docx.Document(io.BytesIO(data))
-        headers, footers = [], []
-        for section in opened.sections:
-            first = section.different_first_page_header_footer
-            for kept, parts in (
-                (headers, [section.first_page_header] * first + [section.header]),
-                (footers, [section.first_page_footer] * first + [section.footer]),
-            ):
-                texts = ["\n".join(_docx_blocks(part._element)) for part in parts if not part.is_linked_to_previous]
-                kept += [text for text in texts if text.strip() and text not in kept]
-        blocks = [*headers, *_docx_blocks(opened.element.body), *footers]
-    except Exception as error:  # python-docx lets errors of zipfile, lxml and its own through
-        raise DocumentError("the DOCX file is broken") from error
-    return Document("\n".join(blocks).strip(), reader="docx")
-
-
-_W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-_DOCX_SIGNS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
-_DOCX_UNSEEN = {f"{_W}{name}" for name in ("del", "moveFrom", "instrText", "delText", "pPr", "rPr")}
-_DOCX_UNSEEN.add("{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback")  # a text box once more
-
-
-def _docx_blocks(parent: Any) -> Iterator[str]:
-    """The text of each paragraph and table below an element, whatever the elements between them are."""
-    for element in parent:
-        if element.tag == f"{_W}p":
-            boxes: list[Any] = []
-            text = "".join(_docx_inline(element, boxes)).strip("\n")
-            if text.strip() or not boxes:
-                yield text
-            for box in boxes:
-                yield from _docx_blocks(box)
-        elif element.tag == f"{_W}tbl":
-            cells = []
-            for row in element.iter(f"{_W}tr"):
-                if next(row.iterancestors(f"{_W}tbl")) is element:  # not of a table within a cell
-                    found = (c for c in row.iter(f"{_W}tc") if next(c.iterancestors(f"{_W}tr")) is row)
-                    cells.append(["\n".join(_docx_blocks(cell)) for cell in found])
-            yield table(cells)
-        elif element.tag not in _DOCX_UNSEEN and isinstance(element.tag, str):
-            yield from _docx_blocks(element)
-
-
-def _docx_inline(parent: Any, boxes: list[Any]) -> Iterator[str]:
-    """The text of a paragraph as it is seen, deletions and field codes left out; its text boxes go into `boxes`."""
-    for element in parent:
-        name = element.tag.removeprefix(_W) if isinstance(element.tag, str) else ""
-        if element.tag in _DOCX_UNSEEN:
-            continue
-        if name == "txbxContent":
-            boxes.append(element)
-        elif name == "t":
-            yield element.text or ""
-        elif name in _DOCX_SIGNS:
-            yield _DOCX_SIGNS[name]
-        else:
-            yield from _docx_inline(element, boxes)
-
-
-def _read_text(data: bytes) -> Document:
-    text = _decoded(data)
-    text = "".join(c for c in text.expandtabs() if c >= " " or c in "\n\r").replace("\r\n", "\n").replace("\r", "\n")
-    return Document(text.strip("\n"), reader="text")
-
-
-_UNICODE = ["utf_7", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be"]
-_USUAL = ("cp1252", "cp1250", "iso8859_2", "cp1251")
-
-
-def _decoded(data: bytes) -> str:
-    for encoding in (_unicode(data[:1024]), "utf-8-sig"):
-        try:
-            if encoding:
-                return data.decode(encoding).removeprefix("\ufeff")
-        except UnicodeDecodeError:
-            continue
-    import charset_normalizer
-
-    matches = charset_normalizer.from_bytes(data, cp_exclusion=_UNICODE)
-    best = matches.best()
-    if best is None:
-        raise DocumentError("the text is in no encoding that could be recognized")
-    # A few letters can be right in many encodings: of those that fit as well, the most usual one is taken.
-    ties = [m for m in matches if (m.chaos, m.coherence) == (best.chaos, best.coherence)]
-    fitting = {name for match in ties for name in match.could_be_from_charset}
-    return next((data.decode(name) for name in _USUAL if name in fitting), str(best))

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from rapidfuzz import fuzz
@@ -25,6 +26,8 @@ from extraction.tasks import from_cord as from_tree
 
 FUZZY_SCORE = 85  # similarity in percent that text needs; lower ones let values of other documents in
 FUZZY_LENGTH = 5  # letters and digits; shorter text has to match exactly
+MOST_PLACES = 1000  # that are looked at for one value: a text may say the same again and again
+LABEL_REACH = 300  # characters between a label and its value, at most
 
 NUMBERS = set(
     "quantity unit_price discount amount item_subtotal subtotal service_charge other_charge tax tip total cash change"
@@ -82,8 +85,22 @@ class Place:
     def span(self) -> tuple[int, int]:
         return min(a for a, _ in self.pieces), max(b for _, b in self.pieces)
 
-    def overlaps(self, taken: Sequence[tuple[int, int]]) -> bool:
-        return any(a < end and start < b for a, b in self.pieces for start, end in taken)
+
+class Taken:
+    """Which characters of a text are given away."""
+
+    def __init__(self, text: str, places: Iterable[Place] = ()):
+        self.marks = bytearray(len(text))
+        self.add(places)
+
+    def add(self, places: Iterable[Place]) -> None:
+        for place in places:
+            for a, b in place.pieces:
+                self.marks[a:b] = b"\1" * (b - a)
+
+    def holds(self, place: Place) -> bool:
+        """Is a character of the place among them?"""
+        return any(self.marks.find(1, a, b) >= 0 for a, b in place.pieces)
 
 
 # --- what a record holds -------------------------------------------------------------------------------------
@@ -178,15 +195,15 @@ class Print:
         exact = self._exact(value, what)
         if what == "number":
             wanted = values.amount(value)
-            same = [((a, b),) for a, b, readings in self.numbers if wanted in readings[:1]]
+            same = (((a, b),) for a, b, readings in self.numbers if wanted in readings[:1])
         elif what == "date" and len(value) <= 30:
             wanted = {d for _, _, readings in values.dates(value) for d in readings}
-            same = [((a, b),) for a, b, readings in self.dates if wanted & set(readings)]
+            same = (((a, b),) for a, b, readings in self.dates if wanted & set(readings))
         else:
             return exact or self._without_marks(value) or self._across_rows(value) or self._similar(value)
-        taken = [piece for place in exact for piece in place.pieces]
-        others = [Place(pieces, "normalized", 0.7) for pieces in same]
-        return exact + [place for place in others if not place.overlaps(taken)]
+        taken = Taken(self.text, exact)
+        others = (Place(pieces, "normalized", 0.7) for pieces in islice(same, MOST_PLACES))
+        return exact + [place for place in others if not taken.holds(place)]
 
     def _exact(self, value: str, what: str) -> list[Place]:
         """The value as it is printed, runs of white space being equal; never a part of a longer number or word."""
@@ -199,7 +216,7 @@ class Print:
         if what == "number":
             before, after = before + _NUMBER_BEFORE, after + _NUMBER_AFTER
         found = []
-        for match in re.finditer(before + pattern + after, self.text):
+        for match in islice(re.finditer(before + pattern + after, self.text), MOST_PLACES):
             a, b = match.span()
             alone = (a == 0 or self.text[a - 1].isspace()) and (b == len(self.text) or self.text[b].isspace())
             found.append(Place(((a, b),), "exact", 1.0 if alone else 0.8))
@@ -209,7 +226,7 @@ class Print:
         """The same letters and digits, whatever stands between them."""
         wanted, found = _plain(value), []
         start = self.plain.find(wanted) if wanted else -1
-        while start >= 0:
+        while start >= 0 and len(found) < MOST_PLACES:
             end = start + len(wanted)
             if self._edge(start) and self._edge(end):
                 found.append(Place(((self.at[start], self.at[end - 1] + 1),), "normalized", 0.9))
@@ -229,16 +246,17 @@ class Print:
             return []
         found = []
         for first in range(len(self.row_starts)):
-            near = [token for row in self.row_tokens[first : first + 4] for token in row]
+            near = (token for row in self.row_tokens[first : first + 4] for token in row)
             pieces = []
             for word in wanted:
-                while near and (near[0][0] or self.text[slice(*near[0][1])]) != word:
-                    near.pop(0)
-                if not near:
+                piece = next((span for plain, span in near if (plain or self.text[slice(*span)]) == word), None)
+                if piece is None:
                     break
-                pieces.append(near.pop(0)[1])
+                pieces.append(piece)
             if len(pieces) == len(wanted) and self.row(pieces[0][0]) == first:
                 found.append(Place(tuple(pieces), "normalized", 0.8))
+                if len(found) == MOST_PLACES:
+                    break
         return found
 
     def _similar(self, value: str) -> list[Place]:
@@ -267,7 +285,7 @@ class Print:
         return self._labels[start]
 
     def _label(self, start: int) -> str | None:
-        before = self.text[self.row_starts[self.row(start)] : start]
+        before = self.text[max(self.row_starts[self.row(start)], start - LABEL_REACH) : start]
         ends = [(m.end(), m.end() - m.start(), name) for name, label in LABELS.items() for m in label.finditer(before)]
         return max(ends)[2] if ends else None
 
@@ -355,14 +373,14 @@ def _items(page: Print, found: list[Leaf], places: dict[str, list[Place]]) -> di
         if leaf.item is not None:
             items.setdefault(leaf.item, []).append(leaf)
     chosen: dict[str, Place] = {}
-    taken: list[tuple[int, int]] = []
+    taken = Taken(page.text)
     previous = -1
     for members in items.values():
         members = sorted(members, key=lambda leaf: leaf.key not in ("description", "key"))
         free: dict[str, dict[int, list[Place]]] = {leaf.path: {} for leaf in members}  # leaf -> row -> places
         for leaf in members:
             for place in places[leaf.path]:
-                if not place.overlaps(taken):
+                if not taken.holds(place):
                     free[leaf.path].setdefault(page.row(place.span[0]), []).append(place)
         rows = set().union(*free.values())
         if not rows:
@@ -373,12 +391,12 @@ def _items(page: Print, found: list[Leaf], places: dict[str, list[Place]]) -> di
             near = _near(free[leaf.path], anchor)
             if not near and leaf.key not in NUMBERS:  # a remark may stand apart from its item, a number may not
                 near = [p for row in free[leaf.path].values() for p in row]
-            own = [piece for place in mine.values() for piece in place.pieces]
-            options = [p for p in near if not p.overlaps(own)] or near
+            own = Taken(page.text, mine.values())
+            options = [p for p in near if not own.holds(p)] or near
             if options:
                 mine[leaf.path] = max(options, key=lambda p: (_worth(page, p, anchor), -p.span[0]))
         chosen |= _in_reading_order(members, mine)
-        taken += [piece for place in mine.values() for piece in place.pieces]
+        taken.add(mine.values())
         previous = anchor
     return chosen
 
@@ -417,7 +435,7 @@ def _fit(page: Print, members: list[Leaf], free: dict[str, dict], row: int, prev
 
 def _singles(page: Print, singles: list[Leaf], places: dict[str, list[Place]], items: dict[str, Place]) -> dict:
     """The places of values that stand alone: beside their label first, in the order of the record."""
-    taken = [piece for place in items.values() for piece in place.pieces]
+    taken = Taken(page.text, items.values())
     pairs = []
     for order, leaf in enumerate(singles):
         for place in places[leaf.path]:
@@ -426,9 +444,9 @@ def _singles(page: Print, singles: list[Leaf], places: dict[str, list[Place]], i
             pairs.append((-place.score - fits, order, place.span[0], leaf, place))
     chosen: dict[str, Place] = {}
     for *_, leaf, place in sorted(pairs, key=lambda pair: pair[:3]):
-        if leaf.path not in chosen and not place.overlaps(taken):
+        if leaf.path not in chosen and not taken.holds(place):
             chosen[leaf.path] = place
-            taken += place.pieces
+            taken.add([place])
     for leaf in singles:  # a document may print once what the record says twice, such as a total that is also the cash
         if leaf.path not in chosen and places[leaf.path]:
             chosen[leaf.path] = max(places[leaf.path], key=lambda p: p.score)
@@ -438,10 +456,12 @@ def _singles(page: Print, singles: list[Leaf], places: dict[str, list[Place]], i
 def _quotes(found: list[Leaf], places: dict[str, list[Place]]) -> dict[str, Place]:
     """Clauses may overlap and share a place; equal quotes take the places that there are in their order."""
     chosen: dict[str, Place] = {}
+    used: set[Place] = set()
     for leaf in found:
-        free = [p for p in places[leaf.path] if p not in chosen.values()] or places[leaf.path]
+        free = [p for p in places[leaf.path] if p not in used] or places[leaf.path]
         if free:
             chosen[leaf.path] = max(free, key=lambda p: p.score)
+            used.add(chosen[leaf.path])
     return chosen
 
 

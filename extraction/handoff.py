@@ -74,7 +74,8 @@ def write_text(path: Path, text: str) -> Path:
     """Write a file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        # A file name may hold bytes that are no UTF-8; in JSON the backslash makes an escape of them.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -18,4 +18,5 @@ class Limits:
     max_text_chars: int = 200_000
     max_image_pixels: int = 60_000_000
     page_seconds: float = 60.0  # a page that takes longer is skipped
+    max_memory_mb: int = 4000  # of the process that reads, on Linux
     ocr: str = "auto"  # one of ocr.ENGINES

@@ -145,8 +145,13 @@ def _rapidocr(runtime: str) -> Engine:
     rapid = RapidOCR(params=params)
 
     def recognize(image: Any) -> list[Line]:
-        with _LOCK:
-            result = rapid(numpy.asarray(image)[:, :, ::-1])  # it reads BGR
+        try:
+            with _LOCK:
+                result = rapid(numpy.asarray(image)[:, :, ::-1])  # it reads BGR
+        except Exception as error:
+            if "bad_alloc" in str(error) or "Insufficient memory" in str(error):  # as onnxruntime and OpenCV say it
+                raise MemoryError from error
+            raise
         if result.boxes is None:
             return []
         quads = [[(float(x), float(y)) for x, y in box] for box in result.boxes]

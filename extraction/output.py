@@ -47,7 +47,7 @@ def earlier(path: Path) -> list[dict]:
 
 def line(row: dict) -> str:
     """A row as it stands in a JSON Lines file that can be resumed."""
-    return json.dumps({**row, "check": handoff.fingerprint(row)}, ensure_ascii=False) + "\n"
+    return json_text({**row, "check": handoff.fingerprint(row)}) + "\n"
 
 
 def write_rows(path: Path, rows: Sequence[dict]) -> Path:
@@ -56,6 +56,16 @@ def write_rows(path: Path, rows: Sequence[dict]) -> Path:
 
 def _foreign(path: Path, number: int) -> handoff.StageError:
     return handoff.StageError(f"{path}, line {number}: no row of an earlier run. Name another file, or --overwrite it")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """The value as JSON that can be written anywhere: of a file name that is no UTF-8, the odd bytes are escapes."""
+    return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode()
+
+
+def shown(text: str) -> str:
+    """The text on one line of a terminal: what would move its cursor, or cannot be printed, is an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def last_of_each(rows: Sequence[dict]) -> list[dict]:

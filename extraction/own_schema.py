@@ -81,12 +81,12 @@ def parse(text: str, name: str) -> OwnTask:
         count = sum(1 for _ in _walk(definition))
         if count > MAX_FIELDS:
             raise _Refused(f"it has {count} fields; {MAX_FIELDS} are taken")
-    except json.JSONDecodeError as error:
-        raise StageError(f"{name} is not valid JSON: {error}") from error
     except RecursionError:
         raise StageError(f"{name}: it is nested too deep") from None
     except _Refused as error:
         raise StageError(f"{name}: {error}") from error
+    except ValueError as error:  # also a number of more than 4,300 digits
+        raise StageError(f"{name} is not valid JSON: {error}") from error
     return OwnTask(NAME, _model(definition), _instructions(definition), definition)
 
 

@@ -1,4 +1,4 @@
-"""A PDF or an image -> its pages one by one: words with their corners, by text layer or OCR; and pictures of them.
+"""A file -> its pages one by one: words with their corners, by text layer or OCR; and pictures of them.
 
 This is the work that can crash or never end, so `extraction.worker` does it in a process of its own. What passes
 between the two is plain JSON, here called a message.
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from extraction import ocr, pdf
+from extraction import ocr, pdf, text_files
 from extraction.limits import DocumentError, Limits
 
 LOADING_SECONDS = 180.0  # for opening a file or loading an OCR engine, on a machine with much else to do
@@ -20,6 +20,7 @@ OCR_SIDE = 2000  # pixels of the longer side of a PDF page that is read by OCR, 
 IMAGE_SIDE = 3000  # of an image,
 NARROW_SIDE = 1000  # but a long receipt keeps so many pixels across
 SMALL_SIDE = 1000  # an image with a longer side below it is doubled: small print is found more often
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "AVIF", "HEIF")  # Pillow would try some seventy
 
 
 def read(data: bytes, kind: str, limits: Limits, first: int = 1) -> Iterator[dict]:
@@ -27,10 +28,15 @@ def read(data: bytes, kind: str, limits: Limits, first: int = 1) -> Iterator[dic
 
     `{"page", "words": [[text, corners], ...], "reader", "ocr", "problems"}` or, of one that cannot be read,
     `{"page", "problems"}`. `{"wait": seconds}` in between says how long the next message may take.
+    Of a DOCX or text there is one message: `{"pages": 1, "text", "problems"}`.
     Corners are in points of a PDF page and in pixels of an image, turned as its orientation tag says.
     """
-    reader = _pdf_pages if kind == "pdf" else _image_pages
-    yield from reader(data, limits, first)
+    if kind in ("docx", "text"):
+        yield {"wait": limits.page_seconds}
+        yield text_files.read(data, kind, limits)
+    else:
+        reader = _pdf_pages if kind == "pdf" else _image_pages
+        yield from reader(data, limits, first)
 
 
 def render(data: bytes, kind: str, page: int, side: int, limits: Limits) -> tuple[Any, tuple[float, float]]:
@@ -62,15 +68,22 @@ def _pdf_pages(data: bytes, limits: Limits, first: int) -> Iterator[dict]:
     yield {"wait": LOADING_SECONDS}
     with pdf.opened(data) as (opened, problems):
         yield {"pages": len(opened), "problems": problems}
+        left = limits.max_text_chars
         for number in range(first, min(len(opened), limits.max_pages) + 1):
             yield {"wait": limits.page_seconds}
             try:
-                words, scanned = pdf.page(opened, number)
+                words, scanned, characters = pdf.page(opened, number, left)
                 hidden = pdf.unseen(opened, number, words)
                 if not scanned and 2 * len(hidden) <= len(words):
                     seen = [word for i, word in enumerate(words) if i not in set(hidden)]
                     told = [_unseen(number, words, hidden, "was left out")] if hidden else []
+                    if characters > left:
+                        most = f"{limits.max_text_chars:,} characters of text"
+                        told.append(f"page {number} goes beyond {most}; only those were read")
                     yield {"page": number, "words": seen, "reader": "pdf text", "ocr": None, "problems": told}
+                    if characters > left:
+                        return
+                    left -= characters
                     continue
                 size = opened[number - 1].get_size()
                 for part in _ocr(pdf.picture(opened, number, OCR_SIDE, dots=200), size, limits):
@@ -113,7 +126,7 @@ def _image_pages(data: bytes, limits: Limits, first: int) -> Iterator[dict]:
 
 @contextmanager
 def _image(data: bytes) -> Iterator[Any]:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if data[4:8] == b"ftyp" and data[8:12] not in (b"avif", b"avis"):
         try:
@@ -124,10 +137,12 @@ def _image(data: bytes) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have a limit of our own
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except MemoryError:
+        raise
     except Image.DecompressionBombError as error:
         raise DocumentError("the image has far more pixels than the limit") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # the readers of single formats let errors of every kind through
         raise DocumentError("the image is broken or of an unknown kind") from error
     with image:
         yield image
@@ -137,7 +152,7 @@ def _frames(image: Any) -> int:
     """Pages of a TIFF; of what moves or comes with other pictures, the first one is the document."""
     try:
         return image.n_frames if image.format == "TIFF" else 1
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:
         raise DocumentError("the image is broken") from error
 
 
@@ -160,11 +175,11 @@ def _frame(image: Any, number: int, limits: Limits, side: int) -> tuple[Any, tup
             frame = frame.convert("RGBA")
             frame = Image.alpha_composite(Image.new("RGBA", frame.size, "white"), frame)
         frame = frame.convert("RGB")
-    except DocumentError:
+    except (DocumentError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
         raise DocumentError("it has far more pixels than the limit") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except Exception as error:
         raise DocumentError("the image is broken") from error
     frame.thumbnail((side, side))
     return frame, (height, width) if sideways else (width, height)

@@ -60,8 +60,10 @@ def _repaired(data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def page(pdf: Any, number: int) -> tuple[list[tuple[str, Quad]], bool]:
-    """The words of a page's text layer, and whether it should be read by OCR instead.
+def page(pdf: Any, number: int, most: int) -> tuple[list[tuple[str, Quad]], bool, int]:
+    """The words of a page's text layer, whether it should be read by OCR instead, and how many characters it has.
+
+    Words beyond the first `most` characters are left out.
 
     It should if the layer is garbled or as good as empty, is a stamp on a scan, or is the hidden work of another OCR.
     """
@@ -70,7 +72,7 @@ def page(pdf: Any, number: int) -> tuple[list[tuple[str, Quad]], bool]:
     opened_page = pdf[number - 1]
     if raw.FPDFPage_Flatten(opened_page, raw.FLAT_NORMALDISPLAY) == raw.FLATTEN_SUCCESS:
         opened_page = pdf[number - 1]  # what was filled into a form is text of the page now
-    words = _words(opened_page)
+    words, count = _words(opened_page, most)
     characters = "".join(text for text, _ in words)
     bad = sum(c == "\ufffd" or unicodedata.category(c) in ("Co", "Cn", "Cc") for c in characters)
     width, height = opened_page.get_size()
@@ -89,7 +91,7 @@ def page(pdf: Any, number: int) -> tuple[list[tuple[str, Quad]], bool]:
     no_text = len(characters) < 15 and (image_share > 0.05 or paths > 20)  # outlined letters are paths
     stamp_on_scan = image_share >= 0.75 and len(characters) < 200 and hidden <= visible
     hidden_layer = image_share >= 0.75 and hidden > visible
-    return words, garbled or no_text or stamp_on_scan or hidden_layer
+    return words, garbled or no_text or stamp_on_scan or hidden_layer, count
 
 
 def picture(pdf: Any, number: int, side: float, dots: float = math.inf) -> Any:
@@ -129,7 +131,7 @@ def unseen(pdf: Any, number: int, words: list[tuple[str, Quad]]) -> list[int]:
     return found
 
 
-def _words(opened_page: Any) -> list[tuple[str, Quad]]:
+def _words(opened_page: Any, most: int) -> tuple[list[tuple[str, Quad]], int]:
     """Characters joined until a blank, a line break, a gap or a turn; corners in points from the page's top left."""
     from pypdfium2 import raw
 
@@ -147,7 +149,8 @@ def _words(opened_page: Any) -> list[tuple[str, Quad]]:
             words.append((text, [_turned(x, y, quarter) for x, y in corners]))
         text, box = "", None
 
-    for i in range(textpage.count_chars()):
+    count = textpage.count_chars()
+    for i in range(min(count, most)):
         char = chr(raw.FPDFText_GetUnicode(textpage, i))
         if char.isspace() or char in "\x00\xad":
             if char.isspace():
@@ -176,7 +179,7 @@ def _words(opened_page: Any) -> list[tuple[str, Quad]]:
         box = (min(box[0], here[0]), min(box[1], here[1]), max(box[2], here[2]), max(box[3], here[3])) if box else here
     end_word()
     textpage.close()
-    return words
+    return words, count
 
 
 def _turned(x: float, y: float, quarters: int) -> tuple[float, float]:

@@ -410,7 +410,7 @@ def close_json(text: str) -> tuple[Any, str | None]:
     """The value of a JSON text that may stop anywhere, and the path where it stopped (None if it is complete).
 
     A value that was begun and not finished is dropped rather than kept in part: half an amount is a wrong amount.
-    Raises ValueError for text that is not the beginning of a JSON value.
+    Raises ValueError for text that is not the beginning of a JSON value, or of one that is nested too deep.
     """
     root: list[Any] = []
     try:
@@ -419,6 +419,8 @@ def close_json(text: str) -> tuple[Any, str | None]:
         if not root:
             raise ValueError("it is empty") from None
         return root[0], str(cut)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
     if text[_space(text, end) :]:
         raise ValueError("more text follows the JSON value")
     return root[0], None
@@ -677,7 +679,7 @@ def detect(text: str) -> Task:
     if words >= 60 and contract > 0.03:
         return CONTRACT
     if words <= 600 and (receipt_words + amounts) / words > 0.06 and (amounts or receipt_words >= 2):
-        prose = len(re.findall(r"[a-z]{3,}[.;]\s+[A-Z]", text))
+        prose = len(re.findall(r"[a-z]{3}[.;]\s+[A-Z]", text))
         if prose <= 2:
             return RECEIPT
     return DOCUMENT

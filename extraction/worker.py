@@ -1,4 +1,5 @@
-"""`extraction.pages` in a process of its own, so that a page can be given up when it takes too long or crashes.
+"""`extraction.pages` in a process of its own, so that a page can be given up when it takes too long, takes too much
+memory or crashes.
 
 The process starts with the first document and stays, with its OCR engine loaded, until this one ends. A request is a
 line of JSON and the bytes of a file; the answer is lines of JSON, the last one `{"end": true}` or `{"error": why}`.
@@ -14,6 +15,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -22,14 +24,13 @@ from typing import Any, BinaryIO
 from extraction.limits import DocumentError, Limits
 
 START_SECONDS = 180.0  # until a new process must have answered
-MEMORY = 6 * 2**30  # bytes of address space: a document that unpacks to more ends its process, not the machine
 
 
 class Died(Exception):
-    """The process ended, by itself or because its time was up (`late`)."""
+    """The process ended: by itself, because its time was up (`late`), or because it got no more memory (`full`)."""
 
-    def __init__(self, late: bool) -> None:
-        self.late = late
+    def __init__(self, late: bool = False, full: bool = False) -> None:
+        self.late, self.full = late, full
 
 
 class Worker:
@@ -48,7 +49,7 @@ class Worker:
             self.process.stdin.flush()
         except OSError:
             self.stop()
-            raise Died(late=False) from None
+            raise Died from None
         wait = START_SECONDS
         finished = False
         try:
@@ -57,8 +58,8 @@ class Worker:
                     message = self.answers.get(timeout=wait)
                 except queue.Empty:
                     raise Died(late=True) from None
-                if message is None:
-                    raise Died(late=False)
+                if message is None or "full" in message:
+                    raise Died(full=message is not None)
                 wait = message.get("wait", wait)
                 finished = "end" in message or "error" in message
                 if "error" in message:
@@ -137,13 +138,18 @@ def read(data: bytes, kind: str, limits: Limits) -> Iterator[dict]:
                 return
             except Died as died:
                 if count is None:
-                    why = "takes too long to open" if died.late else "makes the reader crash"
-                    raise DocumentError(f"the file {why}") from None
-                why = f"took longer than {limits.page_seconds:g} s" if died.late else "made the reader crash"
+                    raise DocumentError(f"the file {_why(died, limits, 'takes too long to open', 'makes')}") from None
+                why = _why(died, limits, f"took longer than {limits.page_seconds:g} s", "made")
                 yield {"page": first, "problems": [f"page {first} {why} and was skipped"]}
                 first += 1
                 if first > min(count, limits.max_pages):
                     return
+
+
+def _why(died: Died, limits: Limits, late: str, makes: str) -> str:
+    if died.full:
+        return f"needs more memory than the {limits.max_memory_mb:,} MB that it may take"
+    return late if died.late else f"{makes} the reader crash"
 
 
 def render(data: bytes, kind: str, page: int, side: int, limits: Limits) -> tuple[Any, tuple[float, float]]:
@@ -155,23 +161,41 @@ def render(data: bytes, kind: str, page: int, side: int, limits: Limits) -> tupl
         try:
             (message,) = _worker.ask(request, data)
         except Died as died:
-            why = "takes too long to draw" if died.late else "makes the reader crash"
-            raise DocumentError(f"page {page} {why}") from None
+            raise DocumentError(f"page {page} {_why(died, limits, 'takes too long to draw', 'makes')}") from None
     return Image.frombytes("RGB", message["image"], message["data"]), tuple(message["size"])
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed leaves nobody behind who goes on with an endless page."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _bound_memory(limits: Limits) -> None:
+    if sys.platform == "linux":  # elsewhere the limit is not kept, or there is none
+        import resource
+
+        most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        wanted = limits.max_memory_mb * 1_000_000
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted if most < 0 else min(wanted, most), most))
 
 
 def serve() -> None:
     """Answer requests until there are no more."""
     import signal
+    import warnings
 
     from extraction import pages
 
+    warnings.simplefilter("ignore")  # what a library thinks of a stranger's file is not for the terminal
+    _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks
-    if sys.platform == "linux":
-        import resource
-
-        _, most = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY if most < 0 else min(MEMORY, most), most))
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the messages
 
@@ -183,6 +207,7 @@ def serve() -> None:
         request = json.loads(line)
         data = source.read(request["bytes"])
         limits = Limits(**request["limits"])
+        _bound_memory(limits)
         try:
             if request["do"] == "render":
                 send({"wait": limits.page_seconds})
@@ -195,6 +220,9 @@ def serve() -> None:
             send({"end": True})
         except DocumentError as error:
             send({"error": str(error)})
+        except MemoryError:
+            send({"full": True})
+            os._exit(1)  # what is left of its memory may be in pieces
 
 
 if __name__ == "__main__":

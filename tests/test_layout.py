@@ -25,6 +25,7 @@ BASIC = {
     "extraction.generate",
     "extraction.generate_orders",
     "extraction.orders",
+    "extraction.text_files",
     "extraction.values",
 }
 SHARED = {
@@ -48,11 +49,12 @@ SHARED = {
 ALLOWED = {
     "config": set(),
     "extraction.handoff": set(),
-    "extraction.documents": {"extraction.limits", "extraction.ocr", "extraction.worker"},
+    "extraction.documents": {"extraction.limits", "extraction.ocr", "extraction.text_files", "extraction.worker"},
     "extraction.limits": set(),
     "extraction.ocr": {"extraction.limits"},
     "extraction.pdf": {"extraction.limits", "extraction.ocr"},
-    "extraction.pages": {"extraction.limits", "extraction.ocr", "extraction.pdf"},
+    "extraction.pages": {"extraction.limits", "extraction.ocr", "extraction.pdf", "extraction.text_files"},
+    "extraction.text_files": {"extraction.limits"},
     "extraction.worker": {"extraction.limits", "extraction.pages"},
     "extraction.sentences": set(),
     "extraction.tasks": {"extraction.sentences"},
@@ -75,7 +77,7 @@ ALLOWED = {
     "extraction.checks": {"extraction.tasks", "extraction.values"},
     "extraction.page_view": {"extraction.checks", "extraction.documents", "extraction.output"},
     "extraction.models": {"extraction.handoff", "extraction.tasks"},
-    "extraction.batch": {"extraction.documents", "extraction.handoff"},
+    "extraction.batch": {"extraction.documents", "extraction.handoff", "extraction.output"},
     "extraction.environment": {"extraction.documents", "extraction.handoff"},
     "extraction.output": {"extraction.handoff"},
     "extraction.own_schema": {"extraction.handoff", "extraction.tasks"},
