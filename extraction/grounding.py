@@ -85,6 +85,9 @@ class Place:
     def span(self) -> tuple[int, int]:
         return min(a for a, _ in self.pieces), max(b for _, b in self.pieces)
 
+    def overlaps(self, passages: Sequence[tuple[int, int]]) -> bool:
+        return any(a < end and start < b for a, b in self.pieces for start, end in passages)
+
 
 class Taken:
     """Which characters of a text are given away."""
