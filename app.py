@@ -78,18 +78,18 @@ class Opened:
         record = with_value(old["record"], path, value.strip() or None)
         known = tasks.prune(record)
         before = {field["path"]: field for field in old["fields"]}
-        fields = grounding.ground(known, task, self.document)
+        doubtful = inference.doubtful_passages(self.document, task)
+        fields = grounding.ground(known, task, self.document, doubtful)
         for field in fields:
             same = before.get(field["path"])
             if same and same["value"] == field["value"]:
                 field |= {key: same[key] for key in ("confidence", "edited") if key in same}
             elif field["path"] == path:
                 field["edited"] = True
-        gone = {inference.not_found(field) for field in old["fields"]}
-        problems = [problem for problem in old["problems"] if problem not in gone]
         chosen = self.own.choices if self.own else ()
-        missing = [f for f in fields if f["grounding"] == "none" and inference.general(f["path"]) not in chosen]
-        problems += [inference.not_found(field) for field in missing]
+        gone = inference.of_places(old["fields"], doubtful)
+        problems = [problem for problem in old["problems"] if problem not in gone]
+        problems += inference.of_places(fields, doubtful, chosen)
         self.result = old | {
             "record": record,
             "summary": None if self.own else tasks.summarize(task, known),
@@ -109,8 +109,10 @@ class Opened:
         answers, problems = self.result["answers"], self.result["problems"]  # an edit may have come in the meantime
         place = {"path": f"answers[{len(answers)}]", "value": answer or "", "grounding": "none", "boxes": []}
         if answer:
-            found = grounding.ground({"key_values": [{"value": answer}]}, tasks.DOCUMENT, self.document)
+            doubtful = inference.doubtful_passages(self.document, tasks.QUESTION)
+            found = grounding.ground({"key_values": [{"value": answer}]}, tasks.DOCUMENT, self.document, doubtful)
             place |= {key: found[0][key] for key in ("grounding", "span", "boxes")}
+            place["ordered"] = bool(place["span"]) and inference.within(place["span"], doubtful)
         self.evidence.append(place)
         self.result = self.result | {
             "answers": [*answers, {"question": question, "answer": answer}],
@@ -180,6 +182,8 @@ def conversation(opened: Opened) -> dict:
             line = text[text.rfind("\n", 0, start) + 1 : (text.find("\n", end) + 1 or len(text) + 1) - 1]
             entry["quote"] = " ".join(re.sub(r"\s{3,}", " … ", line.strip()).split())[:300]  # between two columns
             entry["note"] = f"page {place['boxes'][0]['page']}" if place["boxes"] else "from the text"
+            if place["ordered"]:
+                entry["note"] += ", which seems to give orders to a machine: check it."
         elif asked["answer"]:
             entry["note"] = "The document does not hold it as the answer gives it: check it."
         talk.append(entry)

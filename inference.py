@@ -35,7 +35,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -583,7 +583,7 @@ def extract(
     read_seconds = time.monotonic() - started
     task = own or (tasks.detect(document.text) if document_type == "auto" else tasks.TASKS[document_type])
     problems = list(document.problems)
-    doubtful = orders.find(document.text, orders.names_of(task.schema) | ({"answer"} if questions else set()))
+    doubtful = doubtful_passages(document, task)
     problems += [gives_orders(document.text[start:end]) for start, end in doubtful[:3]]
 
     texts = split(document.text, task, backend, cfg)
@@ -622,8 +622,7 @@ def extract(
         verdicts = checks.check(record, task)
         problems += [f"{path}: the schema requires it, the answer does not have it" for path in missing(own, record)]
         chosen = own.choices if own else ()
-        problems += [not_found(f) for f in fields if f["grounding"] == "none" and general(f["path"]) not in chosen]
-        problems += [ordered(f["path"], f["value"]) for f in fields if f["span"] and within(f["span"], doubtful)]
+        problems += of_places(fields, doubtful, chosen)
     for question, reading in zip(questions, readings[len(texts) :], strict=True):
         if answer := (reading.record or {}).get("answer"):
             places = grounding.answer(answer, document, doubtful)
@@ -664,6 +663,17 @@ def general(path: str) -> str:
 
 def not_found(field: dict) -> str:
     return f"{field['path']}: {shortly(field['value'])} was not found in the document"
+
+
+def doubtful_passages(document: documents.Document, task: tasks.Task) -> list[tuple[int, int]]:
+    """Where the document seems to give orders to a machine: what stands only there may be an attacker's."""
+    return orders.find(document.text, orders.names_of(task.schema) | {"answer"})
+
+
+def of_places(fields: Sequence[dict], doubtful: Sequence[tuple[int, int]], chosen: Collection[str] = ()) -> list[str]:
+    """What is to be said of the values that stand nowhere, or only in a doubtful passage."""
+    said = [not_found(f) for f in fields if f["grounding"] == "none" and general(f["path"]) not in chosen]
+    return said + [ordered(f["path"], f["value"]) for f in fields if f["span"] and within(f["span"], doubtful)]
 
 
 def ordered(path: str, value: str) -> str:
