@@ -612,8 +612,9 @@ def save_adapter(model: Any, tokenizer: Any, folder: Path, base_model: str) -> N
     found = {**handoff.read_json(config_path), "base_model_name_or_path": base_model}
     if found.get("target_parameters"):
         found["lora_B_layout"] = LORA_B_LAYOUT
-    if isinstance(found.get("target_modules"), list):  # a set in PEFT, in another order in every process
-        found["target_modules"].sort()
+    for name in ("target_modules", "target_parameters"):  # sets in PEFT, in another order in every process
+        if isinstance(found.get(name), list):
+            found[name].sort()
     handoff.write_json(config_path, found)
     path = folder / "adapter_model.safetensors"
     tensors = load_file(path)

@@ -29,7 +29,8 @@ def test_a_lost_row_and_an_unnoticed_byte_would_be_counted(tmp_path, monkeypatch
         stage.makes.write_text("".join(json.dumps(row) + "\n" for row in rows))
         return faults.difference(line, stage)
 
-    left(rows)
+    line.expected["inference"] = {}
+    assert "3 of 0" in left(rows)
     line.expected["inference"] = line.found(stage)
     assert left([{**row, "timings": {"read": 2}} for row in rows[::-1]]) is None
     assert "1 of 3" in left(rows[:2])

@@ -63,6 +63,7 @@ def test_training_lowers_the_loss_and_leaves_a_sealed_adapter(project, capsys):
     assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "loss.png"} <= set(manifest["files"])
     found = handoff.read_json(cfg.adapter_dir / "adapter_config.json")
     assert found["target_modules"] == sorted(train_moe.ATTENTION)  # not in an order that changes with the process
+    assert found["target_parameters"] == sorted(train_moe.EXPERTS)
     log = list(handoff.read_jsonl(cfg.adapter_dir / "training_log.jsonl"))
     assert [e["step"] for e in log if "loss" in e] == list(range(1, 9))
     assert all(e["tokens_per_second"] > 0 and e["aux_loss"] > 0 for e in log if "loss" in e)
