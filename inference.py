@@ -34,11 +34,11 @@ import re
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import config
 from extraction import (
@@ -315,6 +315,11 @@ class _AllowedTokens:
         return scores
 
 
+def without_login(model: str) -> str:
+    """A model as it may be shown: of a server's address, without user and password."""
+    return re.sub(r"^(https?://)[^/]*@", r"\1", model)
+
+
 RETRY_WAITS = (0.5, 1, 2, 4, 8, 15, 30)  # seconds before asking again a server that is busy, failing or restarting
 
 
@@ -323,7 +328,9 @@ class HttpBackend(OneByOne):
 
     def __init__(self, url: str, max_new_tokens: int, context_tokens: int, timeout: float):
         address, _, self.model = url.partition("#")
-        self.url = address.rstrip("/")
+        login = urlsplit(address)
+        self.auth = (unquote(login.username), unquote(login.password or "")) if login.username else None
+        self.url = without_login(address).rstrip("/")
         self.name = self.model or self.url
         self.max_new_tokens = max_new_tokens
         self.prompt_limit = context_tokens - max_new_tokens
@@ -351,7 +358,7 @@ class HttpBackend(OneByOne):
         started = time.monotonic()
         for wait in (*RETRY_WAITS, None):
             try:
-                reply = requests.post(f"{self.url}/chat/completions", json=body, timeout=self.timeout)
+                reply = requests.post(f"{self.url}/chat/completions", json=body, auth=self.auth, timeout=self.timeout)
             except requests.ConnectionError as error:
                 if not self.has_answered or wait is None:  # a server that was there may be starting again
                     raise handoff.StageError(f"no server answers at {self.url}", status=3) from error
@@ -757,8 +764,8 @@ class Run:
         except handoff.StageError:
             raise
         except Exception as error:  # a bug, shown as one; the other documents are read all the same
-            traceback.print_exc()
-            return {"file": name, "error": f"{type(error).__name__}: {error}", "key": key}
+            handoff.show_bug(error)
+            return {"file": name, "error": f"failed with {type(error).__name__}", "key": key}
 
     def plan(self, name: str) -> dict:
         """What would be read and asked of a document: its kind, its type, windows and tokens."""
@@ -798,7 +805,7 @@ def show_environment(args: Any, cfg: config.Config) -> int:
         environment.built("gguf", cfg.gguf_dir, f"python export_gguf.py{again}"),
         environment.built("base-gguf", cfg.base_gguf_dir, f"python export_gguf.py{again} --base-only"),
         environment.built("adapter", cfg.adapter_dir, f"python train_moe.py{again}"),
-        environment.opened(args.model, lambda: open_backend(cfg, args.model)),
+        environment.opened(without_login(args.model), lambda: open_backend(cfg, args.model)),
     ]
     print(output.table(lines, ("what", "state", "detail", "to mend it"), widest=120))
     return int(any(state == environment.MISSING for _, state, _, _ in lines))

@@ -167,7 +167,6 @@ def check_contract_form(cfg: config.Config, form: str) -> None:
 def import_unsloth(train: config.TrainConfig, cache: Path) -> Any:
     """The module, imported with this project's settings. Before transformers, trl and peft, which it patches."""
     os.environ |= {
-        "UNSLOTH_DISABLE_STATISTICS": "1",  # it would otherwise report to its authors that a model was loaded
         "UNSLOTH_COMPILE_LOCATION": str(cache / "unsloth"),  # it would otherwise write into the current folder
         # Compiling whole decoder layers takes 5 GiB more in the first step than all others need (benchmarks/RESULTS.md)
         "UNSLOTH_BLOCK_COMPILE": "0",

@@ -12,14 +12,18 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+_unsealed: set[Path] = set()  # folders that `begin` gave out and `seal` has not put in their place
 
 
 class StageError(Exception):
@@ -122,6 +126,7 @@ def begin(folder: Path) -> Path:
         _recover(folder)
         staging = _neighbor(folder, "partial")
         shutil.rmtree(staging, ignore_errors=True)
+        _unsealed.add(staging)
         staging.mkdir()
     except OSError as error:
         raise StageError(f"cannot write to {folder}: {error.strerror or error}") from error
@@ -150,6 +155,7 @@ def seal(staging: Path, *, stage: str, settings: dict, inputs: dict[str, dict] |
     if folder.exists():
         os.replace(folder, old)
     os.replace(staging, folder)
+    _unsealed.discard(staging)
     shutil.rmtree(old, ignore_errors=True)
     return manifest
 
@@ -225,8 +231,40 @@ def _commit() -> str | None:
 # --- running a stage -----------------------------------------------------------------------------------------
 
 
+def show_bug(error: BaseException) -> None:
+    """Print where an unexpected error came from: the lines of code and the kind of error.
+
+    Its message may hold text of a document, so that it is only shown with DOC_INTEL_DEBUG=1 in the environment.
+    """
+    if os.environ.get("DOC_INTEL_DEBUG") == "1":
+        traceback.print_exception(error)
+        return
+    chain = [error]
+    while earlier := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(earlier)
+    for one in reversed(chain):
+        print("".join(traceback.format_tb(one.__traceback__)), type(one).__name__, sep="", file=sys.stderr)
+    print("The message may hold text of a document. DOC_INTEL_DEBUG=1 shows it.", file=sys.stderr, flush=True)
+
+
+def show_bugs_without_text() -> None:
+    """From now on, whatever ends this process or one of its threads unexpectedly is shown by `show_bug`."""
+    sys.excepthook = lambda kind, error, trace: show_bug(error)
+    threading.excepthook = lambda bug: show_bug(bug.exc_value) if bug.exc_value else None
+
+
+def _terminated(*_: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the cleaning up
+    sys.exit(143)
+
+
 def run_stage(main: Callable[[list[str] | None], int]) -> None:
-    """Run a stage's main and exit: an expected failure is one sentence on stderr, a traceback means a bug."""
+    """Run a stage's main and exit: an expected failure is one sentence on stderr, a traceback means a bug.
+
+    However it ends, short of SIGKILL, no unfinished folder stays behind.
+    """
+    show_bugs_without_text()
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         status = main(None)
     except StageError as error:
@@ -240,4 +278,7 @@ def run_stage(main: Callable[[list[str] | None], int]) -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         status = 130
+    finally:
+        for staging in _unsealed:
+            shutil.rmtree(staging, ignore_errors=True)
     sys.exit(status)

@@ -51,7 +51,7 @@ ALLOWED = {
     "extraction.ocr": {"extraction.limits"},
     "extraction.pdf": {"extraction.limits", "extraction.ocr"},
     "extraction.pages": {"extraction.limits", "extraction.ocr", "extraction.pdf"},
-    "extraction.worker": {"extraction.limits", "extraction.pages"},
+    "extraction.worker": {"extraction.handoff", "extraction.limits", "extraction.pages"},
     "extraction.sentences": set(),
     "extraction.tasks": {"extraction.sentences"},
     "extraction.generate": {"extraction.generate_parts"} | GENERATORS,

@@ -1,0 +1,1 @@
+"""What the pipeline survives, measured: faults, hostile documents, injected instructions, leaks, load."""
