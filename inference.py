@@ -31,6 +31,7 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -451,7 +452,20 @@ def _open_backend(cfg: config.Config, model: str) -> Backend:
         path = Path(model)
         if path.suffix != ".gguf" or not path.is_file():
             raise handoff.StageError(f"--model {model}: not gguf, base-gguf, adapter, base, a .gguf file or a URL")
+        try_out(path)
     return LlamaBackend(path, run.context_tokens, run.max_new_tokens, run.threads)
+
+
+def try_out(path: Path) -> None:
+    """Raises StageError for a GGUF file that llama.cpp cannot load.
+
+    llama.cpp checks sizes, counts and offsets of the header, but numbers that make no sense, such as a million layers,
+    end its process. So a file that this project did not make is loaded in a process of its own first.
+    """
+    code = "import sys, llama_cpp; llama_cpp.Llama(sys.argv[1], n_ctx=256, verbose=False)"
+    tried = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True)
+    if tried.returncode:
+        raise handoff.StageError(f"{path} cannot be loaded by llama.cpp: it is damaged, or no model that it knows")
 
 
 def identity(cfg: config.Config, model: str) -> str | None:
@@ -909,7 +923,7 @@ def read_all(run: Run, names: Sequence[str]) -> int:
     try:
         for row in run.workers.rows(names, lambda name: run.row(name, bar.prompts)):
             row = {**tasks.prune(row), "key": row["key"]} if args.omit_null else row
-            made.append(row)
+            made.append({k: row[k] for k in ("timings", "error") if k in row} if path else row)  # the file has the rest
             bar.document()
             if "error" in row:
                 bar.write(f"error: {row['file']}: {row['error']}", sys.stderr)
@@ -931,7 +945,7 @@ def read_all(run: Run, names: Sequence[str]) -> int:
         print(output.timings_table(made, time.monotonic() - started), file=sys.stderr)
     failed = sum("error" in row for row in [*made, *run.reused])
     if path:
-        write_output(path, args.output, form, output.last_of_each([*kept, *made]))
+        write_output(path, args.output, form)
         again = f"{len(made)} documents in {args.output}, {len(run.reused)} from an earlier run, {failed} failed"
         print(again, file=sys.stderr)
     if not failed:
@@ -939,10 +953,12 @@ def read_all(run: Run, names: Sequence[str]) -> int:
     return 4 if len(names) == 1 else 1
 
 
-def write_output(path: Path, target: Path, form: str, rows: list[dict]) -> None:
+def write_output(path: Path, target: Path, form: str) -> None:
     """The finished rows without those that newer ones replace, and the file in the format that was asked for."""
-    handoff.write_jsonl(path, rows)
-    plain = [{k: v for k, v in row.items() if k != "key"} for row in rows]
+    output.keep_last_of_each(path)
+    if form == "jsonl":
+        return
+    plain = [{k: v for k, v in row.items() if k != "key"} for row in handoff.read_jsonl(path)]
     if form == "csv":
         second = output.write_csv(plain, target)
         print(f"entries of lists: {second}", file=sys.stderr)

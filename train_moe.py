@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import config
-from extraction import handoff, memory, models
+from extraction import handoff, lora, memory, models
 
 STAGE = "train_moe"
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -146,6 +146,7 @@ def check_init_adapter(cfg: config.Config) -> None:
         raise handoff.StageError(f"{folder} holds no finished adapter; {undo}")
     if cfg.train.base_model == models.UPCYCLED and manifest["settings"].get("base") != base_settings(cfg.train):
         raise handoff.StageError(f"{folder} was trained on another base model; {undo}")
+    lora.tensor_shapes(folder / "adapter_model.safetensors")
     found = handoff.read_json(folder / "adapter_config.json")
     for name, value in lora_arguments(cfg.train).items():
         there = sorted(found[name]) if isinstance(found.get(name), list) else found.get(name)
