@@ -560,6 +560,8 @@ def check_port(host: str, port: int) -> None:
 def set_environment(host: str, folder: str) -> None:
     """What Gradio takes from the environment, set before it is imported."""
     os.environ["GRADIO_TEMP_DIR"] = folder
+    # Gradio keeps its last 10,000 events and sums them up with pandas after each, for a page of statistics that is off.
+    os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "100", "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000"}
     for name in ("NO_PROXY", "no_proxy"):  # Gradio asks its own server whether it is up, never through a proxy
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1,::1", host]))
 

@@ -463,7 +463,7 @@ def try_out(path: Path) -> None:
     end its process. So a file that this project did not make is loaded in a process of its own first.
     """
     code = "import sys, llama_cpp; llama_cpp.Llama(sys.argv[1], n_ctx=256, verbose=False)"
-    tried = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True)
+    tried = subprocess.run([sys.executable, "-P", "-c", code, str(path)], capture_output=True)
     if tried.returncode:
         raise handoff.StageError(f"{path} cannot be loaded by llama.cpp: it is damaged, or no model that it knows")
 

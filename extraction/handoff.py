@@ -240,7 +240,7 @@ def show_bug(error: BaseException) -> None:
         traceback.print_exception(error)
         return
     chain = [error]
-    while earlier := chain[-1].__cause__ or chain[-1].__context__:
+    while (earlier := chain[-1].__cause__ or chain[-1].__context__) and earlier not in chain:
         chain.append(earlier)
     for one in reversed(chain):
         print("".join(traceback.format_tb(one.__traceback__)), type(one).__name__, sep="", file=sys.stderr)
