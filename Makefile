@@ -2,6 +2,7 @@
 # make tools  llama-server, llama-imatrix and llama-quantize, built once in some minutes; tests that need them skip without
 # make test   install, run every test that needs no GPU
 # make fuzz   odd inputs for the readers and parsers, for FUZZ_SECONDS=600
+# make lock   requirements.lock again from requirements.txt; make audit   known weaknesses of what is locked (needs a network)
 # make screenshots   after make demo: the pictures of the page in docs/pictures, of a real run
 # make hardening     faults, hostile documents, injected instructions, leaks and load, to benchmarks/HARDENING.md
 # A Linux machine without a GPU saves gigabytes with:  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -13,7 +14,7 @@ INSTALLED = .venv/installed
 SAMPLES = data/samples/documents
 DEMO = output/cpu/demo.jsonl
 
-.PHONY: install demo tools test lint clean screenshots hardening fuzz
+.PHONY: install demo tools test lint lock audit clean screenshots hardening fuzz
 
 install: $(INSTALLED)
 
@@ -53,6 +54,16 @@ test: install
 lint: install
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+lock: install
+	$(PY) -m pip install --quiet uv==0.13.9
+	$(PY) -m uv pip compile requirements.txt --quiet --generate-hashes --no-annotate --no-header \
+		--python-version 3.11 --python-platform x86_64-manylinux_2_28 --output-file requirements.lock
+
+audit: install
+	$(PY) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet pip-audit==2.10.1
+	.venv/audit/bin/python -m pip_audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 screenshots: install
 	$(PY) benchmarks/screenshots.py

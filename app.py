@@ -14,19 +14,18 @@ Exit status: 2 wrong use or a port that is taken, 3 no model, 130 stopped with C
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import html
 import ipaddress
 import os
 import re
 import secrets
-import signal
 import socket
 import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -378,6 +377,18 @@ def with_event(handle: Callable[[Opened | None, Any], Any]) -> Callable:
     return handler
 
 
+@contextlib.contextmanager
+def in_one_sentence() -> Iterator[None]:
+    """Turn a bug into a StageError: Gradio would print its message, which may hold text of the document."""
+    try:
+        yield
+    except (documents.DocumentError, handoff.StageError):
+        raise
+    except Exception as error:
+        handoff.show_bug(error)
+        raise handoff.StageError(f"failed with {type(error).__name__}") from None
+
+
 class Handlers:
     """What happens on a click. `document` names the outputs of the first tab; every answer sets all of them, so that
     nothing of the document before stays beside this one."""
@@ -391,7 +402,7 @@ class Handlers:
         self.question: Any = None  # the box a question is typed into, emptied by its answer
 
     def _read(self, uploaded: str, document_type: str, schema: str | None = None) -> Opened:
-        with self.one_at_a_time:
+        with self.one_at_a_time, in_one_sentence():
             return open_document(Path(uploaded), document_type, self.backend, self.cfg, schema)
 
     def extract(
@@ -417,9 +428,16 @@ class Handlers:
         yield self._shown(opened, status_line(opened.result))
 
     def edit(self, opened: Opened | None, event: gr.EventData) -> dict:
+        import gradio as gr
+
         if opened is None or opened.result["record"] is None:
             return {}
-        opened.edit(str(event.field), str(event.value))
+        try:
+            with in_one_sentence():
+                opened.edit(str(event.field), str(event.value))
+        except handoff.StageError as error:
+            gr.Warning(str(error))
+            return {}
         edited = next((f for f in opened.fields if f["path"] == event.field), None)
         return self._shown(opened, status_line(opened.result), edited)
 
@@ -438,7 +456,7 @@ class Handlers:
             gr.Warning("Extract a document first." if opened is None else "Type a question first.")
             return {self.document["status"]: gr.skip()}
         try:
-            with self.one_at_a_time:
+            with self.one_at_a_time, in_one_sentence():
                 opened.ask(question.strip(), self.backend, self.cfg)
         except handoff.StageError as error:
             gr.Warning(html.escape(str(error)))
@@ -504,7 +522,7 @@ class Handlers:
             except Exception as error:  # one document must not take the others with it
                 expected = isinstance(error, documents.DocumentError | handoff.StageError)
                 if not expected:
-                    traceback.print_exc()
+                    handoff.show_bug(error)
                 result = {"file": name, "error": str(error) if expected else f"failed with {type(error).__name__}"}
                 rows.append([name, f"failed: {result['error']}", "", "", "", "", ""])
             results.append(result)
@@ -545,7 +563,9 @@ def check_port(host: str, port: int) -> None:
 
 def set_environment(host: str, folder: str) -> None:
     """What Gradio takes from the environment, set before it is imported."""
-    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder}
+    os.environ["GRADIO_TEMP_DIR"] = folder
+    # Gradio keeps its last 10,000 events and sums them up with pandas after each, for a page of statistics that is off.
+    os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "100", "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000"}
     for name in ("NO_PROXY", "no_proxy"):  # Gradio asks its own server whether it is up, never through a proxy
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1,::1", host]))
 
@@ -579,7 +599,6 @@ def main(argv: list[str] | None = None) -> int:
     auth = login(host)
     check_port(host, port)
     backend = inference.open_backend(cfg, args.model)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder is removed then, too
     with tempfile.TemporaryDirectory(prefix="doc-intel-", ignore_cleanup_errors=True) as folder:
         set_environment(host, folder)
         page = build_page(backend, cfg)

@@ -93,14 +93,11 @@ def find_base(cfg: config.Config, folder: Path | None) -> Base:
 
 def read_base(folder: Path, manifest: dict | None = None) -> Base:
     """Raises StageError for a folder that holds no unquantized safetensors checkpoint."""
-    from safetensors import safe_open
-
     settings = handoff.read_json(folder / "config.json")
     refuse_quantized(settings, str(folder))
     shapes: dict[str, tuple[int, ...]] = {}
     for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, "pt") as f:
-            shapes |= {name: tuple(f.get_slice(name).get_shape()) for name in f.keys()}  # noqa: SIM118
+        shapes |= lora.tensor_shapes(path)
     if not shapes:
         raise handoff.StageError(f"{folder} holds no .safetensors files")
     if manifest is None and (folder / handoff.MANIFEST).is_file():

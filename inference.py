@@ -31,14 +31,15 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import config
 from extraction import (
@@ -355,6 +356,11 @@ def _log_share(scores: Any, one: int) -> float | None:
     return -float(numpy.log(numpy.exp(scores - scores[one]).sum())) if scores.size > 1 else None
 
 
+def without_login(model: str) -> str:
+    """A model as it may be shown: of a server's address, without user and password."""
+    return re.sub(r"^(https?://)[^/]*@", r"\1", model)
+
+
 RETRY_WAITS = (0.5, 1, 2, 4, 8, 15, 30)  # seconds before asking again a server that is busy, failing or restarting
 
 
@@ -363,7 +369,9 @@ class HttpBackend(OneByOne):
 
     def __init__(self, url: str, max_new_tokens: int, context_tokens: int, timeout: float):
         address, _, self.model = url.partition("#")
-        self.url = address.rstrip("/")
+        login = urlsplit(address)
+        self.auth = (unquote(login.username), unquote(login.password or "")) if login.username else None
+        self.url = without_login(address).rstrip("/")
         self.name = self.model or self.url
         self.max_new_tokens = max_new_tokens
         self.prompt_limit = context_tokens - max_new_tokens
@@ -391,7 +399,7 @@ class HttpBackend(OneByOne):
         started = time.monotonic()
         for wait in (*RETRY_WAITS, None):
             try:
-                reply = requests.post(f"{self.url}/chat/completions", json=body, timeout=self.timeout)
+                reply = requests.post(f"{self.url}/chat/completions", json=body, auth=self.auth, timeout=self.timeout)
             except requests.ConnectionError as error:
                 if not self.has_answered or wait is None:  # a server that was there may be starting again
                     raise handoff.StageError(f"no server answers at {self.url}", status=3) from error
@@ -487,7 +495,21 @@ def _open_backend(cfg: config.Config, model: str) -> Backend:
         made = handoff.manifest_of(path.parent)
         if made and path.name in made["files"]:
             handoff.require(path.parent, made_by="python export_gguf.py", check_contents=False)
+        else:
+            try_out(path)
     return LlamaBackend(path, run.context_tokens, run.max_new_tokens, run.threads)
+
+
+def try_out(path: Path) -> None:
+    """Raises StageError for a GGUF file that llama.cpp cannot load.
+
+    llama.cpp checks sizes, counts and offsets of the header, but numbers that make no sense, such as a million layers,
+    end its process. So a file that this project did not make is loaded in a process of its own first.
+    """
+    code = "import sys, llama_cpp; llama_cpp.Llama(sys.argv[1], n_ctx=256, verbose=False)"
+    tried = subprocess.run([sys.executable, "-P", "-c", code, str(path)], capture_output=True)
+    if tried.returncode:
+        raise handoff.StageError(f"{path} cannot be loaded by llama.cpp: it is damaged, or no model that it knows")
 
 
 def identity(cfg: config.Config, model: str) -> str | None:
@@ -837,8 +859,8 @@ class Run:
         except handoff.StageError:
             raise
         except Exception as error:  # a bug, shown as one; the other documents are read all the same
-            traceback.print_exc()
-            return {"file": name, "error": f"{type(error).__name__}: {error}", "key": key}
+            handoff.show_bug(error)
+            return {"file": name, "error": f"failed with {type(error).__name__}", "key": key}
 
     def plan(self, name: str) -> dict:
         """What would be read and asked of a document: its kind, its type, windows and tokens."""
@@ -878,7 +900,7 @@ def show_environment(args: Any, cfg: config.Config) -> int:
         environment.built("gguf", cfg.gguf_dir, f"python export_gguf.py{again}"),
         environment.built("base-gguf", cfg.base_gguf_dir, f"python export_gguf.py{again} --base-only"),
         environment.built("adapter", cfg.adapter_dir, f"python train_moe.py{again}"),
-        environment.opened(args.model, lambda: open_backend(cfg, args.model)),
+        environment.opened(without_login(args.model), lambda: open_backend(cfg, args.model)),
     ]
     print(output.table(lines, ("what", "state", "detail", "to mend it"), widest=120))
     return int(any(state == environment.MISSING for _, state, _, _ in lines))
@@ -983,7 +1005,7 @@ def read_all(run: Run, names: Sequence[str]) -> int:
     try:
         for row in run.workers.rows(names, lambda name: run.row(name, bar.prompts)):
             row = {**tasks.prune(row), "key": row["key"]} if args.omit_null else row
-            made.append(row)
+            made.append({k: row[k] for k in ("timings", "error") if k in row} if path else row)  # the file has the rest
             bar.document()
             if "error" in row:
                 bar.write(output.shown(f"error: {row['file']}: {row['error']}"), sys.stderr)
@@ -1005,7 +1027,7 @@ def read_all(run: Run, names: Sequence[str]) -> int:
         print(output.timings_table(made, time.monotonic() - started), file=sys.stderr)
     failed = sum("error" in row for row in [*made, *run.reused])
     if path:
-        write_output(path, args.output, form, output.last_of_each([*kept, *made]))
+        write_output(path, args.output, form)
         again = f"{len(made)} documents in {args.output}, {len(run.reused)} from an earlier run, {failed} failed"
         print(again, file=sys.stderr)
     if not failed:
@@ -1013,10 +1035,12 @@ def read_all(run: Run, names: Sequence[str]) -> int:
     return 4 if len(names) == 1 else 1
 
 
-def write_output(path: Path, target: Path, form: str, rows: list[dict]) -> None:
+def write_output(path: Path, target: Path, form: str) -> None:
     """The finished rows without those that newer ones replace, and the file in the format that was asked for."""
-    output.write_rows(path, rows)
-    plain = [{k: v for k, v in row.items() if k != "key"} for row in rows]
+    output.keep_last_of_each(path)
+    if form == "jsonl":
+        return
+    plain = [{k: v for k, v in row.items() if k not in ("key", "check")} for row in handoff.read_jsonl(path)]
     if form == "csv":
         second = output.write_csv(plain, target)
         print(f"entries of lists: {second}", file=sys.stderr)

@@ -708,6 +708,7 @@ def study_experts(cfg: config.Config, rows: list[dict], types: dict[str, str], f
 
 def label_of(model: str, cfg: config.Config) -> str:
     """The folder name of a model's results."""
+    model = inference.without_login(model)
     if model in ("gguf", "base-gguf"):
         return f"{model}-{cfg.inference.quantization}"
     return (
@@ -727,7 +728,7 @@ def compared_with(other: str, cfg: config.Config, ids: list[str], rows_fingerpri
     manifest = handoff.require(folder, made_by=command)
     predictions = list(handoff.read_jsonl(folder / "predictions.jsonl"))
     if manifest["settings"].get("rows") != rows_fingerprint or [entry["id"] for entry in predictions] != ids:
-        raise handoff.StageError(f"--compare {other}: it was scored on other rows. Run: {command}")
+        raise handoff.StageError(f"--compare {label}: it was scored on other rows. Run: {command}")
     return label, predictions, manifest
 
 
@@ -853,7 +854,7 @@ def main(argv: list[str] | None = None) -> int:
     other = None
     if args.compare:
         chosen = (f" --rows {args.rows}" if args.rows else "") + (f" --limit {args.limit}" if args.limit else "")
-        command = f"python test_moe.py --model {args.compare}{chosen}{again}"
+        command = f"python test_moe.py --model {inference.without_login(args.compare)}{chosen}{again}"
         other = compared_with(args.compare, cfg, [row["id"] for row in rows], rows_fingerprint, command)
     label = label_of(args.model, cfg)
     predicting = {

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import config
-from extraction import handoff, memory, models
+from extraction import handoff, lora, memory, models
 
 STAGE = "train_moe"
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -151,6 +151,7 @@ def check_init_adapter(cfg: config.Config) -> None:
         raise handoff.StageError(f"{folder}/{damaged}; {undo}")
     if cfg.train.base_model == models.UPCYCLED and manifest["settings"].get("base") != base_settings(cfg.train):
         raise handoff.StageError(f"{folder} was trained on another base model; {undo}")
+    lora.tensor_shapes(folder / "adapter_model.safetensors")
     found = handoff.read_json(folder / "adapter_config.json")
     for name, value in lora_arguments(cfg.train).items():
         there = sorted(found[name]) if isinstance(found.get(name), list) else found.get(name)
@@ -172,7 +173,6 @@ def check_contract_form(cfg: config.Config, form: str) -> None:
 def import_unsloth(train: config.TrainConfig, cache: Path) -> Any:
     """The module, imported with this project's settings. Before transformers, trl and peft, which it patches."""
     os.environ |= {
-        "UNSLOTH_DISABLE_STATISTICS": "1",  # it would otherwise report to its authors that a model was loaded
         "UNSLOTH_COMPILE_LOCATION": str(cache / "unsloth"),  # it would otherwise write into the current folder
         # Compiling whole decoder layers takes 5 GiB more in the first step than all others need (benchmarks/RESULTS.md)
         "UNSLOTH_BLOCK_COMPILE": "0",

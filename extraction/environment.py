@@ -80,7 +80,7 @@ def opened(name: str, open_it: Callable[[], Any]) -> Line:
     try:
         backend = open_it()
         if hasattr(backend, "url"):
-            return _server(name, backend.url)
+            return _server(name, backend.url, backend.auth)
     except ImportError as error:
         return f"--model {name}", MISSING, str(error), INSTALL
     except handoff.StageError as error:
@@ -89,11 +89,11 @@ def opened(name: str, open_it: Callable[[], Any]) -> Line:
     return f"--model {name}", OK, f"{backend.name} opened", ""
 
 
-def _server(name: str, url: str) -> Line:
+def _server(name: str, url: str, auth: tuple[str, str] | None) -> Line:
     import requests
 
     try:
-        reply = requests.get(f"{url}/models", timeout=5)
+        reply = requests.get(f"{url}/models", auth=auth, timeout=5)
         reply.raise_for_status()
         models = [str(entry["id"]) for entry in reply.json()["data"]]
     except (requests.RequestException, ValueError, KeyError, TypeError) as error:

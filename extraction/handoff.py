@@ -15,9 +15,12 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -33,6 +36,7 @@ MANIFEST = "manifest.json"
 NEEDED = {"stage", "settings", "inputs", "files", "fingerprint"}  # of a manifest
 NO_SPACE = os.strerror(errno.ENOSPC)
 OPTIONAL = {"created", "commit", "check"}
+_unsealed: set[Path] = set()  # folders that `begin` gave out and `seal` has not put in their place
 
 
 class StageError(Exception):
@@ -208,6 +212,7 @@ def _forget() -> None:
     while _locks:
         os.close(_locks.popitem()[1])
     _begun.clear()
+    _unsealed.clear()  # they are its parent's
 
 
 if fcntl:
@@ -251,6 +256,7 @@ def begin(folder: Path) -> Path:
             if re.fullmatch(rf"\.{re.escape(folder.name)}(\.[0-9a-f]{{8}})?\.partial", path.name):
                 shutil.rmtree(path, ignore_errors=True)
         staging = _neighbor(folder, f"{secrets.token_hex(4)}.partial")
+        _unsealed.add(staging)
         staging.mkdir()
     except OSError as error:
         raise StageError(f"cannot write to {folder}: {error.strerror or error}") from error
@@ -265,6 +271,7 @@ def _sealed(staging: Path) -> Path:
 def abandon(staging: Path) -> None:
     """Give up a folder that `begin` gave out, and what was written into it."""
     shutil.rmtree(staging, ignore_errors=True)
+    _unsealed.discard(staging)
     if _lock_of(_sealed(staging)) in _begun:
         _release(_sealed(staging))
 
@@ -280,6 +287,7 @@ def seal(staging: Path, *, stage: str, settings: dict, inputs: dict[str, dict] |
     if folder.exists():
         os.replace(folder, old)
     os.replace(staging, folder)
+    _unsealed.discard(staging)
     shutil.rmtree(old, ignore_errors=True)
     if _lock_of(folder) in _begun:
         _release(folder)
@@ -388,8 +396,40 @@ def _commit() -> str | None:
 # --- running a stage -----------------------------------------------------------------------------------------
 
 
+def show_bug(error: BaseException) -> None:
+    """Print where an unexpected error came from: the lines of code and the kind of error.
+
+    Its message may hold text of a document, so that it is only shown with DOC_INTEL_DEBUG=1 in the environment.
+    """
+    if os.environ.get("DOC_INTEL_DEBUG") == "1":
+        traceback.print_exception(error)
+        return
+    chain = [error]
+    while (earlier := chain[-1].__cause__ or chain[-1].__context__) and earlier not in chain:
+        chain.append(earlier)
+    for one in reversed(chain):
+        print("".join(traceback.format_tb(one.__traceback__)), type(one).__name__, sep="", file=sys.stderr)
+    print("The message may hold text of a document. DOC_INTEL_DEBUG=1 shows it.", file=sys.stderr, flush=True)
+
+
+def show_bugs_without_text() -> None:
+    """From now on, whatever ends this process or one of its threads unexpectedly is shown by `show_bug`."""
+    sys.excepthook = lambda kind, error, trace: show_bug(error)
+    threading.excepthook = lambda bug: show_bug(bug.exc_value) if bug.exc_value else None
+
+
+def _terminated(*_: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the cleaning up
+    sys.exit(143)
+
+
 def run_stage(main: Callable[[list[str] | None], int]) -> None:
-    """Run a stage's main and exit: an expected failure is one sentence on stderr, a traceback means a bug."""
+    """Run a stage's main and exit: an expected failure is one sentence on stderr, a traceback means a bug.
+
+    However it ends, short of SIGKILL, no unfinished folder stays behind.
+    """
+    show_bugs_without_text()
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         status = main(None)
     except StageError as error:
@@ -408,4 +448,7 @@ def run_stage(main: Callable[[list[str] | None], int]) -> None:
             raise
         print(f"error: {NO_SPACE}: the output folder", file=sys.stderr)
         status = 2
+    finally:
+        for staging in _unsealed:
+            shutil.rmtree(staging, ignore_errors=True)
     sys.exit(status)

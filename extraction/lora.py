@@ -40,6 +40,22 @@ class Adapter:
     experts: dict[tuple[str, str], Factors]
 
 
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of a safetensors file, from its header: no weights are read.
+
+    Raises StageError unless sizes and offsets of the header are those of the file, which safetensors checks.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as f:
+            return {name: tuple(f.get_slice(name).get_shape()) for name in f.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise handoff.StageError(f"{path} does not exist") from error
+    except (SafetensorError, OSError) as error:  # OSError: an empty file
+        raise handoff.StageError(f"{path} is not a whole safetensors file: {error}") from error
+
+
 # What changes the model in another way than by adding B A to a weight. Merging without it would be silently wrong.
 UNSUPPORTED = (
     "use_dora modules_to_save lora_bias trainable_token_indices layer_replication fan_in_fan_out use_qalora use_bdlora "
@@ -77,6 +93,8 @@ def check_adapter_settings(settings: dict, folder: Path) -> None:
         found.append(f"init_lora_weights {settings['init_lora_weights']}")  # these also change the base weights
     if found:
         raise handoff.StageError(f"{folder} uses {', '.join(found)}, which cannot be merged here")
+    if not isinstance(settings.get("lora_alpha"), int | float):
+        raise handoff.StageError(f"{folder}/adapter_config.json has no lora_alpha")
     version = [int(part) for part in re.findall(r"\d+", settings.get("peft_version") or "")[:2]]
     if settings.get("target_parameters") and version and version < [0, 19]:
         raise handoff.StageError(f"{folder} was saved by PEFT {settings['peft_version']}; experts need 0.19 or newer")
@@ -89,6 +107,7 @@ def read_adapter(folder: Path, base_config: dict) -> Adapter:
     settings = handoff.read_json(folder / "adapter_config.json")
     check_adapter_settings(settings, folder)
     layout = layout_of(settings, folder)
+    tensor_shapes(folder / "adapter_model.safetensors")
     pairs: dict[str, dict[str, Any]] = {}
     for key, tensor in load_file(folder / "adapter_model.safetensors").items():
         match = re.fullmatch(r"base_model\.model\.(.+)\.lora_([AB])\.weight", key)
@@ -99,6 +118,13 @@ def read_adapter(folder: Path, base_config: dict) -> Adapter:
     for module, pair in pairs.items():
         if set(pair) != {"A", "B"}:
             raise handoff.StageError(f"{folder} holds only one of the two factors of {module}")
+        if (
+            pair["A"].ndim != 2
+            or pair["B"].ndim != 2
+            or pair["A"].shape[0] != pair["B"].shape[1]
+            or not pair["A"].numel()
+        ):
+            raise handoff.StageError(f"{folder}: the two factors of {module} do not fit each other")
         if re.search(r"\.experts(\.base_layer)*$", module):
             stack = module.split(".experts")[0] + ".experts"
             kind, factors = unstack(module, stack, pair["A"], pair["B"], settings, base_config, layout)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,22 @@ def shown(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def last_of_each(rows: Sequence[dict]) -> list[dict]:
-    return list({row["file"]: row for row in rows}.values())
+def keep_last_of_each(path: Path) -> None:
+    """Leave of several rows of a file only the last, in the place of the first; a row at a time is in memory."""
+    lines: dict[str, tuple[int, int]] = {}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(path, "rb") as source, open(temporary, "wb") as target:
+            start = 0
+            for line in source:
+                lines[json.loads(line)["file"]] = start, len(line)
+                start += len(line)
+            for start, size in lines.values():
+                source.seek(start)
+                target.write(source.read(size))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 # --- CSV -----------------------------------------------------------------------------------------------------

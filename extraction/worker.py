@@ -226,4 +226,8 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    from extraction import handoff
+
+    handoff.show_bugs_without_text()  # a library's message may quote the file
+    with contextlib.suppress(BrokenPipeError):  # who asked has gone
+        serve()

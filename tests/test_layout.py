@@ -55,7 +55,7 @@ ALLOWED = {
     "extraction.pdf": {"extraction.limits", "extraction.ocr"},
     "extraction.pages": {"extraction.limits", "extraction.ocr", "extraction.pdf", "extraction.text_files"},
     "extraction.text_files": {"extraction.limits"},
-    "extraction.worker": {"extraction.limits", "extraction.pages"},
+    "extraction.worker": {"extraction.handoff", "extraction.limits", "extraction.pages"},
     "extraction.sentences": set(),
     "extraction.tasks": {"extraction.sentences"},
     "extraction.generate": {"extraction.generate_parts"} | GENERATORS,
