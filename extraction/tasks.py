@@ -618,7 +618,7 @@ def summarize(task: Task, record: dict) -> str:
         kinds = f"{len(clauses)} kind{'' if len(clauses) == 1 else 's'} of clauses found"
         return f"{head}. {kinds}" + (f", governing law: {first('Governing Law')}." if first("Governing Law") else ".")
     if task is DOCUMENT:
-        pairs = record.get("key_values") or []
+        pairs = [p for p in record.get("key_values") or [] if p.get("key") and p.get("value")]  # empty ones were pruned
         named = ", ".join(f"{_flat(p['key']).rstrip(' :')}: {_flat(p['value'])}" for p in pairs[:2])
         title = _flat(record.get("title") or "Document").rstrip(".")
         return (f"{title}. {named}" if named else title)[:480].rstrip(" .,;") + "."

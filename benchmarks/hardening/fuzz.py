@@ -108,7 +108,9 @@ def _record_parser(given: tuple[tasks.Task, str]) -> None:
     assert (reading.record is None) <= (reading.problem is not None)
     if reading.record is not None:
         _writable(reading.record)
-        if reading.written is None:
+        if task in (tasks.RECEIPT, tasks.CONTRACT, tasks.DOCUMENT):
+            tasks.summarize(task, reading.record)
+        if reading.written is None and task is not tasks.DOCUMENT:  # whose entries lose a key that is empty
             again = tasks.parse(task, tasks.completion(reading.record))
             assert again.record == reading.record and again.problem is None
         checks.check(reading.record, task)
