@@ -432,6 +432,9 @@ def _space(text: str, i: int) -> int:
     return i
 
 
+_NUMBER_BEGUN = re.compile(r"-?\d*\.?\d*(?:[eE][-+]?\d*)?")
+
+
 def _read(text: str, i: int, into: list, path: str) -> int:
     """Append the value at `text[i]` to `into`, containers before they are complete. Returns the index behind it."""
     opening = text[i : i + 1]
@@ -443,6 +446,8 @@ def _read(text: str, i: int, into: list, path: str) -> int:
         items: list = []
         into.append(items)
         return _read_members(text, i + 1, path, "]", items)
+    if path != "answer" and opening and _NUMBER_BEGUN.fullmatch(text, i):
+        raise _CutOff(path)  # a number that ends with the text may have had more digits
     try:
         value, end = json.JSONDecoder().raw_decode(text, i)
     except json.JSONDecodeError as error:
@@ -450,8 +455,6 @@ def _read(text: str, i: int, into: list, path: str) -> int:
         if opening in ("", '"') or any(word.startswith(rest) for word in ("true", "false", "null")):
             raise _CutOff(path) from None
         raise ValueError(f"{error.msg} at character {error.pos}") from None
-    if end == len(text) and opening in "-0123456789" and path != "answer":
-        raise _CutOff(path)  # a number that ends with the text may have had more digits
     into.append(value)
     return end
 
@@ -632,7 +635,7 @@ def summarize(task: Task, record: dict) -> str:
         kinds = f"{len(clauses)} kind{'' if len(clauses) == 1 else 's'} of clauses found"
         return f"{head}. {kinds}" + (f", governing law: {first('Governing Law')}." if first("Governing Law") else ".")
     if task is DOCUMENT:
-        pairs = record.get("key_values") or []
+        pairs = [p for p in record.get("key_values") or [] if p.get("key") and p.get("value")]  # empty ones were pruned
         named = ", ".join(f"{_flat(p['key']).rstrip(' :')}: {_flat(p['value'])}" for p in pairs[:2])
         title = _flat(record.get("title") or "Document").rstrip(".")
         return (f"{title}. {named}" if named else title)[:480].rstrip(" .,;") + "."

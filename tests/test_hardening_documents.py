@@ -227,6 +227,16 @@ def test_an_answer_that_is_nested_too_deep_is_unreadable_and_no_crash():
         assert "nested too deep" in tasks.parse(tasks.RECEIPT, text).problem
 
 
+def test_an_entry_with_an_empty_key_does_not_stop_the_summary():
+    reading = tasks.parse(tasks.DOCUMENT, '{"title":"A","key_values":[{"key":"","value":"0"},{"key":"B","value":"1"}]}')
+    assert tasks.summarize(tasks.DOCUMENT, reading.record) == "A. B: 1."
+
+
+@pytest.mark.parametrize("number", ["-", "-1", "1.", "1.5", "1e", "1E-"])
+def test_an_answer_that_stops_within_a_number_keeps_what_came_before(number):
+    assert tasks.close_json(f'{{"total":"6.00","x":{number}') == ({"total": "6.00"}, "answer.x")
+
+
 @pytest.mark.parametrize("value", ["[" * 100_000, "1" * 5000, "1" * 400, "NaN", "Infinity", "1e999"])
 def test_a_setting_without_an_end_is_refused(value):
     with pytest.raises(config.ConfigError):
