@@ -230,6 +230,8 @@ class Run:
         """Start a stage and send it SIGTERM some seconds later; it may have ended before."""
         process = self.start(name, script, *arguments)
         time.sleep(after)
+        if process.poll() is not None:  # it was faster
+            return self.look_for_leftovers(name)
         process.send_signal(signal.SIGTERM)
         self.signals += 1
         found = process.wait(timeout=60)
