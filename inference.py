@@ -1008,7 +1008,8 @@ def read_all(run: Run, names: Sequence[str]) -> int:
             made.append({k: row[k] for k in ("timings", "error") if k in row} if path else row)  # the file has the rest
             bar.document()
             if "error" in row:
-                bar.write(output.shown(f"error: {row['file']}: {row['error']}"), sys.stderr)
+                why = "no record, its row says why" if "record" in row else row["error"]  # problems may quote the text
+                bar.write(output.shown(f"error: {row['file']}: {why}"), sys.stderr)
             shown = {k: v for k, v in row.items() if k != "key"}
             if path:
                 with open(path, "a", encoding="utf-8") as f:

@@ -449,6 +449,6 @@ def run_stage(main: Callable[[list[str] | None], int]) -> None:
         print(f"error: {NO_SPACE}: the output folder", file=sys.stderr)
         status = 2
     finally:
-        for staging in _unsealed:
-            shutil.rmtree(staging, ignore_errors=True)
+        for staging in list(_unsealed):
+            abandon(staging)
     sys.exit(status)
