@@ -112,7 +112,7 @@ def test_the_process_of_the_reader_has_a_limit_of_memory():
 
 
 def test_words_beyond_the_limit_of_text_are_not_sent_and_that_is_said():
-    data = hostile.page_pdf(b"BT /F 12 Tf 50 700 Td " + b"(word ) Tj " * 500 + b"ET")
+    data = hostile.page_pdf(b"BT /F 12 Tf 50 700 Td " + b"(word word word word ) Tj 0 -12 Td " * 50 + b"ET")
     (page,) = [m for m in pages.read(data, "pdf", Limits(max_text_chars=300)) if "words" in m]
     assert len(page["words"]) <= 60
     assert page["problems"] == ["page 1 goes beyond 300 characters of text; only those were read"]
@@ -166,7 +166,7 @@ def test_a_name_that_no_file_can_have_is_one_sentence():
 def test_a_file_whose_name_is_no_utf_8_has_its_row_and_is_found_again(tmp_path):
     name = os.fsdecode(b"caf\xe9\n.txt")
     row = {"file": name, "key": "k", "error": "x"}
-    handoff.write_jsonl(tmp_path / "rows.jsonl", [row])
+    output.write_rows(tmp_path / "rows.jsonl", [row])
     assert output.earlier(tmp_path / "rows.jsonl") == [row]
     assert json.loads(output.json_text(row).encode()) == row
     assert output.shown(name) == "caf\\udce9\\n.txt"
