@@ -451,4 +451,5 @@ def run_stage(main: Callable[[list[str] | None], int]) -> None:
     finally:
         for staging in list(_unsealed):
             abandon(staging)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it has ended: only what `atexit` cleans up is left to do
     sys.exit(status)
