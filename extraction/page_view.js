@@ -151,7 +151,7 @@ function fields() {
       return;
     }
     const confident = rows.some((entry) => entry.confidence !== null);
-    const names = ["Field", "Value", "Normalized", "Found", ...(confident ? ["Confidence"] : [])];
+    const names = ["Field", "Value", "Normalized", "Found", ...(confident ? ["Sure"] : [])];
     const head = make("tr");
     head.append(...names.map((name) => make("th", { scope: "col" }, name)));
     const table = make("table"), top_part = make("thead"), body = make("tbody");
