@@ -536,14 +536,14 @@ def covered(field: dict, document: Document) -> set[int]:
 
 def words_of(document: Document, gold: dict[str, set[int]]) -> list[dict]:
     """The words of a document of one page with the field, without list positions, that each was annotated for."""
-    fields = {i: general(path) for path, indices in gold.items() for i in indices}
+    fields = {i: without_positions(path) for path, indices in gold.items() for i in indices}
     return [
         {"text": word.text, "box": [round(side, 3) for side in word.box], "field": fields.get(i)}
         for i, word in enumerate(document.words)
     ]
 
 
-def general(path: str) -> str:
+def without_positions(path: str) -> str:
     """`line_items.price` for `line_items[3].price`."""
     return re.sub(r"\[\d+\]", "", path)
 
@@ -555,7 +555,7 @@ def record_counts(words: list[dict], record: dict | None, task: Task) -> Counts:
     """
     document = _of_words(words)
     wanted = {(i, word["field"]) for i, word in enumerate(words) if word["field"]}
-    found = {(i, general(f["path"])) for f in ground(record, task, document) for i in covered(f, document)}
+    found = {(i, without_positions(f["path"])) for f in ground(record, task, document) for i in covered(f, document)}
     return Counts(tp=len(found & wanted), fp=len(found - wanted), fn=len(wanted - found))
 
 
