@@ -55,6 +55,17 @@ class GenerateConfig:
 
 
 @dataclass(frozen=True)
+class VariationsConfig:
+    """How many variations of each training document stage 2 makes: the same layout with other numbers and items."""
+
+    cord: int = 0
+    tatqa: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least(self, "data.variations", cord=0, tatqa=0)
+
+
+@dataclass(frozen=True)
 class DataConfig:
     source: str = "samples"  # samples: data/samples/, no network; hub: the public datasets
     datasets: tuple[str, ...] = ("cord", "cuad", "tatqa")
@@ -72,6 +83,7 @@ class DataConfig:
     questions_per_document: int | None = 4  # in training and eval; test keeps every question
     inject: float = 0.0  # share of the training rows whose text gets an order to a machine; what is wanted stays
     generate: GenerateConfig = field(default_factory=GenerateConfig)
+    variations: VariationsConfig = field(default_factory=VariationsConfig)
     seed: int = 3407
 
     def __post_init__(self) -> None:
@@ -123,13 +135,15 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _one_of("train.lora_targets", self.lora_targets, ("attention", "attention+experts"))
         _one_of("train.device", self.device, ("cpu", "cuda"))
-        _at_least(self, "train", experts=2, experts_per_token=1, max_seq_length=64, lora_rank=1, lora_alpha=1)
+        _at_least(self, "train", experts=1, experts_per_token=1, max_seq_length=64, lora_rank=1, lora_alpha=1)
         _at_least(self, "train", expert_lora_rank=1, batch_size=1, gradient_accumulation_steps=1, max_steps=-1)
         _at_least(self, "train", eval_steps=1, eval_rows=1, warmup_ratio=0, router_aux_loss_coef=0)
         _at_least(self, "train", offload_layers=0, loss_chunk_tokens=16, expert_chunk=0)
         for name in ("max_hours", "tokens_per_second"):
             if getattr(self, name) is not None and getattr(self, name) <= 0:
                 raise ConfigError(f"train.{name} must be above 0, got {getattr(self, name)}")
+        if self.experts_per_token > self.experts:
+            raise ConfigError(f"train.experts_per_token must be at most train.experts, got {self.experts_per_token}")
         if self.epochs <= 0 or self.learning_rate <= 0:
             raise ConfigError("train.epochs and train.learning_rate must be above 0")
 

@@ -34,6 +34,7 @@ from extraction import (
     sentences,
     tasks,
     text_files,
+    variations,
 )
 
 SPLITS = ("train", "eval", "test")
@@ -71,22 +72,35 @@ class Sources:
 
 
 def from_cord(folder: Path, data: config.DataConfig, sources: Sources) -> None:
-    """Receipts with the gold words as text, and one question about each."""
+    """Receipts with the gold words as text, one question about each, and `data.variations` of those for training."""
+    truths: dict[str, dict] = {}
     for split, name in zip(SPLITS, ("train", "validation", "test"), strict=True):
         for number, row in enumerate(handoff.read_jsonl(folder / f"{name}.jsonl")):
             if data.max_documents is not None and number >= data.max_documents:
                 sources.leave_out("cord", split, "beyond data.max_documents")
                 continue
             truth = json.loads(row["ground_truth"])
-            record = tasks.from_cord(truth["gt_parse"])
-            if tasks.to_cord(record) != truth["gt_parse"]:
+            if tasks.to_cord(tasks.from_cord(truth["gt_parse"])) != truth["gt_parse"]:
                 sources.leave_out("cord", split, "its tree cannot be mapped without loss")
                 continue
-            document, gold = grounding.from_cord(truth)
-            made = receipt(row["id"], "cord", document.text, record, data.seed)
-            if split != "train":
-                made["rows"][0]["words"] = grounding.words_of(document, gold)
+            made = cord_receipt(row["id"], truth, data.seed, with_words=split != "train")
             sources.add(split, made)
+            if split == "train":
+                truths[row["id"]] = truth
+    pool = variations.item_words(list(truths.values()))
+    for name, truth in truths.items():
+        for number in range(1, data.variations.cord + 1):
+            draw = random.Random(f"{data.seed}/{name}/{number}")
+            made = cord_receipt(f"{name}~{number}", variations.of_cord(truth, pool, draw), data.seed)
+            sources.add("train", made | {"varies": name})
+
+
+def cord_receipt(name: str, truth: dict, seed: int, with_words: bool = False) -> dict:
+    document, gold = grounding.from_cord(truth)
+    made = receipt(name, "cord", document.text, tasks.from_cord(truth["gt_parse"]), seed)
+    if with_words:
+        made["rows"][0]["words"] = grounding.words_of(document, gold)
+    return made
 
 
 def receipt(name: str, source: str, text: str, record: dict, seed: int) -> dict:
@@ -209,17 +223,25 @@ def from_tatqa(folder: Path, data: config.DataConfig, sources: Sources) -> None:
             sources.leave_out("tatqa", split, "beyond data.max_documents", max(len(contexts) - data.max_documents, 0))
             contexts = contexts[: data.max_documents]
         for context in contexts:
-            paragraphs = sorted(context["paragraphs"], key=lambda p: p["order"])
-            text = text_files.table(context["table"]["table"]) + "\n\n" + "\n".join(p["text"] for p in paragraphs)
-            asked = []
-            for question in context["questions"]:
-                if question["answer_type"] not in ("span", "multi-span"):
-                    sources.leave_out("tatqa", split, f"answer is not printed ({question['answer_type']})")
-                    continue
-                answer = ", ".join(map(str, question["answer"]))
-                asked.append({"question": question["question"], "answers": [answer]})
             name_ = f"tatqa/{context['table']['uid']}"
-            sources.add(split, page(name_, "tatqa", text, asked, data, sources, split))
+            sources.add(split, tatqa_page(name_, context, data, sources, split))
+            for number in range(1, data.variations.tatqa + 1 if split == "train" else 1):
+                varied = variations.of_tatqa(context, random.Random(f"{data.seed}/{name_}/{number}"))
+                made = tatqa_page(f"{name_}~{number}", varied, data, sources, split)
+                sources.add(split, made | {"varies": name_})
+
+
+def tatqa_page(name: str, context: dict, data: config.DataConfig, sources: Sources, split: str) -> dict:
+    paragraphs = sorted(context["paragraphs"], key=lambda p: p["order"])
+    text = text_files.table(context["table"]["table"]) + "\n\n" + "\n".join(p["text"] for p in paragraphs)
+    asked = []
+    for question in context["questions"]:
+        if question["answer_type"] not in ("span", "multi-span"):
+            sources.leave_out("tatqa", split, f"answer is not printed ({question['answer_type']})")
+            continue
+        answer = ", ".join(map(str, question["answer"]))
+        asked.append({"question": question["question"], "answers": [answer]})
+    return page(name, "tatqa", text, asked, data, sources, split)
 
 
 def from_docvqa(folder: Path, data: config.DataConfig, sources: Sources) -> None:
@@ -328,7 +350,11 @@ def remove_near_duplicates(sources: Sources, seed: int) -> list[dict]:
                 continue
             kept.append(document)
             signatures.append((f"{document['id']}#{split}{number}", signature))
-        sources.documents[split] = kept
+        names = {document["id"] for document in kept}
+        orphans = [document for document in kept if document.get("varies", document["id"]) not in names]
+        if orphans:
+            sources.leave_out(orphans[0]["source"], split, "variation of a document that was left out", len(orphans))
+        sources.documents[split] = [document for document in kept if document not in orphans]
         for key, signature in signatures:  # after the split, so that twins within one split stay
             index.insert(key, signature)
     return found

@@ -29,6 +29,8 @@ def quiet() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Unsloth's key for the order of stacked experts, which PEFT need not know: it has one order
     warnings.filterwarnings("ignore", r"Unexpected keyword arguments \['lora_B_layout'\]", UserWarning)
+    # PEFT looks for the experts' ranks among the modules only, and says so although it uses them for the parameters
+    warnings.filterwarnings("ignore", r"The following (rank|alpha)_pattern keys did not match", RuntimeWarning)
     import transformers
 
     transformers.logging.set_verbosity_error()

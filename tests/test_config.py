@@ -32,6 +32,7 @@ def test_nested_settings_optional_values_and_lists_can_be_set():
         ("train.lora_rank=much", "expected int"),
         ("train.lora_rank=true", "expected int"),
         ("train.lora_rank=0", "train.lora_rank must be at least 1"),
+        ("train.experts=1", "train.experts_per_token must be at most train.experts"),
         ("data.source=internet", "must be one of samples, hub"),
         ("data.datasets=cord,sroie", "must be one of"),
         ("export.quantization=Q9", "must be one of"),
