@@ -97,8 +97,6 @@ class DataConfig:
         if not 0 <= self.inject <= 1:
             raise ConfigError(f"data.inject must be between 0 and 1, got {self.inject}")
         _at_least(self, "data", max_quote_chars=20, questions_per_document=1)
-        if self.window_overlap * 2 > self.window_chars:
-            raise ConfigError("data.window_overlap must be at most half of data.window_chars")
 
 
 @dataclass(frozen=True)
@@ -142,8 +140,6 @@ class TrainConfig:
         for name in ("max_hours", "tokens_per_second"):
             if getattr(self, name) is not None and getattr(self, name) <= 0:
                 raise ConfigError(f"train.{name} must be above 0, got {getattr(self, name)}")
-        if self.experts_per_token > self.experts:
-            raise ConfigError(f"train.experts_per_token must be at most train.experts, got {self.experts_per_token}")
         if self.epochs <= 0 or self.learning_rate <= 0:
             raise ConfigError("train.epochs and train.learning_rate must be above 0")
 
@@ -342,9 +338,18 @@ def read(p: argparse.ArgumentParser, argv: list[str] | None) -> tuple[argparse.N
         cfg = PROFILES[args.profile]
         for item in args.overrides:
             cfg = override(cfg, item)
+        check_together(cfg)
     except ConfigError as error:
         p.error(str(error))
     return args, cfg
+
+
+def check_together(cfg: Config) -> None:
+    """Raises ConfigError for settings that do not go together, once all are known: each alone may be right."""
+    if cfg.data.window_overlap * 2 > cfg.data.window_chars:
+        raise ConfigError("data.window_overlap must be at most half of data.window_chars")
+    if cfg.train.experts_per_token > cfg.train.experts:
+        raise ConfigError(f"train.experts_per_token must be at most train.experts, got {cfg.train.experts_per_token}")
 
 
 def settings(section: object, prefix: str = "") -> dict[str, typing.Any]:

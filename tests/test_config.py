@@ -32,16 +32,29 @@ def test_nested_settings_optional_values_and_lists_can_be_set():
         ("train.lora_rank=much", "expected int"),
         ("train.lora_rank=true", "expected int"),
         ("train.lora_rank=0", "train.lora_rank must be at least 1"),
-        ("train.experts=1", "train.experts_per_token must be at most train.experts"),
         ("data.source=internet", "must be one of samples, hub"),
         ("data.datasets=cord,sroie", "must be one of"),
         ("export.quantization=Q9", "must be one of"),
-        ("data.window_overlap=1900", "at most half of data.window_chars"),
     ],
 )
 def test_a_wrong_override_names_the_setting_and_what_is_allowed(item, message):
     with pytest.raises(config.ConfigError, match=message.replace("?", r"\?")):
         config.override(config.PROFILES["cpu"], item)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ("data.window_overlap=1500", "data.window_chars=4000", "at most half of data.window_chars"),
+        ("train.experts=1", "train.experts_per_token=1", "train.experts_per_token must be at most train.experts"),
+    ],
+)
+def test_settings_that_need_each_other_may_come_in_any_order_and_not_alone(first, second, message, capsys):
+    for items in ((first, second), (second, first)):
+        config.read(config.parser("doc"), [part for item in items for part in ("--set", item)])
+    with pytest.raises(SystemExit):
+        config.read(config.parser("doc"), ["--set", first])
+    assert message in capsys.readouterr().err
 
 
 def test_an_unknown_setting_or_profile_ends_a_stage_with_status_2(capsys, monkeypatch):
