@@ -12,8 +12,8 @@ Next    python inference.py data/samples/documents/receipt_photo_1.jpg
     python test_moe.py --model gguf --calibrate             # fit its confidences on data/training/eval.jsonl
 
 The report shows every model scored on the same rows side by side. An interrupted run goes on where it stopped, and
-predictions that are already there are scored again rather than made again. A row that says `"ocr": "own"` (or another
-word) gets a column of its own.
+predictions that are already there are scored again rather than made again. Rows that say `"ocr": "own"` or `"domain":
+"DocVQA"` (or other words) get a column of their own.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def problem_of(row: Any) -> str | None:
     missing = {"id", "task", "prompt", "target"} - set(row)
     if missing:
         return f"{sorted(missing)[0]!r} is missing"
-    for key in ("id", "task", "document", "source", "ocr", "form"):
+    for key in ("id", "task", "document", "source", "ocr", "domain", "form"):
         value = row.get(key)
         if not isinstance(value, str) and (value is not None or key in ("id", "task")):
             return f"{key!r} is not text"
@@ -245,6 +245,7 @@ def prediction(row: dict, answer: inference.Completion) -> dict:
         "task": row["task"],
         "source": row.get("source"),
         "ocr": row.get("ocr") or "",
+        "domain": row.get("domain") or "",
         "words": row.get("words"),
         "completion": answer.text,
         "record": reading.record,
@@ -489,15 +490,15 @@ def summarize(
     `other` is the label and the predictions of a model to compare with.
     """
     parts = []
-    for text in sorted({entry.get("ocr") or "" for entry in predictions}):
-        chosen = [i for i, entry in enumerate(predictions) if (entry.get("ocr") or "") == text]
+    for text in sorted(set(map(kind_of_text, predictions))):
+        chosen = [i for i, entry in enumerate(predictions) if kind_of_text(entry) == text]
         entries = [predictions[i] for i in chosen]
         seconds = [entry["seconds"] for entry in entries]
         generated = sum(entry["completion_tokens"] or 0 for entry in entries)
         parts.append(
             {
                 "model": name,
-                "label": f"{label}, {text} OCR" if text else label,
+                "label": ", ".join([label, *text]),
                 "tasks": score(entries, samples),
                 "seconds_per_row": spread(seconds),
                 "seconds_per_document": spread(
@@ -510,6 +511,12 @@ def summarize(
             compared = compare(entries, [other[1][i] for i in chosen], samples)
             parts[-1]["comparison"] = {"with": other[0], "tasks": compared}
     return {**parts[0], "other_text": parts[1:]}
+
+
+def kind_of_text(entry: dict) -> tuple[str, ...]:
+    """What sets the text of a row apart from that of the test rows; no figure is of rows of several kinds."""
+    domain, ocr = entry.get("domain"), entry.get("ocr")
+    return (*([f"out of domain: {domain}"] if domain else []), *([f"{ocr} OCR"] if ocr else []))
 
 
 # --- report --------------------------------------------------------------------------------------------------

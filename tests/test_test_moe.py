@@ -169,6 +169,17 @@ def test_own_ocr_has_a_column_of_its_own():
     assert "| receipt | rows | 1 | 1 |" in report
 
 
+def test_rows_out_of_domain_have_columns_of_their_own_that_say_so():
+    rows = [
+        entry("question", {"answers": ["x"]}, {"answer": "x"}, "a"),
+        entry("question", {"answers": ["x"]}, {"answer": "y"}, "b", domain="DocVQA"),
+        entry("question", {"answers": ["x"]}, {"answer": "x"}, "c", domain="DocVQA", ocr="own"),
+    ]
+    report = test_moe.render_report([test_moe.summarize("gguf", "m", rows, 100)], {})
+    assert "| task | metric | gguf | gguf, out of domain: DocVQA | gguf, out of domain: DocVQA, own OCR |" in report
+    assert "| question | ANLS | 100.0 (100.0 - 100.0) | 0.0 (0.0 - 0.0) | 100.0 (100.0 - 100.0) |" in report
+
+
 def test_row_f1_is_measured_where_the_targets_have_rows_whatever_a_model_invents():
     plain = [entry("receipt", {"total": "1"}, {"total": "1"})]
     invented = [entry("receipt", {"total": "1"}, {"line_items": [{"description": "Tea"}]})]
