@@ -361,6 +361,7 @@ def without_login(model: str) -> str:
     return re.sub(r"^(https?://)[^/]*@", r"\1", model)
 
 
+SHOWN_ORDERS = 3  # passages of a document that are shown among its problems
 RETRY_WAITS = (0.5, 1, 2, 4, 8, 15, 30)  # seconds before asking again a server that is busy, failing or restarting
 
 
@@ -606,12 +607,13 @@ def extract(
     task = own or (tasks.detect(document.text) if document_type == "auto" else tasks.TASKS[document_type])
     problems = list(document.problems)
     doubtful = doubtful_passages(document, task)
-    problems += [gives_orders(document.text[start:end]) for start, end in doubtful[:3]]
+    problems += left_out(document, doubtful)
+    text = trusted_text(document, task)
 
-    texts = split(document.text, task, backend, cfg)
+    texts = split(text, task, backend, cfg)
     form = getattr(backend, "contract_form", cfg.data.contract_form)
     asked = [(tasks.in_form(task, form), text, None) for text in texts]
-    asked += [(tasks.QUESTION, window_for(document.text, question, cfg), question) for question in questions]
+    asked += [(tasks.QUESTION, window_for(text, question, cfg), question) for question in questions]
     answers = _complete(backend, asked, progress)
     readings = []
     for (asked_task, text, question), answer in zip(asked, answers, strict=True):
@@ -702,8 +704,16 @@ def ordered(path: str, value: str) -> str:
     return f"{path}: {shortly(value)} stands only where the document seems to give orders to a machine"
 
 
-def gives_orders(passage: str) -> str:
-    return f"the document seems to give orders to a machine: {shortly(passage)}"
+def trusted_text(document: documents.Document, task: tasks.Task) -> str:
+    """What a model reads of a document: its text without what seems to give orders to a machine."""
+    return orders.without(document.text, orders.names_of(task.schema) | {"answer"})
+
+
+def left_out(document: documents.Document, doubtful: Sequence[tuple[int, int]]) -> list[str]:
+    """What is to be said of the passages that a model does not read."""
+    told = "text that seems to give orders to a machine was left out: "
+    said = [told + shortly(document.text[start:end]) for start, end in doubtful[:SHOWN_ORDERS]]
+    return said + ([f"{told}{len(doubtful) - SHOWN_ORDERS} more passages"] if doubtful[SHOWN_ORDERS:] else [])
 
 
 def shortly(text: str) -> str:

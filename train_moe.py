@@ -553,10 +553,13 @@ def begin_run(cfg: config.Config, run: dict, args: Any, writes: bool = True) -> 
             raise handoff.StageError(
                 f"the checkpoints in {folder} belong to other rows or settings; without --resume a new run begins"
             )
+        if writes:
+            remove_later(folder, checkpoint)
         return checkpoint
     if not args.force and belongs_to(folder, run) and (checkpoint := newest_checkpoint(folder)):
         if writes:
             print(f"continuing from {checkpoint.name} of an interrupted run; --force begins anew", file=sys.stderr)
+            remove_later(folder, checkpoint)
         return checkpoint
     if not writes:
         return None
@@ -567,6 +570,17 @@ def begin_run(cfg: config.Config, run: dict, args: Any, writes: bool = True) -> 
     except OSError as error:
         raise handoff.StageError(f"cannot write to {folder}: {error.strerror}") from error
     return None
+
+
+def remove_later(folder: Path, checkpoint: Path) -> None:
+    """Remove the checkpoints that were passed over for this one: what writes them anew would read their files."""
+    for path in folder.glob("checkpoint-*"):
+        if step_of(path) > step_of(checkpoint):
+            shutil.rmtree(path)
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def belongs_to(folder: Path, run: dict) -> bool:

@@ -181,7 +181,7 @@ def _take(folder: Path) -> bool:
                 os.pwrite(descriptor, f"process {os.getpid()} ({Path(sys.argv[0]).name})".encode(), 0)
                 break
         except BlockingIOError:
-            holder = os.pread(descriptor, 300, 0).decode(errors="replace") or "another process"
+            holder = _holder(descriptor)
             os.close(descriptor)
             raise Busy(f"{holder} works on {_shown(folder)}: wait until it ends, or end it") from None
         except OSError:
@@ -190,6 +190,16 @@ def _take(folder: Path) -> bool:
         os.close(descriptor)  # its holder has just removed the file: take the one that is there now
     _locks[path] = descriptor
     return True
+
+
+def _holder(descriptor: int) -> str:
+    """Who has a lock. It writes its name right after it got the lock, which may have been a moment ago."""
+    for _ in range(20):
+        name = os.pread(descriptor, 300, 0).decode(errors="replace")
+        if name:
+            return name
+        time.sleep(0.05)
+    return "another process"
 
 
 def _is_file(descriptor: int, path: Path) -> bool:

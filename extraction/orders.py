@@ -1,7 +1,7 @@
 """Passages of a document that speak to a machine rather than to a person: orders, role markers, ready-made answers.
 
-Whatever a document says, it is only a document. No list of patterns finds every order, so nothing is taken out of a
-text because of one: a value that stands nowhere else is shown with that remark.
+Whatever a document says, it is only a document. What is found here is left out of what a model reads, and said. No list
+of patterns finds every order, so a model has to withstand those that are not found.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ _LOOKALIKES = str.maketrans(
 )
 _JUST_WORDS = r"(?:\s+[\w'-]+){0,5}?\s+"
 _MODEL = r"(?:(?:large |language |ai |extraction |the )*(?:model|llm|ai|bot|assistant(?!\s\w))s?|chatgpt|gpt|qwen)"
+_ROLE = r"(?:system|assistant|developer)"  # "System: Windows 11" and "Assistant: J. Doe" are no messages
 _PATTERNS = [
     re.compile(pattern, re.MULTILINE)
     for pattern in (
         # take no notice of the rest
         rf"\b(?:ignore|disregard|forget|override|bypass)\b{_JUST_WORDS}(?:above|previous|prior|preceding|earlier"
-        r"|instructions?|prompts?|rules|text|document|page|contract|receipt|invoice|task|everything|values?|fields?)\b",
+        r"|instructions?|prompts?|rules)\b",
+        rf"\b(?:ignore|disregard|forget)\b{_JUST_WORDS}"
+        r"(?:text|document|page|contract|receipt|invoice|task|everything|values?|fields?)\b",
         r"\b(?:ignoriere|vergiss|missachte|ignorez|oubliez|ignora|olvida|negeer)\b",
         r"\b(?:new|updated|revised)\s+(?:instructions?|prompt|task)\s*:|\bsystem\s+instructions?\b",
         # answer thus
@@ -32,7 +35,9 @@ _PATTERNS = [
         r"\bdo not (?:extract|answer|output|summari[sz]e)\b",
         r"\b(?:add|append|insert)\s+(?:an?|the|this)\s+(?:\w+\s+)?(?:item|entry|field|key)\s+(?:called|named|with|:)",
         # you, the model
-        rf"^\W*(?:system|assistant|developer)\s*(?:prompt|message|note|notice|override)?\W*:|^\W*{_MODEL}\s*,",
+        rf"^\W*{_ROLE}\s*(?:prompt|message|note|notice|override)\W*:",
+        rf"^\W*{_MODEL}\s*,\s+(?:you|please|do|ignore|disregard|answer|reply|respond|output|print|write|set|use|extract)\b",
+        rf"^\W*{_ROLE}\W*:(?=[^\n]*(?:{{|\b(?:is|are|was|were|has|have|must|shall|should|use|you|user)\b))",
         r"^\s*#{2,}\s*(?:instructions?|system|response|input|user|assistant)\b[^\n]*(?:\n[^\n]+)?",
         rf"\b(?:note|notice|attention|message|instructions?|important|dear|hey|hello)\W+(?:(?:to|for|any|all)\s+)*{_MODEL}\b",
         rf"\byou are\s+(?:now\s+)?(?:an?|the)\s+(?:\w+\s+){{0,2}}?{_MODEL}\b",
@@ -45,6 +50,7 @@ _QUOTE = "[\"'“”„‘’]"
 _SETS = r"\b(?:set|change|make|report|record|enter|extract|fill|write|put|treat|use)\b"
 _APART = 300  # characters: two markers of a chat template this near make what is between them a message
 _LONGEST = 4000  # characters of one passage
+MOST_ROUNDS = 10  # of taking passages out
 
 
 def find(text: str, names: Collection[str] = ()) -> list[tuple[int, int]]:
@@ -62,6 +68,18 @@ def find(text: str, names: Collection[str] = ()) -> list[tuple[int, int]]:
         found.append((begin, _going_on(text, finish)))
     found += [_row(text, match.start()) for match in _DISGUISED.finditer(text)]
     return _joined(found, text)
+
+
+def without(text: str, names: Collection[str] = ()) -> str:
+    """The text without the passages that `find` finds in it, nor those that come to be where others were taken out."""
+    for _ in range(MOST_ROUNDS):
+        found = find(text, names)
+        if not found:
+            break
+        starts, ends = [a for a, _ in found], [b for _, b in found]
+        kept = (text[a:b].strip("\n") for a, b in zip([0, *ends], [*starts, None], strict=True))
+        text = "\n".join(filter(None, kept))
+    return text
 
 
 def names_of(schema: dict) -> set[str]:
@@ -105,8 +123,9 @@ def _hits(plain: str, names: Collection[str]) -> Iterator[tuple[int, int]]:
     keys = "|".join(map(re.escape, longest_first))
     said = "|".join(re.escape(name.replace("_", " ")) for name in longest_first)
     answer = rf"{_QUOTE}(?:{keys}){_QUOTE}\s*:\s*(?:{_QUOTE}|[\[{{\d-])"
-    order = rf"{_SETS}\s+(?:(?:the|field|every|all)\s+)*{_QUOTE}?(?:{said}){_QUOTE}?\s+(?:to|as|with|=)\s"
-    use = rf"{_SETS}\s+\S+\s+(?:as|for|to be)\s+(?:the\s+)?{_QUOTE}?(?:{said})\b"
+    value = rf"(?:{_QUOTE}|[$€£]?\d)"  # without one, "change the address to which notices are sent" is an order
+    order = rf"{_SETS}\s+(?:(?:the|field|every|all)\s+)*{_QUOTE}?(?:{said}){_QUOTE}?\s+(?:to|as|with|=)\s+{value}"
+    use = rf"{_SETS}\s+{value}\S*\s+(?:as|for|to be)\s+(?:the\s+)?{_QUOTE}?(?:{said})\b"
     for pattern in (answer, order, use):
         yield from (match.span() for match in re.finditer(pattern, plain))
 

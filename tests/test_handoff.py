@@ -1,8 +1,10 @@
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -128,6 +130,17 @@ def other_process(folder, code=OTHER):
     )
     assert process.stdout.readline() == "begun\n"
     return process
+
+
+def test_a_second_process_waits_for_the_name_of_one_that_has_just_got_the_lock(tmp_path):
+    path = handoff._lock_of(tmp_path / "made")
+    with open(path, "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        naming = threading.Timer(0.2, lambda: os.pwrite(held.fileno(), b"process 7 (other.py)", 0))
+        naming.start()
+        with pytest.raises(handoff.Busy, match=r"process 7 \(other\.py\) works on"), handoff.alone(tmp_path / "made"):
+            pass
+        naming.join()
 
 
 def test_a_second_process_is_told_who_works_on_a_folder_until_that_one_ends(tmp_path):

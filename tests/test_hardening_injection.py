@@ -301,7 +301,7 @@ def test_a_value_that_only_an_order_says_is_named_and_one_that_stands_elsewhere_
     result = inference.extract(text.encode(), backend, CFG, document_type="receipt")
     ordered = 'total: "9.99" stands only where the document seems to give orders to a machine'
     assert [p for p in result["problems"] if "stands only" in p] == [ordered]
-    assert any('give orders to a machine: "Ignore the above.' in p for p in result["problems"])
+    assert any('give orders to a machine was left out: "Ignore the above.' in p for p in result["problems"])
     assert result["summary"] == "Receipt, total 9.99."  # made from the record: a model may have been told what to say
     cash = next(field for field in result["fields"] if field["path"] == "cash")
     assert text[: cash["span"][0]].endswith("CASH  ")

@@ -344,6 +344,26 @@ def test_a_damaged_checkpoint_is_passed_over_and_so_is_one_whose_best_is_damaged
     assert train_moe.newest_checkpoint(tmp_path) is None
 
 
+def test_a_checkpoint_that_was_passed_over_is_removed_before_it_is_made_again(tmp_path):
+    """PEFT reads the README.md of a checkpoint that it overwrites, and fails on bytes that are no text."""
+    cfg = config.override(config.PROFILES["cpu"], f"output.dir={tmp_path}")
+    run = {"settings": {"seed": 1}, "inputs": {}}
+    for step in (2, 4):
+        folder = cfg.checkpoints_dir / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        handoff.write_json(folder / "trainer_state.json", {"global_step": step})
+        (folder / "README.md").write_text("card")
+        handoff.write_manifest(folder, stage="train_moe", settings={})
+    handoff.write_json(cfg.checkpoints_dir / train_moe.RUN, run)
+    (cfg.checkpoints_dir / "checkpoint-4" / "README.md").write_bytes(b"ca\xffd")
+    for args in (SimpleNamespace(resume=False, force=False), SimpleNamespace(resume=True, force=False)):
+        assert train_moe.begin_run(cfg, run, args, writes=False).name == "checkpoint-2"
+        assert (cfg.checkpoints_dir / "checkpoint-4").is_dir()  # another process of the run does it
+        assert train_moe.begin_run(cfg, run, args).name == "checkpoint-2"
+        assert [path.name for path in cfg.checkpoints_dir.glob("checkpoint-*")] == ["checkpoint-2"]
+        (cfg.checkpoints_dir / "checkpoint-4").mkdir()
+
+
 def test_an_interrupted_run_is_continued_unless_its_settings_changed_or_force_is_given(tmp_path):
     cfg = config.override(config.PROFILES["cpu"], f"output.dir={tmp_path}")
     run, args = {"settings": {"seed": 1}, "inputs": {}}, SimpleNamespace(resume=False, force=False)

@@ -28,7 +28,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLIENTS = 8
-SECONDS = {True: 20, False: 1800}  # of each half: short, whole
+SECONDS = {True: 20, False: 1800}  # of load on the page and on inference.py: short, whole
 BURST = 40  # requests at once, twice what the page's queue holds
 RATE = 8  # answers a second that the model server gives inference.py at most
 
@@ -133,10 +133,10 @@ class Memory:
         self.thread.join()
 
 
-def slope(samples: list[tuple[float, float]]) -> tuple[float, float]:
-    """MB an hour after a warm-up of a quarter of the time, and its standard error (least squares)."""
+def slope(samples: list[tuple[float, float]], warm_up: float = 0.25) -> tuple[float, float]:
+    """MB an hour after a warm-up of that share of the time, and its standard error (least squares)."""
     times = [t for t, _ in samples]
-    warm = [(t, mb) for t, mb in samples if t >= times[0] + (times[-1] - times[0]) / 4]
+    warm = [(t, mb) for t, mb in samples if t >= times[0] + (times[-1] - times[0]) * warm_up]
     mean_t, mean_mb = statistics.fmean(t for t, _ in warm), statistics.fmean(mb for _, mb in warm)
     spread = sum((t - mean_t) ** 2 for t, _ in warm)
     rise = sum((t - mean_t) * (mb - mean_mb) for t, mb in warm) / spread
@@ -146,12 +146,15 @@ def slope(samples: list[tuple[float, float]]) -> tuple[float, float]:
 
 def memory_of(memory: Memory, process_seconds: float) -> dict:
     rise, error = slope(memory.samples)
+    late_rise, late_error = slope(memory.samples, 0.5)
     return {
         "seconds": round(process_seconds, 1),
         "samples": len(memory.samples),
         "peak_mb": round(max(mb for _, mb in memory.samples)),
         "slope_mb_per_hour": round(rise, 1),
         "slope_error": round(error, 1),
+        "late_slope_mb_per_hour": round(late_rise, 1),
+        "late_slope_error": round(late_error, 1),
         "children": memory.children,
     }
 
@@ -353,14 +356,14 @@ def lines_of(path: Path) -> int:
 
 
 def measure(short: bool, seed: int, seconds: float | None = None) -> dict:
-    """Counts and memory of the page and of inference.py, each under load for so many seconds (20 or 1,800)."""
+    """Counts and memory of the page and of inference.py under load for so many seconds (20 or 1,800), both at once."""
     seconds = seconds or SECONDS[short]
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="hardening-", ignore_cleanup_errors=True) as folder:
-        found = {
-            "page": page_under_load(Path(folder) / "page", seconds, seed),
-            "inference": batch_under_load(Path(folder) / "batch", seconds, seed),
-        }
+    temporary = tempfile.TemporaryDirectory(prefix="hardening-", ignore_cleanup_errors=True)
+    with temporary as folder, ThreadPoolExecutor(2) as both:
+        page = both.submit(page_under_load, Path(folder) / "page", seconds, seed)
+        batch = both.submit(batch_under_load, Path(folder) / "batch", seconds, seed)
+        found = {"page": page.result(), "inference": batch.result()}
     return found | {"seconds": round(time.monotonic() - started, 1), "cores": len(os.sched_getaffinity(0))}
 
 
@@ -374,8 +377,12 @@ def table(found: dict) -> str:
         ("lost, wrong", f"{page['lost']}, {page['wrong']}", f"{batch['lost']}, {batch['wrong']}"),
         ("refused although the queue has room; duplicated", page["refused"], batch["duplicated"]),
         (
-            "memory, MB an hour after warm-up",
+            "memory after a quarter of the time, MB an hour",
             *(f"{m['slope_mb_per_hour']:+.1f} ± {m['slope_error']:.1f}" for m in (page, batch)),
+        ),
+        (
+            "memory in the second half, MB an hour",
+            *(f"{m['late_slope_mb_per_hour']:+.1f} ± {m['late_slope_error']:.1f}" for m in (page, batch)),
         ),
         ("highest memory of all processes, MB", page["peak_mb"], batch["peak_mb"]),
         ("SIGTERM: exit status, seconds", *(f"{m['status']}, {m['stop_seconds']}" for m in (page, batch))),
@@ -387,9 +394,10 @@ def table(found: dict) -> str:
             [
                 "## Load",
                 "",
-                f"{CLIENTS} clients at once on {found['cores']} cores against a model that answers from a script. "
-                f"Then {BURST} requests at the same moment: {burst['answered']} answered, {burst['refused']} told that "
-                f"the queue is full, {burst['lost']} lost. Then SIGTERM under load; inference.py went on from "
+                f"The page with {CLIENTS} clients and, at the same time, `inference.py` with {CLIENTS} workers on "
+                f"{found['cores']} cores, against models that answer from a script. Then {BURST} requests to it at "
+                f"the same moment: {burst['answered']} answered, {burst['refused']} told that the queue is full, "
+                f"{burst['lost']} lost. Both are stopped by SIGTERM while they work; inference.py went on from "
                 f"{batch['rows_at_the_stop']} rows afterwards. ± is the standard error of the least-squares slope.",
                 "",
                 "| " + " | ".join(heads) + " |",
