@@ -99,7 +99,7 @@ class Opened:
 
     def ask(self, question: str, backend: inference.Backend, cfg: config.Config) -> None:
         """Add an answer to the result, and where it stands to the evidence."""
-        text = documents.best_window(self.document.text, question, cfg.data.window_chars, cfg.data.window_overlap)
+        text = inference.window_for(inference.trusted_text(self.document, tasks.QUESTION), question, cfg)
         request = inference.Request(tasks.messages(tasks.QUESTION, text, question), tasks.QUESTION.schema)
         completion = backend.complete([request])[0]
         error = completion.error
