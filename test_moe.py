@@ -927,7 +927,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"[4/7] {len(rows)} rows scored{'' if backend else ', predictions of an earlier run'}: {folder}")
     for column in columns(result):
         for task, entry in column["tasks"].items():
-            title = task if column is result else f"{task} ({column['label']})"
+            title = task if column["label"] == label else f"{task} ({column['label']})"
             values = ", ".join(f"{TITLES[name]} {_cell(value)}" for name, value in entry["metrics"].items())
             print(f"      {title}: {values}; n {entry['n']}, unreadable {entry['unreadable']}")
     print(f"Report: {folder / 'report.md'}, and report.html beside it to look through what failed")

@@ -17,8 +17,8 @@ PADDING = 10_000_000  # characters that a table may take; a larger one is not wo
 
 def read(data: bytes, kind: str, limits: Limits) -> dict:
     """The one message of a file without pages: `{"pages", "text", "problems"}`, the text cut at its limit."""
-    text = _docx(data, limits) if kind == "docx" else _text(data)
-    kept, problems = limits.max_text_chars, []
+    text, problems = _docx(data, limits) if kind == "docx" else (_text(data), [])
+    kept = limits.max_text_chars
     if len(text) > kept:
         problems.append(f"the text has {len(text):,} characters; only the first {kept:,} were read")
     return {"pages": 1, "text": text[:kept], "problems": problems}
@@ -37,8 +37,11 @@ def table(cells: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=False)).rstrip() for row in grid)
 
 
-def _docx(data: bytes, limits: Limits) -> str:
-    """Headers, body and footers in reading order: paragraphs, tables, text boxes, and what stands in form fields."""
+def _docx(data: bytes, limits: Limits) -> tuple[str, list[str]]:
+    """Headers, body and footers in reading order: paragraphs, tables, text boxes, and what stands in form fields.
+
+    And what is to be said of it: text that nobody sees is left out, as it is of a PDF.
+    """
     import docx
 
     try:
@@ -52,6 +55,7 @@ def _docx(data: bytes, limits: Limits) -> str:
         raise DocumentError("the DOCX file unpacks to more than it may")
     try:
         opened = docx.Document(io.BytesIO(data))
+        unseen = _Unseen(opened.styles.element)
         headers, footers = [], []
         for section in opened.sections:
             first = section.different_first_page_header_footer
@@ -59,14 +63,18 @@ def _docx(data: bytes, limits: Limits) -> str:
                 (headers, [section.first_page_header] * first + [section.header]),
                 (footers, [section.first_page_footer] * first + [section.footer]),
             ):
-                texts = ["\n".join(_docx_blocks(part._element)) for part in parts if not part.is_linked_to_previous]
+                texts = [
+                    "\n".join(_docx_blocks(part._element, unseen)) for part in parts if not part.is_linked_to_previous
+                ]
                 kept += [text for text in texts if text.strip() and text not in kept]
-        blocks = [*headers, *_docx_blocks(opened.element.body), *footers]
+        blocks = [*headers, *_docx_blocks(opened.element.body, unseen), *footers]
     except MemoryError:
         raise
     except Exception as error:  # python-docx lets errors of zipfile, lxml and its own through
         raise DocumentError("the DOCX file is broken") from error
-    return "\n".join(blocks).strip()
+    said = " ".join("".join(unseen.texts).split())
+    problems = [f'text that cannot be seen was left out: "{said[:60]}{"..." if said[60:] else ""}"'] if said else []
+    return "\n".join(blocks).strip(), problems
 
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
@@ -75,32 +83,89 @@ _DOCX_UNSEEN = {f"{_W}{name}" for name in ("del", "moveFrom", "instrText", "delT
 _DOCX_UNSEEN.add("{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback")  # a text box once more
 
 
-def _docx_blocks(parent: Any) -> Iterator[str]:
+class _Unseen:
+    """The runs of a DOCX that nobody sees: hidden, smaller than two points, or white on a ground that is not shaded."""
+
+    def __init__(self, styles: Any):
+        self.texts: list[str] = []
+        found = ((style, style.find(f"{_W}rPr")) for style in styles.iter(f"{_W}style"))
+        self.styles = {style.get(f"{_W}styleId") for style, looks in found if looks is not None and _invisible(looks)}
+
+    def takes(self, run: Any) -> bool:
+        """Whether it is such a run; its text is kept apart then."""
+        looks, texts = run.find(f"{_W}rPr"), run.findall(f"{_W}t")
+        if not texts:  # what a text box in it looks like is said inside the box
+            return False
+        if not (looks is not None and _invisible(looks)) and not self.styles & set(_styles(run)):
+            return False
+        if not _hidden(looks) and any(map(_shaded, (run, *run.iterancestors()))):
+            return False  # white on a dark ground
+        self.texts += [t.text or "" for t in texts]
+        return True
+
+
+def _styles(run: Any) -> Iterator[str | None]:
+    """The names of the styles of a run and of its paragraph."""
+    for element in (run, next(run.iterancestors(f"{_W}p"))):
+        for kind in ("rPr/{}rStyle", "pPr/{}pStyle"):
+            found = element.find(f"{_W}{kind.format(_W)}")
+            if found is not None:
+                yield found.get(f"{_W}val")
+
+
+def _invisible(looks: Any) -> bool:
+    color, size = (looks.find(f"{_W}{name}") for name in ("color", "sz"))
+    white = color is not None and (color.get(f"{_W}val") or "").upper() in ("FFFFFF", "FEFEFE")
+    tiny = size is not None and (size.get(f"{_W}val") or "").isdigit() and int(size.get(f"{_W}val")) < 4  # half-points
+    return white or tiny or _hidden(looks)
+
+
+def _hidden(looks: Any) -> bool:
+    switch = looks.find(f"{_W}vanish") if looks is not None else None
+    return switch is not None and switch.get(f"{_W}val") not in ("0", "false", "off")
+
+
+def _shaded(element: Any) -> bool:
+    """Whether a run, paragraph, cell or table has a ground that is not white."""
+    for place in ("rPr", "pPr", "tcPr", "tblPr"):
+        looks = element.find(f"{_W}{place}")
+        if looks is None:
+            continue
+        ground, marker = looks.find(f"{_W}shd"), looks.find(f"{_W}highlight")
+        fill = (ground.get(f"{_W}fill") if ground is not None else None) or "auto"
+        if fill.upper() not in ("AUTO", "FFFFFF"):
+            return True
+        if marker is not None and marker.get(f"{_W}val") not in ("none", "white"):
+            return True
+    return False
+
+
+def _docx_blocks(parent: Any, unseen: _Unseen) -> Iterator[str]:
     """The text of each paragraph and table below an element, whatever the elements between them are."""
     for element in parent:
         if element.tag == f"{_W}p":
             boxes: list[Any] = []
-            text = "".join(_docx_inline(element, boxes)).strip("\n")
+            text = "".join(_docx_inline(element, boxes, unseen)).strip("\n")
             if text.strip() or not boxes:
                 yield text
             for box in boxes:
-                yield from _docx_blocks(box)
+                yield from _docx_blocks(box, unseen)
         elif element.tag == f"{_W}tbl":
             cells = []
             for row in element.iter(f"{_W}tr"):
                 if next(row.iterancestors(f"{_W}tbl")) is element:  # not of a table within a cell
                     found = (c for c in row.iter(f"{_W}tc") if next(c.iterancestors(f"{_W}tr")) is row)
-                    cells.append(["\n".join(_docx_blocks(cell)) for cell in found])
+                    cells.append(["\n".join(_docx_blocks(cell, unseen)) for cell in found])
             yield table(cells)
         elif element.tag not in _DOCX_UNSEEN and isinstance(element.tag, str):
-            yield from _docx_blocks(element)
+            yield from _docx_blocks(element, unseen)
 
 
-def _docx_inline(parent: Any, boxes: list[Any]) -> Iterator[str]:
+def _docx_inline(parent: Any, boxes: list[Any], unseen: _Unseen) -> Iterator[str]:
     """The text of a paragraph as it is seen, deletions and field codes left out; its text boxes go into `boxes`."""
     for element in parent:
         name = element.tag.removeprefix(_W) if isinstance(element.tag, str) else ""
-        if element.tag in _DOCX_UNSEEN:
+        if element.tag in _DOCX_UNSEEN or (name == "r" and unseen.takes(element)):
             continue
         if name == "txbxContent":
             boxes.append(element)
@@ -109,7 +174,7 @@ def _docx_inline(parent: Any, boxes: list[Any]) -> Iterator[str]:
         elif name in _DOCX_SIGNS:
             yield _DOCX_SIGNS[name]
         else:
-            yield from _docx_inline(element, boxes)
+            yield from _docx_inline(element, boxes, unseen)
 
 
 _CONTROL = dict.fromkeys(set(range(32)) - set(b"\n\r"))

@@ -218,6 +218,52 @@ def test_a_docx_is_read_as_it_is_seen():
     assert documents.read(docx_with(fill)).text.split("\n")[:3] == ["form field", "new\t12", "boxed"]
 
 
+@pytest.mark.parametrize("how", ["vanish", "white", "tiny", "style"])
+def test_text_of_a_docx_that_nobody_sees_is_left_out_and_said(how):
+    from docx.enum.style import WD_STYLE_TYPE
+    from docx.shared import Pt, RGBColor
+
+    def fill(made):
+        line = made.add_paragraph("Total 9.00")
+        run = line.add_run(" or pay 8,888.88")
+        if how == "vanish":
+            run.font.hidden = True
+        elif how == "white":
+            run.font.color.rgb = RGBColor(255, 255, 255)
+        elif how == "tiny":
+            run.font.size = Pt(1)
+        else:
+            style = made.styles.add_style("Quiet", WD_STYLE_TYPE.CHARACTER)
+            style.font.hidden = True
+            run.style = style
+        made.add_paragraph("Thank you")
+
+    read = documents.read(docx_with(fill))
+    assert read.text.split() == ["Total", "9.00", "Thank", "you"]
+    assert read.problems == ['text that cannot be seen was left out: "or pay 8,888.88"']
+
+
+def test_white_text_on_a_dark_ground_and_small_print_of_a_docx_are_read():
+    from docx.oxml import OxmlElement
+    from docx.oxml.ns import qn
+    from docx.shared import Pt, RGBColor
+
+    def fill(made):
+        made.add_paragraph().add_run("fine print").font.size = Pt(5)
+        cell = made.add_table(1, 1).rows[0].cells[0]
+        run = cell.paragraphs[0].add_run("HEADING")
+        run.font.color.rgb = RGBColor(255, 255, 255)
+        ground = OxmlElement("w:shd")
+        ground.set(qn("w:fill"), "1F3864")
+        cell._tc.get_or_add_tcPr().append(ground)
+        shown = made.add_paragraph().add_run("shown")
+        shown.font.hidden = False
+
+    read = documents.read(docx_with(fill))
+    assert read.text.split() == ["fine", "print", "HEADING", "shown"]
+    assert not read.problems
+
+
 def test_tables_within_tables_of_a_docx_are_read_once():
     def fill(made):
         inner = made.add_table(rows=1, cols=2).rows[0].cells[1].add_table(rows=1, cols=2)

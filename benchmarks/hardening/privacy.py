@@ -31,7 +31,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import config
 from benchmarks.hardening import load
+from extraction import llama_source
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GUARD = Path(__file__).with_name("guard")
@@ -461,6 +463,7 @@ def isolated() -> list[str]:
 
 def measure(short: bool, seed: int) -> dict:
     """Counts of what was run and searched, and each leak, call and leftover by name."""
+    llama_source.converter(config.PROFILES["cpu"].cache_dir)  # fetched while there is a network
     prefix = isolated()
     with tempfile.TemporaryDirectory(prefix="hardening-", ignore_cleanup_errors=True) as folder:
         result = Path(folder) / "result.json"
