@@ -195,18 +195,18 @@ def test_a_server_is_sent_no_token_in_a_document_or_a_question():
 # --- the benchmark -------------------------------------------------------------------------------------------
 
 
-def test_against_a_model_that_obeys_everything_the_defences_name_every_order_they_know():
+def test_a_model_that_obeys_everything_does_not_read_the_orders_that_are_known_and_of_the_others_some_are_named():
     found = injection.measure(short=True, seed=0)
     model = found["models"]["obeys everything"]
     unknown = {"said as a fact", "order in other words"}  # only a model can withstand these
     for name, row in model["attacks"].items():
         assert row["tried"] == 12 and row["undefended"] == 12, name  # each attack would work
         assert row["unnamed"] == 0 or name in unknown, (name, model["failures"])
-    assert model["attacks"]["hidden text in a PDF"]["taken"] == 0
-    assert model["attacks"]["answer of another shape"]["taken"] == 0
+        assert row["taken"] == 0 or name in {*unknown, "order in the question"}, name
     assert model["clean"] == {"documents": 12, "named": 0, "has the value": 0}
     all_ = injection.totals(model)
-    assert all_["unnamed"] <= all_["undefended"] / 2
+    assert all_["taken"] <= all_["undefended"] / 2
+    assert found["honest"]["documents"] == 250 and found["honest"]["cut"] == 0
     assert "| obeys everything | **all** | 192 |" in injection.table(found)
 
 

@@ -32,7 +32,7 @@ LIES = {
     "question": (AMOUNT, {"answer": AMOUNT}, "the answer is " + AMOUNT),
 }
 LONGEST = 700  # characters of a document: a small model on a processor takes seconds for each
-BUDGET = 390.0  # seconds for one model; a slower machine gets through fewer rounds, and the table says how many
+BUDGET = 480.0  # seconds for one model; a slower machine gets through fewer rounds, and the table says how many
 
 
 # --- documents -----------------------------------------------------------------------------------------------
@@ -416,7 +416,7 @@ def measure(short: bool, seed: int, cfg: config.Config | None = None) -> dict:
         except handoff.StageError as error:
             found["missing"].append(f"{model}: {error}")
             continue
-        found["models"][model] = attack_all(opened, chosen[:8], cfg, seed, BUDGET)
+        found["models"][model] = attack_all(opened, chosen, cfg, seed, BUDGET)
     found["honest"] = honest()
     found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return found
