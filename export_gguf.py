@@ -36,7 +36,7 @@ from typing import Any
 
 import config
 import inference
-from extraction import gguf_quality, handoff, llama_source, lora, models, tasks
+from extraction import cards, gguf_quality, handoff, llama_source, lora, models, tasks
 
 STAGE = "export_gguf"
 TRAIN = "python train_moe.py"
@@ -660,6 +660,9 @@ def build(
         _say(f"checking {name(kind)}")
         with timed(seconds, f"check {kind}"):
             result["files"][name(kind)] = check_file(out / name(kind), tokenizer)
+        result["files"][name(kind)]["cards"] = [
+            asdict(cards.advise(cards.sizes(out / name(kind)), cfg.export.num_ctx, card)) for card in cards.CARDS
+        ]
     handoff.write_text(out / "Modelfile", modelfile(cfg, base.model_type, f"./{name(kinds[0])}"))
     return result
 
@@ -802,6 +805,9 @@ def main(argv: list[str] | None = None) -> int:
     print(f"[6/7] GGUF build in {folder}{merged}")
     for kind in cfg.export.quantization:
         print(f"      {name(kind)}  {manifest['files'][name(kind)]['size'] / 1e6:,.0f} MB")
+        if not base.is_small:
+            found = result["files"][name(kind)]["cards"]
+            print(f"        {cfg.export.num_ctx} tokens of context: {'; '.join(map(cards.say, found))}")
     if result["logits"]:
         print(f"      logits before quantization: within {result['logits']['max_difference']:.1e} of transformers'")
     else:

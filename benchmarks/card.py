@@ -139,6 +139,7 @@ def main(argv: list[str] | None = None) -> int:
     for path in (*args.files, args.server):
         if not path.is_file():
             raise handoff.StageError(f"{path} does not exist")
+    args.output.mkdir(parents=True, exist_ok=True)
     results = args.output / "card.jsonl"
     rows = list(handoff.read_jsonl(results)) if results.is_file() else []
     for card in args.card or [None]:

@@ -2,13 +2,13 @@
 
     python benchmarks/export.py                                   # Qwen3-30B-A3B, random weights: 61 GB more of disk
     python benchmarks/export.py --base /models/Qwen3-30B-A3B      # real weights
-    python benchmarks/export.py --layers 8                        # a sixth of the decoder layers, and what all would take
+    python benchmarks/export.py --layers 8                        # some decoder layers, and what all would take
     python benchmarks/export.py --low-disk --set export.quantization=Q4_K_M
 
 Writes a random adapter of full shape on attention and experts, sealed as train_moe.py seals one, and runs
-`export_gguf.py --profile gpu` over it for Q4_K_M and Q3_K_M (--set as there). Memory is what the processes of the export
-hold themselves; pages of files that the kernel can drop at any time, and of files in memory (a checkpoint in /dev/shm),
-are counted apart. Random weights take as long as trained ones; what the files answer says nothing.
+`export_gguf.py --profile gpu` over it for Q4_K_M and Q3_K_M (--set as there). Memory is what the processes of the
+export hold themselves; pages of files that the kernel can drop at any time, and of files in memory (a checkpoint in
+/dev/shm), are counted apart. Random weights take as long as trained ones; what the files answer says nothing.
 
 Writes  output/benchmarks/export.jsonl   a row per run
         output/benchmarks/export.md      the table

@@ -73,3 +73,11 @@ def advise(found: Sizes, context: int, card: float) -> Advice:
         needed -= found.experts[layers]
         layers += 1
     return Advice(card, layers, round(needed / GIB, 2), needed <= card * GIB)
+
+
+def say(found: dict) -> str:
+    """Advice, as a dictionary, in the words of a terminal."""
+    card = f"{found['card']:.0f} GB card"
+    if not found["fits"]:
+        return f"{card}: does not fit"
+    return f"{card}: --n-cpu-moe {found['layers_on_cpu']}" if found["layers_on_cpu"] else f"{card}: all on the card"
