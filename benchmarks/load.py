@@ -7,8 +7,8 @@
 Documents are receipts that the project's generator makes, the same for every number of clients, none twice. Prints a
 Markdown table: documents a minute, seconds until the answer (median and 95th percentile), lost and unreadable answers.
 
-With --server and --model it starts llama-server itself; --kill ends that one, without warning, when half of the documents
-are answered, and starts another five seconds later.
+With --server and --model it starts llama-server itself; --kill ends that one, without warning, when half of the
+documents are answered, and starts another five seconds later.
 """
 
 from __future__ import annotations
