@@ -687,6 +687,26 @@ def export_merged(cfg: config.Config, base: Base, adapter: Path, inputs: dict[st
     return 0
 
 
+def verify_rows(cfg: config.Config, tokenizer: Any) -> list[dict]:
+    """Rows of the eval split as token ids of prompt and answer, tasks in turn."""
+    rows, turn = [], 0
+    by_task: dict[str, list[dict]] = {}
+    for row in handoff.read_jsonl(cfg.training_dir / "eval.jsonl"):
+        by_task.setdefault(row["task"], []).append(row)
+    while len(rows) < cfg.export.verify_rows and any(turn < len(group) for group in by_task.values()):
+        rows += [group[turn] for group in by_task.values() if turn < len(group)]
+        turn += 1
+    return [
+        {
+            "prompt": encode(
+                tokenizer, tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+            ),
+            "answer": encode(tokenizer, row["completion"][0]["content"] + tokenizer.eos_token),
+        }
+        for row in rows[: cfg.export.verify_rows]
+    ]
+
+
 def verify(cfg: config.Config, folder: Path) -> int:
     """Compare the sealed GGUF files with the largest of them, on rows of the eval split, and print a table.
 
@@ -696,23 +716,7 @@ def verify(cfg: config.Config, folder: Path) -> int:
     handoff.require(cfg.training_dir, made_by=f"python prepare_training_data.py{_again(cfg)}")
     files = [folder / name for name in manifest["files"] if name.endswith(".gguf") and "imatrix" not in name]
     files.sort(key=lambda path: -path.stat().st_size)
-    tokenizer = models.tokenizer(cfg.train.base_model, cfg.base_dir)
-    rows, turn = [], 0
-    by_task: dict[str, list[dict]] = {}
-    for row in handoff.read_jsonl(cfg.training_dir / "eval.jsonl"):
-        by_task.setdefault(row["task"], []).append(row)
-    while len(rows) < cfg.export.verify_rows and any(turn < len(group) for group in by_task.values()):
-        rows += [group[turn] for group in by_task.values() if turn < len(group)]
-        turn += 1
-    encoded = [
-        {
-            "prompt": encode(
-                tokenizer, tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
-            ),
-            "answer": encode(tokenizer, row["completion"][0]["content"] + tokenizer.eos_token),
-        }
-        for row in rows[: cfg.export.verify_rows]
-    ]
+    encoded = verify_rows(cfg, models.tokenizer(cfg.train.base_model, cfg.base_dir))
     out = handoff.begin(cfg.output_dir / "gguf_quality")
     with tempfile.TemporaryDirectory(dir=out.parent) as work:
         results = gguf_quality.measure(files, encoded, Path(work), cfg.inference.threads or os.cpu_count() or 1)
