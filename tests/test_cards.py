@@ -44,3 +44,12 @@ def test_what_does_not_fit_without_any_experts_is_said():
     advice = cards.advise(of_bits(16), 8192, 2.0)
     assert not advice.fits
     assert cards.say({"card": 2.0, "layers_on_cpu": 48, "used": 3.0, "fits": False}) == "2 GB card: does not fit"
+
+
+def test_qwen3_30b_as_q4_k_m_keeps_the_experts_of_eight_layers_off_a_card_of_16_gb():
+    more = {layer for layer in range(48) if layer < 6 or layer >= 42 or (layer - 6) % 3 == 2}  # llama.cpp's own rule
+    experts = tuple(391_643_136 if layer in more else 339_738_624 for layer in range(48))  # as a build of 4 layers has
+    found = cards.Sizes(experts, 255_252_480 + 48 * 11_820_032, 98_304)
+    assert 18.3e9 < sum(experts) + found.rest + 0.175e9 < 18.7e9  # the published file has 18.56 GB
+    assert cards.advise(found, 8192, 15.99).layers_on_cpu == 8
+    assert cards.advise(found, 8192, 23.99).layers_on_cpu == 0
