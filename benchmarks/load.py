@@ -128,6 +128,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("url", nargs="?", help="address of the server, ending in /v1; #NAME picks one of its models")
     parser.add_argument("--clients", type=int, action="append", help="requests at a time; may be given again")
     parser.add_argument("--documents", type=int, default=32)
+    parser.add_argument(
+        "--timeout", type=float, metavar="S", help="seconds until an answer counts as lost (default: 120)"
+    )
     parser.add_argument("--server", type=Path, metavar="PROGRAM", help="a llama-server to start, with --model")
     parser.add_argument("--model", type=Path, metavar="FILE.gguf")
     parser.add_argument("--kill", action="store_true", help="end that server in the middle, and start it again")
@@ -138,6 +141,8 @@ def main(argv: list[str] | None = None) -> int:
         if path and not path.is_file():
             raise handoff.StageError(f"{path} does not exist")
     cfg = config.PROFILES["cpu"]
+    if args.timeout is not None:
+        cfg = config.override(cfg, f"inference.timeout_seconds={args.timeout}")
     made = generate.documents("receipt", args.documents, seed=SEED)
     words = ([documents.Word(w[0], tuple(w[1:])) for w in document["words"]] for document in made)
     texts = [documents.layout(page).text for page in words]
