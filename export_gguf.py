@@ -29,13 +29,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import config
 import inference
-from extraction import gguf_quality, handoff, llama_source, lora, models, tasks
+from extraction import cards, gguf_quality, handoff, llama_source, lora, models, tasks
 
 STAGE = "export_gguf"
 TRAIN = "python train_moe.py"
@@ -190,6 +191,7 @@ def convert_job(path: Path) -> int:
         adapter = lora.read_adapter(Path(job["adapter"]), handoff.read_json(checkpoint / "config.json"))
         merge_while_reading(conversion, adapter, report)
     recognize_qwen2(conversion, checkpoint / "tokenizer.json")
+    use_all_cores()
     sys.argv = ["convert_hf_to_gguf.py", str(checkpoint), "--outtype", job["type"].lower(), "--outfile", job["outfile"]]
     import convert_hf_to_gguf
 
@@ -218,6 +220,32 @@ def merge_while_reading(conversion: Any, adapter: lora.Adapter, report: dict[str
                 yield name, merged(tensor, name)
 
     conversion.ModelBase.get_tensors = get_tensors
+
+
+def use_all_cores() -> None:
+    """Make the converter compute the experts of a layer side by side, and round to bfloat16 in torch.
+
+    It does both an expert and a few rows at a time, on one core, which takes longest of all in a model of this size.
+    """
+    import torch
+    from gguf import lazy, quants
+
+    one_by_one = lazy.LazyBase._recurse_apply
+    torch.get_num_threads()  # this thread keeps all of torch's threads; those of the pool take one each
+    workers = ThreadPoolExecutor(min(os.cpu_count() or 1, 16), initializer=torch.set_num_threads, initargs=(1,))
+
+    def side_by_side(value: Any, do: Callable[[Any], Any]) -> Any:
+        if isinstance(value, list) and len(value) > 1 and all(isinstance(item, lazy.LazyBase) for item in value):
+            return list(workers.map(do, value))
+        return one_by_one(value, do)
+
+    def to_bfloat16(rows: Any) -> Any:
+        bits = torch.from_numpy(rows).bfloat16().view(torch.uint8)
+        return bits.numpy().reshape(*rows.shape[:-1], 2 * rows.shape[-1])
+
+    lazy.LazyBase._recurse_apply = staticmethod(side_by_side)
+    lazily = lazy.LazyNumpyTensor._wrap_fn(to_bfloat16, meta_noop=("uint8", lambda sides: (*sides[:-1], 2 * sides[-1])))
+    quants.BF16.quantize = lazily
 
 
 def recognize_qwen2(conversion: Any, tokenizer: Path) -> None:
@@ -281,7 +309,7 @@ def write_merged(base: Base, adapter: lora.Adapter, tokenizer: Any, out: Path) -
 # --- quantizing ----------------------------------------------------------------------------------------------
 
 
-def quantize(source: Path, target: Path, kind: str) -> None:
+def quantize(source: Path, target: Path, kind: str, requantize: bool = False) -> None:
     """Write a GGUF file in another quantization type. Raises StageError with llama.cpp's own words."""
     import llama_cpp
 
@@ -289,6 +317,7 @@ def quantize(source: Path, target: Path, kind: str) -> None:
     options = llama_cpp.llama_model_quantize_default_params()
     options.ftype = getattr(llama_cpp, prefix + kind)
     options.nthread = os.cpu_count() or 1
+    options.allow_requantize = requantize
     with llama_log() as lines:
         status = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), options)
     if status:
@@ -296,13 +325,20 @@ def quantize(source: Path, target: Path, kind: str) -> None:
 
 
 def quantize_with_tool(
-    tools: Path, source: Path, target: Path, kind: str, imatrix: Path | None, tensor_types: tuple[str, ...]
+    tools: Path,
+    source: Path,
+    target: Path,
+    kind: str,
+    imatrix: Path | None,
+    tensor_types: tuple[str, ...],
+    requantize: bool = False,
 ) -> None:
     """The same by llama-quantize, with an importance matrix and other types for single tensors."""
     weighed = ["--imatrix", str(imatrix)] if imatrix else []
     typed = [part for item in tensor_types for part in ("--tensor-type", item)]
     command = [
         str(tools / "llama-quantize"),
+        *(["--allow-requantize"] if requantize else []),
         *weighed,
         *typed,
         str(source),
@@ -521,19 +557,22 @@ def find_adapter(cfg: config.Config, folder: Path | None, base: Base) -> tuple[P
     return folder.resolve(), {"fingerprint": handoff.sha256(folder / "adapter_model.safetensors")[:16]}
 
 
-def intermediate_type(base: Base, kinds: tuple[str, ...]) -> str:
-    """What the checkpoint is converted to before it is quantized."""
+def intermediate_type(base: Base, kinds: tuple[str, ...], low_disk: bool = False) -> str:
+    """What the checkpoint is converted to before it is quantized; with `low_disk` half as large, and rounded twice."""
+    if low_disk and not {"F32", "F16", "BF16"} & set(kinds):
+        return "Q8_0"
     return "F32" if base.is_small or "F32" in kinds else "BF16"
 
 
-def check_space(folder: Path, base: Base, kinds: tuple[str, ...]) -> None:
+def check_space(folder: Path, base: Base, kinds: tuple[str, ...], low_disk: bool = False) -> None:
     """Raises StageError unless the intermediate file and every build fit onto the disk."""
-    bits = sum(BITS[kind] for kind in {*kinds, intermediate_type(base, kinds)})
+    bits = sum(BITS[kind] for kind in {*kinds, intermediate_type(base, kinds, low_disk)})
     needed = base.parameters * bits / 8 + 50e6
     free = handoff.free_bytes(folder)
     if free < needed:
         raise handoff.StageError(
             f"{needed / 1e9:.1f} GB are needed for {', '.join(kinds)} in {folder}, {free / 1e9:.1f} GB are free"
+            + ("" if low_disk else "; --low-disk needs less")
         )
 
 
@@ -569,6 +608,7 @@ def build(
     tools: Path | None,
     out: Path,
     name: Callable[[str], str],
+    low_disk: bool = False,
 ) -> dict:
     """Write every GGUF file of the settings and the Modelfile into `out`. Returns the verification's results.
 
@@ -578,7 +618,8 @@ def build(
     work = out / "work"
     work.mkdir()
     tokenizer = models.tokenizer(str(base.folder), base.folder)
-    first = intermediate_type(base, kinds)
+    first = intermediate_type(base, kinds, low_disk)
+    rounded = first == "Q8_0"
     source = (out if first in kinds else work) / name(first)
     seconds: dict[str, float] = {}
 
@@ -590,7 +631,9 @@ def build(
             report, lora.touched(lora.read_adapter(adapter, base.config), base.shapes)
         )
     with timed(seconds, "logits"):
-        if base.is_small:
+        if rounded:
+            result["logits_reason"] = "not compared: with --low-disk no unquantized build is made"
+        elif base.is_small:
             _say("comparing logits with transformers")
             prompt = tokenizer.apply_chat_template(sample_messages(), tokenize=False, add_generation_prompt=True)
             ids = encode(tokenizer, prompt + '{"merchant":{"name":"CAFE BLUE"}')
@@ -609,14 +652,17 @@ def build(
             continue
         with timed(seconds, kind), growing(f"quantizing to {kind}", target, base.parameters * BITS[kind] / 8):
             if tools is None:
-                quantize(source, target, kind)
+                quantize(source, target, kind, rounded)
             else:
-                quantize_with_tool(tools, source, target, kind, imatrix, cfg.export.tensor_types)
+                quantize_with_tool(tools, source, target, kind, imatrix, cfg.export.tensor_types, rounded)
     shutil.rmtree(work)
     for kind in kinds:
         _say(f"checking {name(kind)}")
         with timed(seconds, f"check {kind}"):
             result["files"][name(kind)] = check_file(out / name(kind), tokenizer)
+        result["files"][name(kind)]["cards"] = [
+            asdict(cards.advise(cards.sizes(out / name(kind)), cfg.export.num_ctx, card)) for card in cards.CARDS
+        ]
     handoff.write_text(out / "Modelfile", modelfile(cfg, base.model_type, f"./{name(kinds[0])}"))
     return result
 
@@ -641,6 +687,26 @@ def export_merged(cfg: config.Config, base: Base, adapter: Path, inputs: dict[st
     return 0
 
 
+def verify_rows(cfg: config.Config, tokenizer: Any) -> list[dict]:
+    """Rows of the eval split as token ids of prompt and answer, tasks in turn."""
+    rows, turn = [], 0
+    by_task: dict[str, list[dict]] = {}
+    for row in handoff.read_jsonl(cfg.training_dir / "eval.jsonl"):
+        by_task.setdefault(row["task"], []).append(row)
+    while len(rows) < cfg.export.verify_rows and any(turn < len(group) for group in by_task.values()):
+        rows += [group[turn] for group in by_task.values() if turn < len(group)]
+        turn += 1
+    return [
+        {
+            "prompt": encode(
+                tokenizer, tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+            ),
+            "answer": encode(tokenizer, row["completion"][0]["content"] + tokenizer.eos_token),
+        }
+        for row in rows[: cfg.export.verify_rows]
+    ]
+
+
 def verify(cfg: config.Config, folder: Path) -> int:
     """Compare the sealed GGUF files with the largest of them, on rows of the eval split, and print a table.
 
@@ -650,23 +716,7 @@ def verify(cfg: config.Config, folder: Path) -> int:
     handoff.require(cfg.training_dir, made_by=f"python prepare_training_data.py{_again(cfg)}")
     files = [folder / name for name in manifest["files"] if name.endswith(".gguf") and "imatrix" not in name]
     files.sort(key=lambda path: -path.stat().st_size)
-    tokenizer = models.tokenizer(cfg.train.base_model, cfg.base_dir)
-    rows, turn = [], 0
-    by_task: dict[str, list[dict]] = {}
-    for row in handoff.read_jsonl(cfg.training_dir / "eval.jsonl"):
-        by_task.setdefault(row["task"], []).append(row)
-    while len(rows) < cfg.export.verify_rows and any(turn < len(group) for group in by_task.values()):
-        rows += [group[turn] for group in by_task.values() if turn < len(group)]
-        turn += 1
-    encoded = [
-        {
-            "prompt": encode(
-                tokenizer, tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
-            ),
-            "answer": encode(tokenizer, row["completion"][0]["content"] + tokenizer.eos_token),
-        }
-        for row in rows[: cfg.export.verify_rows]
-    ]
+    encoded = verify_rows(cfg, models.tokenizer(cfg.train.base_model, cfg.base_dir))
     out = handoff.begin(cfg.output_dir / "gguf_quality")
     with tempfile.TemporaryDirectory(dir=out.parent) as work:
         results = gguf_quality.measure(files, encoded, Path(work), cfg.inference.threads or os.cpu_count() or 1)
@@ -692,6 +742,9 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--base-only", action="store_true", help="export the base model without an adapter")
     p.add_argument("--llama-cpp", type=Path, metavar="DIR", help="a llama.cpp source folder whose converter to use")
     p.add_argument("--force", action="store_true", help="build again even if nothing changed")
+    p.add_argument(
+        "--low-disk", action="store_true", help="convert to Q8_0 first and not to 16 bit: half the disk space"
+    )
     p.add_argument("--verify", action="store_true", help="compare the GGUF files that are there, on eval rows")
     p.add_argument("--merged", action="store_true", help="write a merged 16-bit checkpoint, for vLLM and the like")
     p.add_argument("--modelfile", action="store_true", help="only write this profile's Modelfile to the repository")
@@ -721,6 +774,7 @@ def main(argv: list[str] | None = None) -> int:
         **asdict(cfg.export),
         "num_predict": cfg.inference.max_new_tokens,
         "base_model": str(args.base or cfg.train.base_model),
+        "low_disk": args.low_disk,
         "contract_form": inference.form_of(inputs["adapter"]) if adapter else None,
         "versions": versions,
     }
@@ -731,7 +785,7 @@ def main(argv: list[str] | None = None) -> int:
         lora.touched(lora.read_adapter(adapter, base.config), base.shapes)  # before any work: does it fit?
     if args.merged:
         return export_merged(cfg, base, adapter, inputs)
-    check_space(folder, base, cfg.export.quantization)
+    check_space(folder, base, cfg.export.quantization, args.low_disk)
     converter = args.llama_cpp or llama_source.converter(cfg.cache_dir)
     if not (converter / "convert_hf_to_gguf.py").is_file():
         raise handoff.StageError(f"{converter} holds no convert_hf_to_gguf.py")
@@ -744,7 +798,7 @@ def main(argv: list[str] | None = None) -> int:
 
     out = handoff.begin(folder)
     try:
-        result = build(cfg, base, adapter, converter, tools, out, name)
+        result = build(cfg, base, adapter, converter, tools, out, name, args.low_disk)
         handoff.write_json(out / "verification.json", result)
         manifest = handoff.seal(out, stage=STAGE, settings=settings, inputs=inputs)
     except BaseException:  # also Ctrl-C: gigabytes must not stay behind
@@ -755,6 +809,9 @@ def main(argv: list[str] | None = None) -> int:
     print(f"[6/7] GGUF build in {folder}{merged}")
     for kind in cfg.export.quantization:
         print(f"      {name(kind)}  {manifest['files'][name(kind)]['size'] / 1e6:,.0f} MB")
+        if not base.is_small:
+            found = result["files"][name(kind)]["cards"]
+            print(f"        {cfg.export.num_ctx} tokens of context: {'; '.join(map(cards.say, found))}")
     if result["logits"]:
         print(f"      logits before quantization: within {result['logits']['max_difference']:.1e} of transformers'")
     else:

@@ -2,17 +2,29 @@
 
     python benchmarks/load.py http://127.0.0.1:8000/v1                      # 1, 4 and 16 clients
     python benchmarks/load.py http://127.0.0.1:8000/v1 --clients 8 --documents 200
+    python benchmarks/load.py --server llama-server --model FILE.gguf --clients 16 --documents 200 --kill
 
 Documents are receipts that the project's generator makes, the same for every number of clients, none twice. Prints a
 Markdown table: documents a minute, seconds until the answer (median and 95th percentile), lost and unreadable answers.
+
+With --server and --model it starts llama-server itself; --kill ends that one, without warning, when half of the
+documents are answered, and starts another five seconds later.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
+import socket
 import statistics
+import subprocess
 import sys
+import threading
 import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,8 +38,55 @@ from extraction import documents, generate, handoff, tasks  # noqa: E402
 SEED = 20_261_123  # no training set is made with it
 
 
-def run(url: str, clients: int, texts: list[str], cfg: config.Config) -> dict:
-    """Send each text once, with so many requests under way. Returns counts, and the seconds of each answer."""
+class Server:
+    """A llama-server of our own, which can be killed and comes back at the same address."""
+
+    def __init__(self, program: Path, model: Path, slots: int = 4) -> None:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        context = config.PROFILES["cpu"].inference.context_tokens * slots
+        self.command = [str(program), "-m", str(model), "--port", str(self.port), "-np", str(slots), "-c", str(context)]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self.kills = 0
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self.command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+        )
+
+    def wait(self, seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while self.process.poll() is None and time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2).close()
+                return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        self.end()
+        raise handoff.StageError(f"{self.command[0]} did not start with {self.command[2]}")
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def kill_and_revive(self, pause: float = 5.0) -> None:
+        self.end()
+        self.kills += 1
+        time.sleep(pause)
+        self.start()
+
+
+def run(url: str, clients: int, texts: list[str], cfg: config.Config, half: Callable[[], None] | None = None) -> dict:
+    """Send each text once, with so many requests under way. Returns counts, and the seconds of each answer.
+
+    `half` is called beside it when half of the texts are answered.
+    """
+    answered = itertools.count(1)
     settings = cfg.inference
     backend = inference.HttpBackend(url, settings.max_new_tokens, settings.context_tokens, settings.timeout_seconds)
 
@@ -35,6 +94,8 @@ def run(url: str, clients: int, texts: list[str], cfg: config.Config) -> dict:
         request = inference.Request(tasks.messages(tasks.RECEIPT, text), tasks.RECEIPT.schema)
         started = time.monotonic()
         answer = backend.complete([request])[0]
+        if next(answered) == (len(texts) + 1) // 2 and half:
+            threading.Thread(target=half).start()
         readable = answer.error is None and tasks.parse(tasks.RECEIPT, answer.text).record is not None
         return time.monotonic() - started, answer.error, readable
 
@@ -64,20 +125,43 @@ def table(results: list[dict]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("url", help="address of the server, ending in /v1; #NAME picks one of its models")
+    parser.add_argument("url", nargs="?", help="address of the server, ending in /v1; #NAME picks one of its models")
     parser.add_argument("--clients", type=int, action="append", help="requests at a time; may be given again")
     parser.add_argument("--documents", type=int, default=32)
+    parser.add_argument(
+        "--timeout", type=float, metavar="S", help="seconds until an answer counts as lost (default: 120)"
+    )
+    parser.add_argument("--server", type=Path, metavar="PROGRAM", help="a llama-server to start, with --model")
+    parser.add_argument("--model", type=Path, metavar="FILE.gguf")
+    parser.add_argument("--kill", action="store_true", help="end that server in the middle, and start it again")
     args = parser.parse_args(argv)
+    if bool(args.url) == bool(args.server) or bool(args.server) != bool(args.model) or (args.kill and not args.server):
+        parser.error("give the address of a server, or --server PROGRAM and --model FILE.gguf (and --kill)")
+    for path in (args.server, args.model):
+        if path and not path.is_file():
+            raise handoff.StageError(f"{path} does not exist")
     cfg = config.PROFILES["cpu"]
+    if args.timeout is not None:
+        cfg = config.override(cfg, f"inference.timeout_seconds={args.timeout}")
     made = generate.documents("receipt", args.documents, seed=SEED)
     words = ([documents.Word(w[0], tuple(w[1:])) for w in document["words"]] for document in made)
     texts = [documents.layout(page).text for page in words]
     results = []
-    for clients in args.clients or (1, 4, 16):
-        results.append(run(args.url, clients, texts, cfg))
-        print(f"{clients} clients: {results[-1]['per_minute']:.1f} documents a minute", file=sys.stderr)
+    server = Server(args.server, args.model) if args.server else None
+    try:
+        if server:
+            server.wait()
+        for clients in args.clients or (1, 4, 16):
+            half = server.kill_and_revive if args.kill else None
+            results.append(run(server.url if server else args.url, clients, texts, cfg, half))
+            print(f"{clients} clients: {results[-1]['per_minute']:.1f} documents a minute", file=sys.stderr)
+    finally:
+        if server:
+            server.end()
+    if args.kill:
+        print(f"The server was killed {server.kills} times, each time with half of the documents answered.\n")
     print(table(results))
-    return 1 if any(r["lost"] for r in results) else 0
+    return 1 if any(r["lost"] or r["unreadable"] for r in results) else 0
 
 
 if __name__ == "__main__":

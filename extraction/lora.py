@@ -29,7 +29,8 @@ class Factors:
         return (*self.b.shape[:-1], self.a.shape[-1])
 
     def delta(self) -> Any:
-        return self.scale * (self.b @ self.a)
+        """In float32, in memory of its own."""
+        return (self.b.float() @ self.a.float()).mul_(self.scale)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def check_adapter_settings(settings: dict, folder: Path) -> None:
 
 
 def read_adapter(folder: Path, base_config: dict) -> Adapter:
-    """The adapter's factors in float32. Raises StageError for anything in it that is not understood."""
+    """The adapter's factors as they are stored. Raises StageError for anything in it that is not understood."""
     from safetensors.torch import load_file
 
     settings = handoff.read_json(folder / "adapter_config.json")
@@ -113,7 +114,7 @@ def read_adapter(folder: Path, base_config: dict) -> Adapter:
         match = re.fullmatch(r"base_model\.model\.(.+)\.lora_([AB])\.weight", key)
         if match is None:
             raise handoff.StageError(f"{folder} holds {key}, which is not a LoRA factor")
-        pairs.setdefault(match[1], {})[match[2]] = tensor.float()
+        pairs.setdefault(match[1], {})[match[2]] = tensor
     linears, experts = {}, {}
     for module, pair in pairs.items():
         if set(pair) != {"A", "B"}:
@@ -247,12 +248,13 @@ def merge(adapter: Adapter, weight: Any, name: str, report: dict[str, list[str]]
     import torch
 
     factors = factors_for(adapter, name)
-    result = weight.float() + factors.delta()
-    if not result.isfinite().all():
+    before = weight.float()
+    result = factors.delta().add_(before)
+    if not all(side.isfinite() for side in result.aminmax()):  # of a NaN anywhere both are NaN
         raise ValueError(f"{name} is not finite after the merge")
     # Of an expert that no training token was sent to, B is still zero; any other weight must have changed.
     trained = bool(factors.b.any())
-    if trained and torch.equal(result, weight.float()):
+    if trained and torch.equal(result, before):
         raise ValueError(f"the merge left {name} as it was")
     report["changed" if trained else "untrained"].append(name)
     return result

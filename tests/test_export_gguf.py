@@ -2,6 +2,7 @@ import copy
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ import tiny_moe as builder
 import config
 import export_gguf
 import inference
-from extraction import handoff, llama_source, lora, models, tasks
+from extraction import cards, handoff, llama_source, lora, models, tasks
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
@@ -323,7 +324,7 @@ def test_too_little_disk_space_is_found_out_before_anything_is_written(tiny_moe,
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, handoff.StageError("the disk is full")])
 def test_a_run_that_breaks_off_leaves_the_old_build_and_no_parts(tiny_moe, tmp_path, adapter, monkeypatch, error):
-    def broken(source, target, kind):
+    def broken(source, target, kind, requantize):
         target.write_bytes(b"GGUF")
         raise error
 
@@ -488,3 +489,41 @@ def test_the_checkpoint_is_staged_with_our_template_and_none_of_its_own(tiny_moe
     assert "chat_template" not in handoff.read_json(staged / "tokenizer_config.json")
     assert not (staged / "chat_template.json").exists()
     assert json.loads((staged / "config.json").read_text()) == handoff.read_json(tiny_moe / "config.json")
+
+
+def test_experts_merged_side_by_side_and_rounded_in_torch_are_the_same_file(tiny_moe, adapter, tmp_path, monkeypatch):
+    converter = llama_source.converter(config.PROFILES["cpu"].cache_dir)
+    files = []
+    for name in ("fast", "plain"):
+        work = tmp_path / name
+        work.mkdir()
+        checkpoint = export_gguf.stage_checkpoint(export_gguf.read_base(tiny_moe), work / "checkpoint")
+        files.append(work / "build.gguf")
+        job = {"converter": str(converter), "checkpoint": str(checkpoint), "adapter": str(adapter), "type": "BF16"}
+        job |= {"outfile": str(files[-1]), "report": str(work / "report.json")}
+        handoff.write_json(work / "job.json", job)
+        program = "import sys, export_gguf; from pathlib import Path; "
+        program += "export_gguf.use_all_cores = lambda: None; " if name == "plain" else ""
+        program += "sys.exit(export_gguf.convert_job(Path(sys.argv[1])))"
+        command = [sys.executable, "-c", program, str(work / "job.json")]
+        subprocess.run(command, check=True, cwd=config.ROOT, capture_output=True)
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_with_little_disk_the_intermediate_file_is_rounded_and_the_build_still_answers(tiny_moe, tmp_path, adapter):
+    arguments = [*options(tiny_moe, tmp_path, "export.quantization=Q4_K_M"), "--adapter", str(adapter), "--low-disk"]
+    assert export_gguf.main(arguments) == 0
+    folder = settings_of(options(tiny_moe, tmp_path)).gguf_dir
+    result = handoff.read_json(folder / "verification.json")
+    assert result["logits"] is None
+    assert "--low-disk" in result["logits_reason"]
+    assert result["files"]["doc-intel-Q4_K_M.gguf"]["answer"].startswith("{")
+    assert [card["card"] for card in result["files"]["doc-intel-Q4_K_M.gguf"]["cards"]] == list(cards.CARDS)
+
+
+def test_little_disk_needs_less_space_than_the_whole(tiny_moe, tmp_path, monkeypatch):
+    base = replace(export_gguf.read_base(tiny_moe), shapes={"w": (30_000, 1_000_000)})
+    monkeypatch.setattr(handoff, "free_bytes", lambda folder: 70e9)
+    with pytest.raises(handoff.StageError, match="82.5 GB are needed.*70.0 GB are free; --low-disk needs less"):
+        export_gguf.check_space(tmp_path, base, ("Q4_K_M",))
+    export_gguf.check_space(tmp_path, base, ("Q4_K_M",), low_disk=True)

@@ -123,6 +123,19 @@ def test_a_server_that_is_killed_and_comes_back_loses_no_document(gguf):
             one.wait()
 
 
+def test_the_benchmark_kills_its_own_server_and_still_loses_nothing(gguf):
+    cfg = config.override(config.PROFILES["cpu"], "inference.max_new_tokens=64")
+    server = load.Server(TOOLS / "llama-server", gguf)
+    try:
+        server.wait()
+        first = server.process.pid
+        found = load.run(server.url, 4, TEXTS * 2, cfg, lambda: server.kill_and_revive(0.5))
+        assert (found["lost"], found["unreadable"], server.kills) == (0, 0, 1)
+        assert server.process.pid != first
+    finally:
+        server.end()
+
+
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 def test_nginx_sends_on_what_a_dead_server_does_not_answer(gguf, tmp_path):
     ports = [free_port() for _ in range(3)]

@@ -1,0 +1,158 @@
+"""How fast GGUF builds answer on this machine's card, whole and within a smaller one: llama-server, timed by itself.
+
+    python benchmarks/card.py FILE.gguf --server build/bin/llama-server                 # all of the card
+    python benchmarks/card.py Q4.gguf Q3.gguf --server ... --card all --card 15.99 --threads 8 --threads 16
+
+Prompts are random tokens, of 512 and 2,048, none cached; then 128 tokens are generated after the last. A card in GiB is
+real: a second process holds the rest of its memory, and experts of as many layers as needed are computed on the CPU,
+beginning with the number that `extraction/cards.py` advises. llama.cpp has to be built with CUDA for cards to count.
+
+Writes  output/benchmarks/card.jsonl   a row per line
+        output/benchmarks/card.md      the table
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import training  # noqa: E402
+from extraction import cards, handoff  # noqa: E402
+
+PROMPTS = (512, 2048)
+GENERATED = 128
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def ask(url: str, tokens: list[int], generate: int) -> dict:
+    """llama-server's own timings of one answer."""
+    body = {"prompt": tokens, "n_predict": generate, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
+    request = urllib.request.Request(
+        f"{url}/completion", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=300) as reply:
+        return json.load(reply)["timings"]
+
+
+def started(server: subprocess.Popen, url: str, limit: float) -> bool:
+    """Whether the server answers before it ends or the seconds are over."""
+    deadline = time.monotonic() + limit
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2) as reply:
+                return reply.status == 200
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    return False
+
+
+def measure(path: Path, server: Path, card: float | None, threads: int, context: int, repeat: int, tries: int) -> dict:
+    """Rates of one build in tokens a second: medians of `repeat`, after one that is not counted."""
+    advised = cards.advice(path, context, card).layers_on_cpu if card else 0
+    row = {"file": path.name, "card": card, "threads": threads, "context": context, "advised_layers_on_cpu": advised}
+    draw = random.Random(1)
+    for layers in range(advised, advised + tries):
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        command = [str(server), "-m", str(path), "--port", str(port), "-c", str(context), "-np", "1", "-ngl", "999"]
+        command += ["--n-cpu-moe", str(layers), "-t", str(threads), "--fit", "off", "--no-warmup", "-b", "2048"]
+        with training.card_of(card), open(log_path(), "w", encoding="utf-8") as log:
+            begun = time.monotonic()
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            try:
+                if not started(process, url, 180):
+                    continue
+                loaded = time.monotonic() - begun
+                prompts, generation = {}, []
+                for size in PROMPTS:
+                    times = [ask(url, draw.choices(range(1000, 40_000), k=size), 1) for _ in range(repeat + 1)]
+                    prompts[str(size)] = round(statistics.median(t["prompt_per_second"] for t in times[1:]), 1)
+                tokens = draw.choices(range(1000, 40_000), k=512)
+                times = [ask(url, tokens, GENERATED) for _ in range(repeat)]
+                generation = [round(t["predicted_per_second"], 1) for t in times]
+            except (urllib.error.URLError, OSError, KeyError) as error:  # out of memory while it computes
+                row["error"] = f"with {layers} layers: {error}"
+                continue
+            finally:
+                process.terminate()
+                process.wait(timeout=60)
+        row.pop("error", None)
+        row |= {"layers_on_cpu": layers, "load_seconds": round(loaded, 1), "prompt": prompts}
+        return row | {"generation": statistics.median(generation), "generations": generation}
+    lines = [x for x in log_path().read_text(encoding="utf-8", errors="replace").splitlines() if "error" in x.lower()]
+    return row | {"error": row.get("error") or (lines or ["the server did not start"])[-1][:300]}
+
+
+def log_path() -> Path:
+    folder = ROOT / "output" / "benchmarks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "llama-server.log"
+
+
+def table(rows: list[dict]) -> str:
+    heads = ["build", "card, GiB", "layers of experts on the CPU", "advised", "CPU threads"]
+    heads += [f"prompt of {size}, tokens/s" for size in PROMPTS] + ["generation, tokens/s"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for r in rows:
+        cells = [r["file"], r["card"] or "all", r.get("layers_on_cpu", ""), r["advised_layers_on_cpu"], r["threads"]]
+        if "error" in r:
+            cells += [r["error"], "", ""]
+        else:
+            cells += [f"{r['prompt'][str(size)]:,.0f}" for size in PROMPTS] + [f"{r['generation']:.1f}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def card_size(text: str) -> float | None:
+    return None if text == "all" else float(text)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE.gguf")
+    parser.add_argument("--server", type=Path, required=True, help="llama-server, built for this card")
+    parser.add_argument(
+        "--card", type=card_size, action="append", help="all, or GiB; may be given again (default: all)"
+    )
+    parser.add_argument("--threads", type=int, action="append", help="may be given again (default: 8)")
+    parser.add_argument("--context", type=int, default=8192)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "output" / "benchmarks")
+    args = parser.parse_args(argv)
+    for path in (*args.files, args.server):
+        if not path.is_file():
+            raise handoff.StageError(f"{path} does not exist")
+    args.output.mkdir(parents=True, exist_ok=True)
+    results = args.output / "card.jsonl"
+    rows = list(handoff.read_jsonl(results)) if results.is_file() else []
+    for card in args.card or [None]:
+        for path in args.files:
+            for threads in (args.threads or [8])[: None if card else 1]:  # without experts on the CPU one will do
+                row = measure(path, args.server, card, threads, args.context, args.repeat, tries=6)
+                print(json.dumps(row), file=sys.stderr, flush=True)
+                rows.append(row)
+                handoff.write_jsonl(results, rows)
+                handoff.write_text(args.output / "card.md", table(rows))
+    print(table(rows), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    handoff.run_stage(main)
