@@ -26,6 +26,7 @@ BASIC = {
     "extraction.generate_orders",
     "extraction.orders",
     "extraction.text_files",
+    "extraction.variations",
     "extraction.values",
 }
 SHARED = {
@@ -70,6 +71,7 @@ ALLOWED = {
     "extraction.memory": {"config", "extraction.handoff"},
     "extraction.orders": set(),
     "extraction.values": set(),
+    "extraction.variations": set(),
     "extraction.llama_source": {"extraction.handoff"},
     "extraction.lora": {"extraction.handoff"},
     "extraction.gguf_quality": {"extraction.handoff"},
