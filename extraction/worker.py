@@ -197,7 +197,10 @@ def serve() -> None:
     _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not get between the messages
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)  # Python's own errors are shown ...
+    with open(os.devnull, "wb") as nowhere:  # ... what native libraries print of a broken file is not: it is told
+        for number in (1, 2):
+            os.dup2(nowhere.fileno(), number)
 
     def send(message: dict, data: bytes = b"") -> None:
         sink.write(json.dumps(message).encode() + b"\n" + data)

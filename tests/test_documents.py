@@ -2,6 +2,7 @@ import io
 import math
 import shutil
 import struct
+import subprocess
 import sys
 import threading
 import zipfile
@@ -742,3 +743,15 @@ def test_an_engine_that_was_asked_for_and_is_missing_is_not_replaced(monkeypatch
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(DocumentError, match="OCR by openvino is not installed"):
         ocr.engine("openvino")
+
+
+def test_what_a_library_prints_of_a_broken_picture_is_not_shown(tmp_path):
+    whole = io.BytesIO()
+    Image.effect_noise((400, 400), 80).save(whole, "TIFF", compression="tiff_adobe_deflate")
+    broken = bytearray(whole.getvalue())
+    broken[20_000:20_400] = bytes(byte ^ 0x5A for byte in broken[20_000:20_400])
+    (tmp_path / "broken.tiff").write_bytes(broken)
+    code = "import sys; from pathlib import Path; from extraction import documents; documents.read(Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "broken.tiff"], capture_output=True, text=True)
+    assert "the image is broken" in done.stderr
+    assert "ZIPDecode" not in done.stderr
