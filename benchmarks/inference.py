@@ -7,7 +7,8 @@
 
 Reads one document of each type from data/samples, `--repeat` times with a fresh prompt cache, and prints Markdown
 tables: seconds and rates of each part (median, fastest and slowest), what choosing a token costs beside evaluating it,
-and what the cache of a prompt's beginning saves. Other work on the machine makes seconds longer, CPU seconds hardly.
+how many tokens compact JSON saves, and what the cache of a prompt's beginning saves. Other work on the machine makes
+seconds longer, CPU seconds hardly.
 
 With --rates nothing is run: the tokens of the test rows and these rates, in tokens a second, give seconds per document.
 """
@@ -152,6 +153,19 @@ def choosing(backend: inference.LlamaBackend, answers: Iterable[tuple[str, dict]
     return {name: seconds / max(count, 1) * 1000 for name, seconds in spent.items()}
 
 
+def writings(tokenizer: Any, answers: Iterable[str]) -> dict[str, int]:
+    """Tokens of the same answers in three writings of JSON. One that was cut off, so no JSON, is left out."""
+    tokens = dict.fromkeys(("compact, as the model writes it", "a blank after each comma and colon", "indented"), 0)
+    for text in answers:
+        try:
+            record = json.loads(text)
+        except json.JSONDecodeError:
+            continue
+        for name, style in zip(tokens, ({"separators": (",", ":")}, {}, {"indent": 2}), strict=True):
+            tokens[name] += len(tokenizer.tokenize_str(json.dumps(record, ensure_ascii=False, **style)))
+    return tokens
+
+
 # --- rates of another machine --------------------------------------------------------------------------------
 
 
@@ -260,6 +274,11 @@ def main(argv: list[str] | None = None) -> int:
     rows = [[name, f"{cost:.3f}"] for name, cost in costs.items()]
     rows.append(["beside them: writing a token, time passed", f"{writing:.1f}"])
     print(table(("choosing a token, CPU", "ms per token"), rows), end="\n\n")
+
+    lengths = writings(backend.tokenizer, [text for text, _ in pairs])
+    compact = min(lengths.values())
+    rows = [[name, length, f"{length / max(compact, 1):.2f}"] for name, length in lengths.items()]
+    print(table(("JSON of these answers", "tokens", "of the compact"), rows), end="\n\n")
 
     without = measure(backend, cfg, args.repeat, cached=False)
     several = [(a, b) for a, b in zip(found, without, strict=True) if len(a["texts"]) > 1]

@@ -24,6 +24,21 @@ def test_seconds_of_rows_add_up_the_windows_of_a_contract_and_keep_questions_apa
     assert "| contract | 2 | 450 | 25 |" in benchmark.table_of_rates(found)
 
 
+class Bytes:
+    """A tokenizer of one token a byte."""
+
+    def tokenize_str(self, text):
+        return list(text.encode())
+
+
+def test_the_writings_of_an_answer_are_counted_and_one_that_was_cut_off_is_left_out():
+    found = benchmark.writings(Bytes(), ['{"a":"b","c":[1]}', '{"a":"b","c":[2', '{"total":'])
+    compact, blanks, indented = found.values()
+    assert compact == len('{"a":"b","c":[1]}')
+    assert blanks == compact + 3  # after two colons and a comma
+    assert indented == len('{\n  "a": "b",\n  "c": [\n    1\n  ]\n}')
+
+
 def test_rates_are_two_positive_numbers():
     assert benchmark.rates_of("prompt=1200,generation=60.5") == {"prompt": 1200.0, "generation": 60.5}
 
