@@ -194,7 +194,9 @@ def watch(command: list[str], folder: Path) -> dict[str, Any]:
         time.sleep(0.1)
     listener.join()
     if process.returncode:
-        raise handoff.StageError(f"the export failed: {(lines or ['no message'])[-1]}")
+        raise handoff.StageError(
+            f"the export ended with status {process.returncode}; its last line: {(lines or ['no message'])[-1]}"
+        )
     ends = [part["begin"] for part in parts[1:]] + [time.monotonic()]
     found = [
         {
