@@ -84,7 +84,7 @@ def test_a_refusal_names_the_numbers_and_settings_that_do_fit():
     made = memory.plan(QWEN, train, A4000)
     assert not made.fits
     text = memory.refusal(QWEN, train, made)
-    assert f"{made.peak + memory.MARGIN:.1f} GiB" in text
+    assert f"{made.peak + made.margin:.1f} GiB" in text
     assert "15.0 GiB" in text
     options = memory.nearest(QWEN, train, A4000)
     assert options[0] in text
