@@ -32,7 +32,7 @@ OTHER = 0.06  # GiB: tables of the quantization, rotary embeddings, small buffer
 CONTEXT = 0.75  # GiB of the card that CUDA takes for a process, before any tensor; seen on an H200
 LIBRARIES = 0.25  # GiB that its libraries take during training, beside PyTorch's tensors
 MARGIN = 0.3  # GiB kept free: an allocator cannot use the last bytes
-EXPERT_MARGIN = 1.3  # GiB kept free instead where experts are trained: their tensors leave larger gaps
+EXPERT_MARGIN = 2.0  # GiB kept free instead where experts are trained: their tensors leave larger gaps
 
 
 @dataclass(frozen=True)
