@@ -223,8 +223,8 @@ def refusal(shape: Shape, train: config.TrainConfig, made: Plan) -> str:
     options = nearest(shape, train, made.free)
     advice = f"These fit: {'; '.join(options[:3])}" if options else "No settings that this project knows fit"
     return (
-        f"training needs {made.peak + made.margin:.1f} GiB with {made.offloaded_layers} of {shape.layers} layers in host "
-        f"memory, and {made.free:.1f} GiB of the card can be used. {advice}"
+        f"training needs {made.peak + made.margin:.1f} GiB with {made.offloaded_layers} of {shape.layers} layers in "
+        f"host memory, and {made.free:.1f} GiB of the card can be used. {advice}"
     )
 
 
