@@ -36,7 +36,7 @@ from typing import Any
 
 import config
 import inference
-from extraction import cards, gguf_quality, handoff, llama_source, lora, models, tasks
+from extraction import backends, cards, gguf_quality, handoff, llama_source, lora, models, tasks
 
 STAGE = "export_gguf"
 TRAIN = "python train_moe.py"
@@ -461,7 +461,7 @@ def check_file(path: Path, tokenizer: Any) -> dict:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if path.stat().st_size > memory:
         return {"answer": None, "reason": f"the file is larger than this machine's {memory / 1e9:.0f} GB of memory"}
-    backend = inference.LlamaBackend(path, 512 + 4 * ANSWER_TOKENS, ANSWER_TOKENS, 0)
+    backend = backends.LlamaBackend(path, 512 + 4 * ANSWER_TOKENS, ANSWER_TOKENS, 0)
     messages = sample_messages()
     prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     if backend.render(messages) != prompt:
@@ -470,7 +470,7 @@ def check_file(path: Path, tokenizer: Any) -> dict:
         # add_bos as servers call it: the file itself says that nothing is to be put in front
         if backend.llm.tokenize(text.encode(), add_bos=True, special=True) != encode(tokenizer, text):
             raise handoff.StageError(f"{path.name} tokenizes {text[:40]!r} otherwise than the base model's tokenizer")
-    answer = backend.complete([inference.Request(messages, tasks.RECEIPT.schema)])[0]
+    answer = backend.complete([backends.Request(messages, tasks.RECEIPT.schema)])[0]
     backend.llm.close()
     reading = tasks.parse(tasks.RECEIPT, answer.text)
     if reading.record is None:

@@ -28,7 +28,7 @@ from typing import Any
 
 import config
 import inference
-from extraction import confidence, experts, grounding, handoff, metrics, report, tasks
+from extraction import backends, confidence, experts, grounding, handoff, metrics, report, tasks
 
 STAGE = "test_moe"
 JUDGE = 4  # goes up when a metric is defined anew, so that finished predictions are scored again
@@ -180,7 +180,7 @@ def select(rows: list[dict], per_task: int | None) -> list[dict]:
 # --- predictions ---------------------------------------------------------------------------------------------
 
 
-def predict(rows: list[dict], backend: inference.Backend, partial: Path) -> list[dict]:
+def predict(rows: list[dict], backend: backends.Backend, partial: Path) -> list[dict]:
     """One prediction per row, in their order. Those already in `partial` are kept; new ones are added to it."""
     from tqdm import tqdm
 
@@ -189,7 +189,7 @@ def predict(rows: list[dict], backend: inference.Backend, partial: Path) -> list
     with tqdm(total=len(rows), initial=len(rows) - len(left), desc=backend.name, unit="row", disable=None) as bar:
         for start in range(0, len(left), CHUNK):
             chunk = left[start : start + CHUNK]
-            asked = [inference.Request(row["prompt"], task_of(row).schema) for row in chunk]
+            asked = [backends.Request(row["prompt"], task_of(row).schema) for row in chunk]
             answers = backend.complete(asked, bar.update)
             with open(partial, "a", encoding="utf-8") as f:
                 for row, answer in zip(chunk, answers, strict=True):
@@ -234,7 +234,7 @@ def check_form(rows: list[dict], trained: str | None, model: str) -> None:
         )
 
 
-def prediction(row: dict, answer: inference.Completion) -> dict:
+def prediction(row: dict, answer: backends.Completion) -> dict:
     """What is kept of an answer: the raw text, the record or the reason there is none, tokens and seconds."""
     task, shown = task_of(row), row["prompt"][-1]["content"]
     reading = tasks.Reading(None, answer.error) if answer.error else tasks.parse(task, answer.text, shown)
@@ -715,7 +715,7 @@ def study_experts(cfg: config.Config, rows: list[dict], types: dict[str, str], f
 
 def label_of(model: str, cfg: config.Config) -> str:
     """The folder name of a model's results."""
-    model = inference.without_login(model)
+    model = backends.without_login(model)
     if model in ("gguf", "base-gguf"):
         return f"{model}-{cfg.inference.quantization}"
     return (
@@ -861,7 +861,7 @@ def main(argv: list[str] | None = None) -> int:
     other = None
     if args.compare:
         chosen = (f" --rows {args.rows}" if args.rows else "") + (f" --limit {args.limit}" if args.limit else "")
-        command = f"python test_moe.py --model {inference.without_login(args.compare)}{chosen}{again}"
+        command = f"python test_moe.py --model {backends.without_login(args.compare)}{chosen}{again}"
         other = compared_with(args.compare, cfg, [row["id"] for row in rows], rows_fingerprint, command)
     label = label_of(args.model, cfg)
     predicting = {

@@ -25,9 +25,8 @@ sys.path.insert(0, str(ROOT))
 
 import config  # noqa: E402
 import export_gguf  # noqa: E402
-import inference  # noqa: E402
 import test_moe  # noqa: E402
-from extraction import gguf_quality, handoff, models  # noqa: E402
+from extraction import backends, gguf_quality, handoff, models  # noqa: E402
 
 TYPES = "Q8_0,Q5_K_M,Q4_K_M,Q3_K_M"
 MAIN = {"receipt": "field_f1", "document": "field_f1", "contract": "clause_f1", "question": "anls"}
@@ -60,7 +59,7 @@ def build(args: Any, cfg: config.Config, overrides: list[str], folder: Path) -> 
 
 
 def predictions(path: Path, cfg: config.Config, rows: list[dict], partial: Path) -> list[dict]:
-    backend = inference.LlamaBackend(
+    backend = backends.LlamaBackend(
         path, cfg.inference.context_tokens, cfg.inference.max_new_tokens, cfg.inference.threads
     )
     try:

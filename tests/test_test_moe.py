@@ -5,7 +5,7 @@ import pytest
 
 import inference
 import test_moe
-from extraction import confidence, handoff, tasks
+from extraction import backends, confidence, handoff, tasks
 
 
 def entry(task, target, record, document="d", **more):
@@ -74,7 +74,7 @@ class Half:
     def complete(self, requests, done=lambda: None):
         self.asked += len(requests)
         texts = [r.messages[1]["content"] for r in requests]
-        return [inference.Completion('{"total":"0.00"}' if "4.00" not in t else "?", 9, 5, 0.5) for t in texts]
+        return [backends.Completion('{"total":"0.00"}' if "4.00" not in t else "?", 9, 5, 0.5) for t in texts]
 
 
 def run(monkeypatch, tmp_path, rows_file, backend, *more):
@@ -227,7 +227,7 @@ class Right(Half):
     def complete(self, requests, done=lambda: None):
         self.asked += len(requests)
         totals = [r.messages[1]["content"].split()[-1] for r in requests]
-        return [inference.Completion(json.dumps({"total": total}), 9, 5, 0.5) for total in totals]
+        return [backends.Completion(json.dumps({"total": total}), 9, 5, 0.5) for total in totals]
 
 
 def test_two_models_are_compared_on_the_same_rows_without_predicting_again(monkeypatch, tmp_path, rows_file):
@@ -373,7 +373,7 @@ def contract_row(form, name="c"):
 
 
 def test_numbers_of_sentences_are_scored_as_the_quotes_they_stand_for_and_wrong_ones_are_counted():
-    answer = inference.Completion('{"clauses":{"Governing Law":["2"],"Insurance":["3"]}}', 9, 5, 0.5)
+    answer = backends.Completion('{"clauses":{"Governing Law":["2"],"Insurance":["3"]}}', 9, 5, 0.5)
     found = test_moe.prediction(contract_row("sentences"), answer)
     assert found["record"] == {"clauses": {"Governing Law": ["Ohio law governs."]}}
     assert (found["problem"], found["dropped"]) == (None, 1)
@@ -386,7 +386,7 @@ def test_numbers_of_sentences_are_scored_as_the_quotes_they_stand_for_and_wrong_
 
 def test_the_confidence_of_a_number_is_that_of_its_quote_when_others_are_dropped():
     sure = {"clauses.Governing Law[0]": 0.1, "clauses.Governing Law[1]": 0.2, "clauses.Governing Law[2]": 0.3}
-    answer = inference.Completion('{"clauses":{"Governing Law":["7","2","1"]}}', 9, 5, 0.5, confidences=sure)
+    answer = backends.Completion('{"clauses":{"Governing Law":["7","2","1"]}}', 9, 5, 0.5, confidences=sure)
     found = test_moe.prediction(contract_row("sentences"), answer)
     assert found["record"]["clauses"]["Governing Law"] == ["Ohio law governs.", "Acme Inc. agrees."]
     assert found["token_confidences"] == {"clauses.Governing Law[0]": 0.2, "clauses.Governing Law[1]": 0.3}
