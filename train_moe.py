@@ -196,6 +196,7 @@ def load_with_unsloth(cfg: config.Config, offload_layers: int) -> Any:
     unsloth = import_unsloth(cfg.train, cfg.cache_dir)
     import torch
 
+    keep_reentrant_checkpoints()
     train = cfg.train
     model, _ = unsloth.FastLanguageModel.from_pretrained(
         models.resolve(train.base_model),
@@ -216,6 +217,26 @@ def load_with_unsloth(cfg: config.Config, offload_layers: int) -> Any:
         use_gradient_checkpointing="unsloth",
         random_state=train.seed,
     )
+
+
+def keep_reentrant_checkpoints() -> None:
+    """Let Unsloth checkpoint with several processes as it does with one.
+
+    It changes to the other kind for models with pictures, whose parameters DDP would see twice, and then holds 7 GiB
+    more (benchmarks/RESULTS.md). Here each parameter is used in one layer, once.
+    """
+    from unsloth.models import vision
+
+    patch = vision.FastBaseModel.post_patch_model
+
+    def patch_as_one_process(*args: Any, **kwargs: Any) -> Any:
+        is_distributed, vision.is_distributed = vision.is_distributed, lambda: False
+        try:
+            return patch(*args, **kwargs)
+        finally:
+            vision.is_distributed = is_distributed
+
+    vision.FastBaseModel.post_patch_model = staticmethod(patch_as_one_process)
 
 
 def check_device(cfg: config.Config) -> None:

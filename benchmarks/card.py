@@ -2,13 +2,16 @@
 
     python benchmarks/card.py FILE.gguf --server build/bin/llama-server                 # all of the card
     python benchmarks/card.py Q4.gguf Q3.gguf --server ... --card all --card 15.99 --threads 8 --threads 16
+    python benchmarks/card.py 8_of_48.gguf --layers 48 --server ...  # of `export.py --layers 8`
 
 Prompts are random tokens, of 512 and 2,048, none cached; then 128 tokens are generated after the last. A card in GiB is
 real: a second process holds the rest of its memory, and experts of as many layers as needed are computed on the CPU,
 beginning with the number that `extraction/cards.py` advises. llama.cpp has to be built with CUDA for cards to count.
+With --layers the decoder layers of a file are repeated first: some layers give a build of the whole shape.
 
 Writes  output/benchmarks/card.jsonl   a row per line
         output/benchmarks/card.md      the table
+        output/benchmarks/NAME.gguf    with --layers: the file that was measured
 """
 
 from __future__ import annotations
@@ -100,6 +103,35 @@ def measure(path: Path, server: Path, card: float | None, threads: int, context:
     return row | {"error": row.get("error") or (lines or ["the server did not start"])[-1][:300]}
 
 
+def repeated(source: Path, layers: int, path: Path) -> Path:
+    """Write to `path` the GGUF file `source` with so many decoder layers, each a copy of one that it has."""
+    import gguf
+
+    reader = gguf.GGUFReader(source)
+    kind = reader.fields["general.architecture"].contents()
+    count = f"{kind}.block_count"
+    there = reader.fields[count].contents()
+    writer = gguf.GGUFWriter(path, kind)
+    for name, field in reader.fields.items():
+        if not name.startswith("GGUF.") and name != "general.architecture":  # the writer's own
+            value, of_list = layers if name == count else field.contents(), field.types[0] == gguf.GGUFValueType.ARRAY
+            writer.add_key_value(name, value, field.types[0], field.types[-1] if of_list else None)
+    for tensor in reader.tensors:
+        if not tensor.name.startswith("blk."):
+            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    for layer in range(layers):
+        begin = f"blk.{layer * there // layers}."
+        for tensor in reader.tensors:
+            if tensor.name.startswith(begin):
+                name = f"blk.{layer}.{tensor.name.removeprefix(begin)}"
+                writer.add_tensor(name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
 def log_path() -> Path:
     folder = ROOT / "output" / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,6 +164,7 @@ def main(argv: list[str] | None = None) -> int:
         "--card", type=card_size, action="append", help="all, or GiB; may be given again (default: all)"
     )
     parser.add_argument("--threads", type=int, action="append", help="may be given again (default: 8)")
+    parser.add_argument("--layers", type=int, metavar="N", help="repeat each file's decoder layers to N first")
     parser.add_argument("--context", type=int, default=8192)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "output" / "benchmarks")
@@ -140,6 +173,8 @@ def main(argv: list[str] | None = None) -> int:
         if not path.is_file():
             raise handoff.StageError(f"{path} does not exist")
     args.output.mkdir(parents=True, exist_ok=True)
+    if args.layers:
+        args.files = [repeated(path, args.layers, args.output / path.name) for path in args.files]
     results = args.output / "card.jsonl"
     rows = list(handoff.read_jsonl(results)) if results.is_file() else []
     for card in args.card or [None]:

@@ -32,6 +32,7 @@ OTHER = 0.06  # GiB: tables of the quantization, rotary embeddings, small buffer
 CONTEXT = 0.75  # GiB of the card that CUDA takes for a process, before any tensor; seen on an H200
 LIBRARIES = 0.25  # GiB that its libraries take during training, beside PyTorch's tensors
 MARGIN = 0.3  # GiB kept free: an allocator cannot use the last bytes
+EXPERT_MARGIN = 2.0  # GiB kept free instead where experts are trained: their tensors leave larger gaps
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ class Plan:
     offloaded_layers: int
     host: float  # page-locked host memory
     trainable_parameters: int
+    margin: float  # of `free`, what the allocator may lose to gaps between tensors
 
     @property
     def peak(self) -> float:
@@ -127,13 +129,13 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        return self.peak + MARGIN <= self.free
+        return self.peak + self.margin <= self.free
 
     def table(self, train: config.TrainConfig) -> str:
         """For the terminal: every component, the sum, and what is left."""
         lines = [f"{name:32}{size:9.2f} GiB" for name, size in self.parts.items() if size >= 0.005]
         lines += [f"{'highest moment of a step':32}{self.peak:9.2f} GiB"]
-        lines += [f"{'the card offers':32}{self.free:9.2f} GiB, of which {MARGIN} stay free"]
+        lines += [f"{'the card offers':32}{self.free:9.2f} GiB, of which {self.margin} stay free"]
         lines += [f"{'layers in host memory':32}{self.offloaded_layers:6}    {self.host:.1f} GiB, page-locked"]
         lines += [f"{'trained parameters':32}{self.trainable_parameters / 1e6:8.1f} M"]
         lines += [f"{'tokens in a step':32}{step_tokens(train):6}"]
@@ -194,7 +196,9 @@ def plan(shape: Shape, train: config.TrainConfig, free: float) -> Plan:
     """The plan with the fewest offloaded layers that fits into `free` GiB; if none does, the one that needs least."""
     layer = (shape.expert_parameters + shape.attention_parameters) * NF4_BYTES / GIB
     choices = range(shape.layers) if train.offload_layers is None else [train.offload_layers]
-    plans = [Plan(free, parts_of(shape, train, n), n, layer * n, adapter_parameters(shape, train)) for n in choices]
+    margin = EXPERT_MARGIN if train.lora_targets == "attention+experts" else MARGIN
+    trained = adapter_parameters(shape, train)
+    plans = [Plan(free, parts_of(shape, train, n), n, layer * n, trained, margin) for n in choices]
     return next((made for made in plans if made.fits), min(plans, key=lambda made: made.peak))
 
 
@@ -219,8 +223,8 @@ def refusal(shape: Shape, train: config.TrainConfig, made: Plan) -> str:
     options = nearest(shape, train, made.free)
     advice = f"These fit: {'; '.join(options[:3])}" if options else "No settings that this project knows fit"
     return (
-        f"training needs {made.peak + MARGIN:.1f} GiB with {made.offloaded_layers} of {shape.layers} layers in host "
-        f"memory, and {made.free:.1f} GiB of the card can be used. {advice}"
+        f"training needs {made.peak + made.margin:.1f} GiB with {made.offloaded_layers} of {shape.layers} layers in "
+        f"host memory, and {made.free:.1f} GiB of the card can be used. {advice}"
     )
 
 

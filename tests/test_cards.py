@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 
+from benchmarks import card
 from extraction import cards, memory
 
 SHAPE = memory.KNOWN["Qwen/Qwen3-30B-A3B"]
@@ -53,3 +55,24 @@ def test_qwen3_30b_as_q4_k_m_keeps_the_experts_of_eight_layers_off_a_card_of_16_
     assert 18.3e9 < sum(experts) + found.rest + 0.175e9 < 18.7e9  # the published file has 18.56 GB
     assert cards.advise(found, 8192, 15.99).layers_on_cpu == 8
     assert cards.advise(found, 8192, 23.99).layers_on_cpu == 0
+
+
+def test_repeated_layers_are_copies_in_their_order_and_llama_cpp_takes_the_file(tiny_gguf, tmp_path):
+    import gguf
+    import llama_cpp
+
+    source = tiny_gguf.base_gguf_dir / "doc-intel-base-F32.gguf"
+    path = card.repeated(source, 7, tmp_path / "seven.gguf")
+    given, made = ({t.name: t for t in gguf.GGUFReader(file).tensors} for file in (source, path))
+    layers = len([name for name in given if name.endswith(".attn_q.weight")])
+    assert len([name for name in made if name.endswith(".attn_q.weight")]) == 7 != layers
+    for name, tensor in made.items():
+        if name.startswith("blk."):
+            layer, rest = name.removeprefix("blk.").split(".", 1)
+            name = f"blk.{int(layer) * layers // 7}.{rest}"
+        assert tensor.tensor_type == given[name].tensor_type
+        assert np.array_equal(tensor.data, given[name].data)
+    model = llama_cpp.Llama(str(path), n_ctx=64, logits_all=True, verbose=False)
+    assert model.metadata["qwen3moe.block_count"] == "7"
+    model.eval([1, 2, 3])
+    assert np.isfinite(model.scores[:3]).all()

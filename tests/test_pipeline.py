@@ -94,8 +94,8 @@ def test_contracts_answered_by_numbers_go_through_every_stage_in_that_form(optio
         "export.quantization=Q8_0",
         "evaluate.rows_per_task=2",
     ]
-    quotes = [*options, *(argument for item in items for argument in ("--set", item))]
-    numbers = [*quotes, "--set", "data.contract_form=sentences"]
+    shared = [*options, *(argument for item in items for argument in ("--set", item))]
+    quotes, numbers = ([*shared, "--set", f"data.contract_form={form}"] for form in ("quotes", "sentences"))
     for stage in STAGES:
         assert stage.main(numbers) == 0, stage.__name__
     cfg = config.read(config.parser(""), quotes)[1]  # without the setting: the manifests know

@@ -23,7 +23,8 @@ def rows(tmp_path_factory):
 
 
 def options_for(root, *more):
-    items = [f"data.datasets_dir={root / 'datasets'}", f"data.training_dir={root / 'training'}", *more]
+    items = [f"data.datasets_dir={root / 'datasets'}", f"data.training_dir={root / 'training'}"]
+    items += ["data.contract_form=quotes", *more]
     items += ["data.generate.receipt=6", "data.generate.invoice=4", "data.generate.letter=4"]
     return [argument for item in items for argument in ("--set", item)]
 
