@@ -94,7 +94,7 @@ def stage_checkpoint(base: Base, folder: Path) -> Path:
 
 
 def convert(converter: Path, checkpoint: Path, adapter: Path | None, kind: str, outfile: Path, work: Path) -> dict:
-    """Convert the checkpoint in a process of its own, merging the adapter. Returns what `convert_job` reports.
+    """Convert the checkpoint in a process of its own, merging the adapter. Returns what `main` reports.
 
     The converter brings its own `gguf` package, and what it takes of memory goes with the process.
     """
@@ -119,9 +119,9 @@ def convert(converter: Path, checkpoint: Path, adapter: Path | None, kind: str, 
     return handoff.read_json(work / "report.json")
 
 
-def convert_job(path: Path) -> None:
+def main(argv: list[str] | None = None) -> int:
     """The converter's process: run llama.cpp's script with every tensor passing through the adapter."""
-    job = handoff.read_json(path)
+    job = handoff.read_json(Path((argv or sys.argv[1:])[0]))
     converter = job["converter"]
     sys.path[:0] = [converter, f"{converter}/gguf-py"]
     from conversion import base as conversion
@@ -138,6 +138,7 @@ def convert_job(path: Path) -> None:
 
     convert_hf_to_gguf.main()
     handoff.write_json(Path(job["report"]), {k: sorted(set(names)) for k, names in report.items()})
+    return 0
 
 
 def merge_while_reading(conversion: Any, adapter: lora.Adapter, report: dict[str, list[str]]) -> None:
@@ -324,4 +325,4 @@ def llama_log() -> Iterator[list[str]]:
 
 
 if __name__ == "__main__":
-    convert_job(Path(sys.argv[1]))
+    handoff.run_stage(main)
