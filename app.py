@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 import config
 import inference
-from extraction import checks, documents, grounding, handoff, own_schema, page_view, tasks
+from extraction import backends, checks, documents, grounding, handoff, own_schema, page_view, tasks
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -97,10 +97,10 @@ class Opened:
             "problems": problems,
         }
 
-    def ask(self, question: str, backend: inference.Backend, cfg: config.Config) -> None:
+    def ask(self, question: str, backend: backends.Backend, cfg: config.Config) -> None:
         """Add an answer to the result, and where it stands to the evidence."""
         text = inference.window_for(inference.trusted_text(self.document, tasks.QUESTION), question, cfg)
-        request = inference.Request(tasks.messages(tasks.QUESTION, text, question), tasks.QUESTION.schema)
+        request = backends.Request(tasks.messages(tasks.QUESTION, text, question), tasks.QUESTION.schema)
         completion = backend.complete([request])[0]
         error = completion.error
         reading = tasks.Reading(None, error) if error else tasks.parse(tasks.QUESTION, completion.text)
@@ -124,7 +124,7 @@ class Opened:
 
 
 def open_document(
-    path: Path, document_type: str, backend: inference.Backend, cfg: config.Config, schema: str | None = None
+    path: Path, document_type: str, backend: backends.Backend, cfg: config.Config, schema: str | None = None
 ) -> Opened:
     """Read a document and extract its record, or that of a schema.
 
@@ -192,7 +192,7 @@ def conversation(opened: Opened) -> dict:
 # --- the page ------------------------------------------------------------------------------------------------
 
 
-def build_page(backend: inference.Backend, cfg: config.Config) -> gr.Blocks:
+def build_page(backend: backends.Backend, cfg: config.Config) -> gr.Blocks:
     """The page, not launched yet. `backend` is asked by one visitor at a time."""
     import gradio as gr
 
@@ -393,7 +393,7 @@ class Handlers:
     """What happens on a click. `document` names the outputs of the first tab; every answer sets all of them, so that
     nothing of the document before stays beside this one."""
 
-    def __init__(self, backend: inference.Backend, cfg: config.Config, cache: str):
+    def __init__(self, backend: backends.Backend, cfg: config.Config, cache: str):
         self.backend = backend
         self.cfg = cfg
         self.cache = Path(cache)

@@ -17,26 +17,22 @@ converter is taken once from the source package of the installed llama-cpp-pytho
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib.metadata
-import math
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import config
 import inference
-from extraction import cards, gguf_quality, handoff, llama_source, lora, models, tasks
+from extraction import backends, cards, gguf_build, gguf_quality, handoff, llama_source, lora, models, tasks
 
 STAGE = "export_gguf"
 TRAIN = "python train_moe.py"
@@ -44,7 +40,6 @@ TRAIN = "python train_moe.py"
 # llama.cpp stores many of them in larger ones; these are the larger figures.
 BITS = {"F32": 32, "F16": 16, "BF16": 16, "Q8_0": 8.6, "Q6_K": 8.2, "Q5_K_M": 7, "Q5_K_S": 7, "Q4_K_M": 6, "Q4_K_S": 6}
 BITS |= {"Q4_0": 5, "Q3_K_M": 5, "IQ4_XS": 5, "Q3_K_S": 5, "Q2_K": 5}
-SMALL_MODEL = 2e9  # bytes of all weights in float32; up to here everything is done and verified in float32
 MAX_LOGIT_DIFFERENCE = 1e-2  # llama.cpp against transformers and PEFT, both in float32; 1e-4 is usual
 ANSWER_TOKENS = 96  # of the answer that every file has to write
 # Texts on which the tokenizers have to agree: accents, other scripts, digits, line ends, blanks, markers.
@@ -58,64 +53,17 @@ TEXTS = (
 # --- the base model ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Base:
-    """A 16-bit checkpoint: its folder, `config.json`, and the shape of every tensor by name."""
-
-    folder: Path
-    config: dict
-    shapes: dict[str, tuple[int, ...]]
-    manifest: dict  # of the stage that made it, or what identifies a checkpoint from elsewhere
-
-    @property
-    def model_type(self) -> str:
-        return self.config["model_type"]
-
-    @property
-    def parameters(self) -> int:
-        return sum(math.prod(shape) for shape in self.shapes.values())
-
-    @property
-    def is_small(self) -> bool:
-        return self.parameters * 4 <= SMALL_MODEL
-
-
-def find_base(cfg: config.Config, folder: Path | None) -> Base:
+def find_base(cfg: config.Config, folder: Path | None) -> gguf_build.Base:
     """The base model of the settings, or of a folder given by hand. Raises StageError saying how to get it."""
     name = cfg.train.base_model
     if folder is None and name == models.UPCYCLED:
         manifest = handoff.require(cfg.base_dir, made_by=TRAIN + _again(cfg))
-        return read_base(cfg.base_dir, manifest)
+        return gguf_build.read_base(cfg.base_dir, manifest)
     if folder is None and not Path(name).is_dir():
         folder = download_base(name)
-        return read_base(folder, {"fingerprint": f"{name}@{folder.name}"})  # the snapshot's folder is its revision
-    return read_base(Path(folder or name).resolve())
-
-
-def read_base(folder: Path, manifest: dict | None = None) -> Base:
-    """Raises StageError for a folder that holds no unquantized safetensors checkpoint."""
-    settings = handoff.read_json(folder / "config.json")
-    refuse_quantized(settings, str(folder))
-    shapes: dict[str, tuple[int, ...]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        shapes |= lora.tensor_shapes(path)
-    if not shapes:
-        raise handoff.StageError(f"{folder} holds no .safetensors files")
-    if manifest is None and (folder / handoff.MANIFEST).is_file():
-        manifest = handoff.require(folder, made_by="the stage that made it,")
-    if manifest is None:  # tens of gigabytes may lie here: names and sizes have to do
-        sizes = {p.name: p.stat().st_size for p in sorted(folder.iterdir()) if p.is_file()}
-        manifest = {"fingerprint": handoff.fingerprint({"config": settings, "sizes": sizes})}
-    return Base(folder, settings, shapes, manifest)
-
-
-def refuse_quantized(settings: dict, name: str) -> None:
-    if settings.get("quantization_config"):
-        method = settings["quantization_config"].get("quant_method", "quantized")
-        raise handoff.StageError(
-            f"{name} is a quantized checkpoint ({method}): an adapter can only be merged into 16-bit weights. "
-            "Name the 16-bit base model with --base DIR or --set train.base_model=..."
-        )
+        revision = folder.name  # of a snapshot the folder is called by it
+        return gguf_build.read_base(folder, {"fingerprint": f"{name}@{revision}"})
+    return gguf_build.read_base(Path(folder or name).resolve())
 
 
 def download_base(name: str) -> Path:
@@ -124,242 +72,12 @@ def download_base(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        refuse_quantized(handoff.read_json(Path(hf_hub_download(name, "config.json"))), name)
+        gguf_build.refuse_quantized(handoff.read_json(Path(hf_hub_download(name, "config.json"))), name)
         _say(f"looking for {name} in the hub's cache, downloading what is missing")
         return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"]))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise handoff.StageError(f"the base model {name} could not be downloaded: {reason}") from error
-
-
-# --- converting ----------------------------------------------------------------------------------------------
-
-
-def stage_checkpoint(base: Base, folder: Path) -> Path:
-    """A folder with links to the checkpoint's files and our chat template, which the converter writes into the GGUF."""
-    folder.mkdir()
-    for path in base.folder.iterdir():
-        if path.suffix in (".safetensors", ".json", ".txt", ".model") and path.name not in (
-            handoff.MANIFEST,
-            "chat_template.json",
-            "tokenizer_config.json",
-        ):
-            (folder / path.name).symlink_to(path.resolve())
-    # A template inside tokenizer_config.json would win over the file.
-    settings = handoff.read_json(base.folder / "tokenizer_config.json")
-    handoff.write_json(folder / "tokenizer_config.json", {k: v for k, v in settings.items() if k != "chat_template"})
-    handoff.write_text(folder / "chat_template.jinja", tasks.chat_template(base.model_type))
-    return folder
-
-
-def convert(converter: Path, checkpoint: Path, adapter: Path | None, kind: str, outfile: Path, work: Path) -> dict:
-    """Convert the checkpoint in a process of its own, merging the adapter. Returns what `convert_job` reports.
-
-    The converter brings its own `gguf` package, and what it takes of memory goes with the process.
-    """
-    job = {
-        "converter": str(converter.resolve()),
-        "checkpoint": str(checkpoint),
-        "adapter": str(adapter) if adapter else None,
-        "type": kind,
-        "outfile": str(outfile),
-        "report": str(work / "report.json"),
-    }
-    path = handoff.write_json(work / "job.json", job)
-    with open(work / "log.txt", "w", encoding="utf-8") as log:
-        command = [sys.executable, str(Path(__file__).resolve()), "--convert-job", str(path)]
-        done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, cwd=work)
-    if done.returncode or not outfile.is_file():
-        log_lines = (work / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines() or [
-            "no output"
-        ]
-        _say("\n".join(log_lines[-8:]))
-        raise handoff.StageError(f"llama.cpp's converter failed: {log_lines[-1]}")
-    return handoff.read_json(work / "report.json")
-
-
-def convert_job(path: Path) -> int:
-    """The converter's process: run llama.cpp's script with every tensor passing through the adapter."""
-    job = handoff.read_json(path)
-    converter = job["converter"]
-    sys.path[:0] = [converter, f"{converter}/gguf-py"]
-    from conversion import base as conversion
-
-    checkpoint = Path(job["checkpoint"])
-    report: dict[str, list[str]] = {"changed": [], "untrained": []}
-    if job["adapter"]:
-        adapter = lora.read_adapter(Path(job["adapter"]), handoff.read_json(checkpoint / "config.json"))
-        merge_while_reading(conversion, adapter, report)
-    recognize_qwen2(conversion, checkpoint / "tokenizer.json")
-    use_all_cores()
-    sys.argv = ["convert_hf_to_gguf.py", str(checkpoint), "--outtype", job["type"].lower(), "--outfile", job["outfile"]]
-    import convert_hf_to_gguf
-
-    convert_hf_to_gguf.main()
-    handoff.write_json(Path(job["report"]), {k: sorted(set(names)) for k, names in report.items()})
-    return 0
-
-
-def merge_while_reading(conversion: Any, adapter: lora.Adapter, report: dict[str, list[str]]) -> None:
-    """Make the converter read each weight as base plus adapter in float32, and note which weights changed."""
-    import torch
-
-    read = conversion.ModelBase.get_tensors
-
-    def merged(weight: Any, name: str) -> Any:
-        return lora.merge(adapter, weight, name, report)
-
-    def get_tensors(self: Any) -> Iterator[tuple[str, Any]]:
-        for name, tensor in read(self):
-            if lora.factors_for(adapter, name) is None:
-                yield name, tensor
-            elif isinstance(tensor, conversion.LazyTorchTensor):  # computed when it is written, one at a time
-                meta = tensor._meta.to(torch.float32)
-                yield name, conversion.LazyTorchTensor(meta=meta, args=(tensor, name), func=merged)
-            else:
-                yield name, merged(tensor, name)
-
-    conversion.ModelBase.get_tensors = get_tensors
-
-
-def use_all_cores() -> None:
-    """Make the converter compute the experts of a layer side by side, and round to bfloat16 in torch.
-
-    It does both an expert and a few rows at a time, on one core, which takes longest of all in a model of this size.
-    """
-    import torch
-    from gguf import lazy, quants
-
-    one_by_one = lazy.LazyBase._recurse_apply
-    torch.get_num_threads()  # this thread keeps all of torch's threads; those of the pool take one each
-    workers = ThreadPoolExecutor(min(os.cpu_count() or 1, 16), initializer=torch.set_num_threads, initargs=(1,))
-
-    def side_by_side(value: Any, do: Callable[[Any], Any]) -> Any:
-        if isinstance(value, list) and len(value) > 1 and all(isinstance(item, lazy.LazyBase) for item in value):
-            return list(workers.map(do, value))
-        return one_by_one(value, do)
-
-    def to_bfloat16(rows: Any) -> Any:
-        bits = torch.from_numpy(rows).bfloat16().view(torch.uint8)
-        return bits.numpy().reshape(*rows.shape[:-1], 2 * rows.shape[-1])
-
-    lazy.LazyBase._recurse_apply = staticmethod(side_by_side)
-    lazily = lazy.LazyNumpyTensor._wrap_fn(to_bfloat16, meta_noop=("uint8", lambda sides: (*sides[:-1], 2 * sides[-1])))
-    quants.BF16.quantize = lazily
-
-
-def recognize_qwen2(conversion: Any, tokenizer: Path) -> None:
-    """Let the converter take a tokenizer that it does not know if it splits text exactly as Qwen2's does.
-
-    The converter knows tokenizers by the tokens of one text, so one that was trained on other texts is unknown to it.
-    """
-    known = conversion.TextModel.get_vocab_base_pre
-
-    def get_vocab_base_pre(self: Any, tokens: Any) -> str:
-        try:
-            return known(self, tokens)
-        except NotImplementedError:
-            if splits_like_qwen2(handoff.read_json(tokenizer)):
-                return "qwen2"
-            raise
-
-    conversion.TextModel.get_vocab_base_pre = get_vocab_base_pre
-
-
-QWEN2_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-
-
-def splits_like_qwen2(tokenizer: dict) -> bool:
-    steps = (tokenizer.get("pre_tokenizer") or {}).get("pretokenizers") or []
-    patterns = [step["pattern"].get("Regex") for step in steps if step.get("type") == "Split"]
-    others = {step.get("type") for step in steps} - {"Split"}
-    return patterns == [QWEN2_PATTERN] and others == {"ByteLevel"}
-
-
-def write_merged(base: Base, adapter: lora.Adapter, tokenizer: Any, out: Path) -> dict:
-    """Write base plus adapter as a 16-bit checkpoint, a shard at a time; returns what `check_report` does.
-
-    For servers that read checkpoints and not GGUF files, such as vLLM. It takes the memory of one shard.
-    """
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-    from tqdm import tqdm
-
-    report: dict[str, list[str]] = {"changed": [], "untrained": []}
-    shards = sorted(base.folder.glob("*.safetensors"))
-    for path in tqdm(shards, desc="merging", unit="file", disable=None):
-        tensors = {}
-        with safe_open(path, "pt") as f:
-            for name in f.keys():  # noqa: SIM118
-                weight = f.get_tensor(name)
-                if lora.factors_for(adapter, name) is not None:
-                    weight = lora.merge(adapter, weight, name, report).to(weight.dtype)
-                tensors[name] = weight
-        save_file(tensors, out / path.name, metadata={"format": "pt"})
-    for name in ("config.json", "generation_config.json", "model.safetensors.index.json"):
-        if (base.folder / name).is_file():
-            shutil.copy(base.folder / name, out / name)
-    tokenizer.save_pretrained(out)  # with this project's chat template
-    return lora.check_report(report, lora.touched(adapter, base.shapes))
-
-
-# --- quantizing ----------------------------------------------------------------------------------------------
-
-
-def quantize(source: Path, target: Path, kind: str, requantize: bool = False) -> None:
-    """Write a GGUF file in another quantization type. Raises StageError with llama.cpp's own words."""
-    import llama_cpp
-
-    prefix = "LLAMA_FTYPE_ALL_" if kind == "F32" else "LLAMA_FTYPE_MOSTLY_"
-    options = llama_cpp.llama_model_quantize_default_params()
-    options.ftype = getattr(llama_cpp, prefix + kind)
-    options.nthread = os.cpu_count() or 1
-    options.allow_requantize = requantize
-    with llama_log() as lines:
-        status = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), options)
-    if status:
-        raise handoff.StageError(f"quantizing to {kind} failed: {''.join(lines[-3:]).strip()}")
-
-
-def quantize_with_tool(
-    tools: Path,
-    source: Path,
-    target: Path,
-    kind: str,
-    imatrix: Path | None,
-    tensor_types: tuple[str, ...],
-    requantize: bool = False,
-) -> None:
-    """The same by llama-quantize, with an importance matrix and other types for single tensors."""
-    weighed = ["--imatrix", str(imatrix)] if imatrix else []
-    typed = [part for item in tensor_types for part in ("--tensor-type", item)]
-    command = [
-        str(tools / "llama-quantize"),
-        *(["--allow-requantize"] if requantize else []),
-        *weighed,
-        *typed,
-        str(source),
-        str(target),
-        kind,
-        str(os.cpu_count() or 1),
-    ]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        raise handoff.StageError(f"quantizing to {kind} failed: {' '.join(done.stdout.strip().splitlines()[-2:])}")
-
-
-def measure_imatrix(tools: Path, source: Path, text: str, outfile: Path, work: Path) -> Path:
-    """An importance matrix: llama-imatrix runs the model over a text and adds up squared activations by column."""
-    calibration = handoff.write_text(work / "calibration.txt", text)
-    command = [str(tools / "llama-imatrix"), "-m", str(source), "-f", str(calibration), "-o", str(outfile)]
-    command += ["-c", "512", "--no-ppl", "--parse-special", "-t", str(os.cpu_count() or 1)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode or not outfile.is_file():
-        raise handoff.StageError(f"llama-imatrix failed: {' '.join(done.stdout.strip().splitlines()[-2:])}")
-    return outfile
 
 
 def calibration_text(rows: Path, tokenizer: Any, tokens: int) -> str:
@@ -378,31 +96,10 @@ def calibration_text(rows: Path, tokenizer: Any, tokens: int) -> str:
     return "\n".join(parts)
 
 
-@contextlib.contextmanager
-def llama_log() -> Iterator[list[str]]:
-    """Keep what llama.cpp prints in a list instead of on the terminal."""
-    import ctypes
-
-    import llama_cpp
-    from llama_cpp._logger import llama_log_callback
-
-    lines: list[str] = []
-
-    @llama_cpp.llama_log_callback
-    def keep(level: int, text: bytes, user_data: Any) -> None:
-        lines.append(text.decode("utf-8", errors="replace"))
-
-    llama_cpp.llama_log_set(keep, ctypes.c_void_p(0))
-    try:
-        yield lines
-    finally:
-        llama_cpp.llama_log_set(llama_log_callback, ctypes.c_void_p(0))
-
-
 # --- verifying -----------------------------------------------------------------------------------------------
 
 
-def reference_logits(base: Base, adapter: Path | None, ids: list[int], work: Path) -> Any:
+def reference_logits(base: gguf_build.Base, adapter: Path | None, ids: list[int], work: Path) -> Any:
     """The logits of transformers, and of PEFT's adapter on it, in float32: `(tokens, vocabulary)`."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -461,7 +158,7 @@ def check_file(path: Path, tokenizer: Any) -> dict:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if path.stat().st_size > memory:
         return {"answer": None, "reason": f"the file is larger than this machine's {memory / 1e9:.0f} GB of memory"}
-    backend = inference.LlamaBackend(path, 512 + 4 * ANSWER_TOKENS, ANSWER_TOKENS, 0)
+    backend = backends.LlamaBackend(path, 512 + 4 * ANSWER_TOKENS, ANSWER_TOKENS, 0)
     messages = sample_messages()
     prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     if backend.render(messages) != prompt:
@@ -470,7 +167,7 @@ def check_file(path: Path, tokenizer: Any) -> dict:
         # add_bos as servers call it: the file itself says that nothing is to be put in front
         if backend.llm.tokenize(text.encode(), add_bos=True, special=True) != encode(tokenizer, text):
             raise handoff.StageError(f"{path.name} tokenizes {text[:40]!r} otherwise than the base model's tokenizer")
-    answer = backend.complete([inference.Request(messages, tasks.RECEIPT.schema)])[0]
+    answer = backend.complete([backends.Request(messages, tasks.RECEIPT.schema)])[0]
     backend.llm.close()
     reading = tasks.parse(tasks.RECEIPT, answer.text)
     if reading.record is None:
@@ -542,7 +239,7 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def find_adapter(cfg: config.Config, folder: Path | None, base: Base) -> tuple[Path, dict]:
+def find_adapter(cfg: config.Config, folder: Path | None, base: gguf_build.Base) -> tuple[Path, dict]:
     """The adapter's folder and manifest. Raises StageError if it is missing or was trained on another base model."""
     made_by = TRAIN + _again(cfg)
     built = cfg.train.base_model == models.UPCYCLED
@@ -557,14 +254,14 @@ def find_adapter(cfg: config.Config, folder: Path | None, base: Base) -> tuple[P
     return folder.resolve(), {"fingerprint": handoff.sha256(folder / "adapter_model.safetensors")[:16]}
 
 
-def intermediate_type(base: Base, kinds: tuple[str, ...], low_disk: bool = False) -> str:
+def intermediate_type(base: gguf_build.Base, kinds: tuple[str, ...], low_disk: bool = False) -> str:
     """What the checkpoint is converted to before it is quantized; with `low_disk` half as large, and rounded twice."""
     if low_disk and not {"F32", "F16", "BF16"} & set(kinds):
         return "Q8_0"
     return "F32" if base.is_small or "F32" in kinds else "BF16"
 
 
-def check_space(folder: Path, base: Base, kinds: tuple[str, ...], low_disk: bool = False) -> None:
+def check_space(folder: Path, base: gguf_build.Base, kinds: tuple[str, ...], low_disk: bool = False) -> None:
     """Raises StageError unless the intermediate file and every build fit onto the disk."""
     bits = sum(BITS[kind] for kind in {*kinds, intermediate_type(base, kinds, low_disk)})
     needed = base.parameters * bits / 8 + 50e6
@@ -602,7 +299,7 @@ def growing(label: str, path: Path, expected: float) -> Iterator[None]:
 
 def build(
     cfg: config.Config,
-    base: Base,
+    base: gguf_build.Base,
     adapter: Path | None,
     converter: Path,
     tools: Path | None,
@@ -624,7 +321,8 @@ def build(
     seconds: dict[str, float] = {}
 
     with timed(seconds, "convert"), growing("converting", source, base.parameters * BITS[first] / 8):
-        report = convert(converter, stage_checkpoint(base, work / "checkpoint"), adapter, first, source, work)
+        checkpoint = gguf_build.stage_checkpoint(base, work / "checkpoint")
+        report = gguf_build.convert(converter, checkpoint, adapter, first, source, work)
     result: dict[str, Any] = {"adapter": None, "logits": None, "files": {}, "seconds": seconds}
     if adapter is not None:
         result["adapter"] = lora.check_report(
@@ -645,16 +343,16 @@ def build(
         _say("measuring the importance matrix")
         text = calibration_text(cfg.training_dir / "train.jsonl", tokenizer, cfg.export.imatrix_tokens)
         with timed(seconds, "imatrix"):
-            imatrix = measure_imatrix(tools, source, text, out / "imatrix.gguf", work)
+            imatrix = gguf_build.measure_imatrix(tools, source, text, out / "imatrix.gguf", work)
     for kind in kinds:
         target = out / name(kind)
         if target == source:
             continue
         with timed(seconds, kind), growing(f"quantizing to {kind}", target, base.parameters * BITS[kind] / 8):
             if tools is None:
-                quantize(source, target, kind, rounded)
+                gguf_build.quantize(source, target, kind, rounded)
             else:
-                quantize_with_tool(tools, source, target, kind, imatrix, cfg.export.tensor_types, rounded)
+                gguf_build.quantize_with_tool(tools, source, target, kind, imatrix, cfg.export.tensor_types, rounded)
     shutil.rmtree(work)
     for kind in kinds:
         _say(f"checking {name(kind)}")
@@ -667,7 +365,7 @@ def build(
     return result
 
 
-def export_merged(cfg: config.Config, base: Base, adapter: Path, inputs: dict[str, dict]) -> int:
+def export_merged(cfg: config.Config, base: gguf_build.Base, adapter: Path, inputs: dict[str, dict]) -> int:
     """Write `output/<profile>/merged_model/`."""
     folder = cfg.output_dir / "merged_model"
     needed, free = 2 * base.parameters + 50e6, handoff.free_bytes(folder)
@@ -675,7 +373,7 @@ def export_merged(cfg: config.Config, base: Base, adapter: Path, inputs: dict[st
         raise handoff.StageError(f"{needed / 1e9:.1f} GB are needed in {folder}, {free / 1e9:.1f} GB are free")
     out = handoff.begin(folder)
     try:
-        result = write_merged(
+        result = gguf_build.write_merged(
             base, lora.read_adapter(adapter, base.config), models.tokenizer(str(base.folder), base.folder), out
         )
         handoff.seal(out, stage=STAGE, settings={"base_model": str(base.folder)}, inputs=inputs)
@@ -748,10 +446,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--verify", action="store_true", help="compare the GGUF files that are there, on eval rows")
     p.add_argument("--merged", action="store_true", help="write a merged 16-bit checkpoint, for vLLM and the like")
     p.add_argument("--modelfile", action="store_true", help="only write this profile's Modelfile to the repository")
-    p.add_argument("--convert-job", type=Path, help=argparse.SUPPRESS)  # the converter's process, see convert()
     args, cfg = config.read(p, argv)
-    if args.convert_job:
-        return convert_job(args.convert_job)
     if args.modelfile:
         print(f"wrote {write_repository_modelfile(cfg, config.ROOT / 'Modelfile')}")
         return 0

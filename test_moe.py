@@ -21,48 +21,17 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import config
 import inference
-from extraction import confidence, experts, grounding, handoff, metrics, report, tasks
+from extraction import backends, confidence, experts, handoff, metrics, report, score_tables, scores, tasks
 
 STAGE = "test_moe"
 JUDGE = 4  # goes up when a metric is defined anew, so that finished predictions are scored again
 CHUNK = 32  # rows between two savings of the predictions
-CONFIDENCE = ("ece", "ece_before", "aurc")
-RECORD_METRICS = ("field_f1", "row_f1", "nted", "anls_star", "exact_record", *CONFIDENCE)
-PLACES = ("grounding_precision", "grounding_recall", "grounding_f1", "foreign_found")
-METRICS = {  # what the report has a line for, measured or not
-    "receipt": (*RECORD_METRICS, *PLACES),
-    "document": RECORD_METRICS,
-    "contract": ("clause_f1", "clause_accuracy", "span_f1", "aupr", "precision_at_80_recall", *CONFIDENCE),
-    "question": ("anls", "exact_match", *CONFIDENCE),
-}
-TITLES = {
-    "field_f1": "field F1",
-    "row_f1": "row-bound line-item F1",
-    "nted": "nTED accuracy",
-    "anls_star": "ANLS*",
-    "exact_record": "exact records",
-    "clause_f1": "clause identification F1",
-    "clause_accuracy": "clause identification accuracy",
-    "span_f1": "span F1 (word Jaccard >= 0.5)",
-    "aupr": "AUPR",
-    "precision_at_80_recall": "precision at 80 % recall",
-    "anls": "ANLS",
-    "exact_match": "exact match",
-    "ece": "expected calibration error",
-    "ece_before": "expected calibration error before calibration",
-    "aurc": "area under the risk-coverage curve",
-    "grounding_precision": "grounding precision, words",
-    "grounding_recall": "grounding recall, words",
-    "grounding_f1": "grounding F1, words",
-    "foreign_found": "values of another receipt called found",
-}
 
 
 # --- rows ----------------------------------------------------------------------------------------------------
@@ -180,7 +149,7 @@ def select(rows: list[dict], per_task: int | None) -> list[dict]:
 # --- predictions ---------------------------------------------------------------------------------------------
 
 
-def predict(rows: list[dict], backend: inference.Backend, partial: Path) -> list[dict]:
+def predict(rows: list[dict], backend: backends.Backend, partial: Path) -> list[dict]:
     """One prediction per row, in their order. Those already in `partial` are kept; new ones are added to it."""
     from tqdm import tqdm
 
@@ -189,7 +158,7 @@ def predict(rows: list[dict], backend: inference.Backend, partial: Path) -> list
     with tqdm(total=len(rows), initial=len(rows) - len(left), desc=backend.name, unit="row", disable=None) as bar:
         for start in range(0, len(left), CHUNK):
             chunk = left[start : start + CHUNK]
-            asked = [inference.Request(row["prompt"], task_of(row).schema) for row in chunk]
+            asked = [backends.Request(row["prompt"], task_of(row).schema) for row in chunk]
             answers = backend.complete(asked, bar.update)
             with open(partial, "a", encoding="utf-8") as f:
                 for row, answer in zip(chunk, answers, strict=True):
@@ -234,7 +203,7 @@ def check_form(rows: list[dict], trained: str | None, model: str) -> None:
         )
 
 
-def prediction(row: dict, answer: inference.Completion) -> dict:
+def prediction(row: dict, answer: backends.Completion) -> dict:
     """What is kept of an answer: the raw text, the record or the reason there is none, tokens and seconds."""
     task, shown = task_of(row), row["prompt"][-1]["content"]
     reading = tasks.Reading(None, answer.error) if answer.error else tasks.parse(task, answer.text, shown)
@@ -259,404 +228,7 @@ def prediction(row: dict, answer: inference.Completion) -> dict:
     }
 
 
-def with_confidences(predictions: list[dict], calibration: confidence.Calibration | None) -> list[dict]:
-    """The predictions with what their token confidences mean by a calibration, or with those themselves."""
-    if calibration is None:
-        return [{**entry, "confidences": entry.get("token_confidences"), "calibrated": False} for entry in predictions]
-    return [
-        {**entry, "confidences": calibration(entry["task"], entry.get("token_confidences")), "calibrated": True}
-        for entry in predictions
-    ]
-
-
-def judged(entries: list[dict], kind: str = "confidences") -> list[tuple[float, bool]]:
-    """(confidence, right) of every value that the entries have a confidence for."""
-    return [
-        (entry[kind][path], right)
-        for entry in entries
-        if entry.get(kind)
-        for path, right in metrics.right_values(entry["task"], entry["target"], entry["record"]).items()
-        if path in entry[kind]
-    ]
-
-
-# --- scores --------------------------------------------------------------------------------------------------
-
-
-def by_task(predictions: list[dict]) -> dict[str, list[list[dict]]]:
-    """The predictions of each task, those of one document together."""
-    grouped: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
-    for entry in predictions:
-        grouped[entry["task"]][entry["document"]].append(entry)
-    return {task: list(documents.values()) for task, documents in sorted(grouped.items())}
-
-
-def score(predictions: list[dict], samples: int) -> dict[str, Any]:
-    """Metrics of each task with intervals over documents, from predictions alone."""
-    scored = {}
-    for task, groups in by_task(predictions).items():
-        entries = [entry for group in groups for entry in group]
-        differences = [d for e in entries for d in metrics.differences(task, e["target"], e["record"])]
-        reasons = Counter(d.reason for d in differences)
-        scored[task] = {
-            "n": len(entries),
-            "documents": len(groups),
-            "unreadable": sum(entry["record"] is None for entry in entries),
-            "dropped_numbers": sum(entry.get("dropped", 0) for entry in entries),
-            "cut_off": sum(entry["record"] is not None and entry["problem"] is not None for entry in entries),
-            "seconds_per_document": spread([sum(entry["seconds"] for entry in group) for group in groups]),
-            "metrics": {
-                metric: metrics.estimate(combine, values, samples)
-                for metric, (combine, values) in _values(task, groups).items()
-            },
-            "fields": by_field(task, groups, samples),
-            "reasons": {reason: reasons[reason] for reason in metrics.REASONS},
-            "reliability": metrics.reliability(judged(entries)),
-        }
-    return scored
-
-
-def compare(predictions: list[dict], others: list[dict], samples: int) -> dict[str, dict]:
-    """For each metric of each task: this model, the other one, and the paired difference, on the same rows."""
-    theirs = by_task(others)
-    compared: dict[str, dict] = {}
-    for task, groups in by_task(predictions).items():
-        other_values = _values(task, theirs[task])
-        compared[task] = {}
-        for metric, (combine, values) in _values(task, groups).items():
-            if metric not in other_values:  # confidences that only one of the two has
-                continue
-            other = other_values[metric][1]
-            compared[task][metric] = {
-                "this": combine(values),
-                "other": combine(other),
-                "difference": metrics.paired(combine, values, other, samples),
-            }
-    return compared
-
-
-def _values(task: str, groups: list[list[dict]]) -> dict[str, tuple[Callable[[Sequence[Any]], float], list[Any]]]:
-    """For each metric of a task: how per-document values are combined, and those values."""
-    if task == "contract":  # a contract is the union of its windows
-        pairs = [_contract(group) for group in groups]
-        clauses = [metrics.clause_counts(target, record) for target, record in pairs]
-        return {
-            "clause_f1": (metrics.f1, clauses),
-            "clause_accuracy": (metrics.accuracy, clauses),
-            "span_f1": (metrics.f1, [metrics.span_counts(target, record) for target, record in pairs]),
-            **_ranked(groups, pairs),
-            **_trust(groups),
-        }
-
-    def flat_mean(values: Sequence[list[float]]) -> float:
-        return metrics.mean([v for group in values for v in group])
-
-    def each(metric: Callable) -> list[list[float]]:
-        if task == "question":
-            return [[metric(e["target"]["answers"], (e["record"] or {}).get("answer")) for e in g] for g in groups]
-        return [[metric(e["target"], e["record"]) for e in group] for group in groups]
-
-    if task == "question":
-        return {
-            "anls": (flat_mean, each(metrics.anls)),
-            "exact_match": (flat_mean, each(metrics.exact_match)),
-            **_trust(groups),
-        }
-    rows = list(map(metrics.total, each(metrics.row_counts)))  # not measured where no target has rows
-    return {
-        "field_f1": (metrics.f1, list(map(metrics.total, each(metrics.field_counts)))),
-        **({"row_f1": (metrics.f1, rows)} if any(c.tp + c.fn for c in rows) else {}),
-        "nted": (flat_mean, each(metrics.nted_accuracy)),
-        "anls_star": (flat_mean, each(metrics.anls_star)),
-        "exact_record": (flat_mean, each(metrics.exact_record)),
-        **_trust(groups),
-        **_places(tasks.TASKS[task], groups),
-    }
-
-
-def _places(task: tasks.Task, groups: list[list[dict]]) -> dict[str, tuple[Callable, list]]:
-    """Where the values of the records are said to stand, against the words annotated for each field; and as a control,
-    the next document's target on this document's words."""
-    if not all(entry.get("words") for group in groups for entry in group):
-        return {}
-    counts = [
-        metrics.total(grounding.record_counts(entry["words"], entry["record"], task) for entry in group)
-        for group in groups
-    ]
-    found = {f"grounding_{m.__name__}": (m, counts) for m in (metrics.precision, metrics.recall, metrics.f1)}
-    if len(groups) > 1:
-        foreign = [
-            grounding.foreign_counts(group[0]["words"], following[0]["target"], task)
-            for group, following in zip(groups, groups[1:] + groups[:1], strict=True)
-        ]
-        found["foreign_found"] = (_share, foreign)
-    return found
-
-
-def _share(parts: Sequence[tuple[int, int]]) -> float:
-    return sum(part for part, _ in parts) / max(sum(whole for _, whole in parts), 1)
-
-
-def _trust(groups: list[list[dict]]) -> dict[str, tuple[Callable, list]]:
-    """What confidences are worth: calibration error and risk-coverage of the values that a model gave."""
-
-    def over_all(metric: Callable) -> Callable:
-        def combine(documents: Sequence[list]) -> float:
-            values = [value for document in documents for value in document]
-            return metric(values) if values else 0.0  # a bootstrap sample of documents without a value
-
-        return combine
-
-    def aurc(values: metrics.Scored) -> float:
-        return metrics.area_under_risk_coverage(metrics.risk_coverage(values))
-
-    found = {}
-    values = [judged(group) for group in groups]
-    if any(values):
-        found["ece"] = over_all(metrics.expected_calibration_error), values
-        found["aurc"] = over_all(aurc), values
-    if any(values) and all(entry.get("calibrated") for group in groups for entry in group):
-        before = [judged(group, "token_confidences") for group in groups]
-        found["ece_before"] = over_all(metrics.expected_calibration_error), before
-    return found
-
-
-def _ranked(groups: list[list[dict]], pairs: list[tuple[dict, dict]]) -> dict[str, tuple[Callable, list]]:
-    """AUPR and precision at 80 % recall of the quotes of contracts; a quote that was not given has confidence 0."""
-    if not any(entry.get("confidences") for group in groups for entry in group):
-        return {}
-    documents = []
-    for group, (target, record) in zip(groups, pairs, strict=True):
-        best = confidence.best_quotes([(entry["record"] or {}, entry.get("confidences")) for entry in group])
-        quotes = [(name, quote, best.get((name, quote), 0.0)) for name, qs in record["clauses"].items() for quote in qs]
-        documents.append(metrics.cuad_scored(target, quotes))
-
-    def on_curve(metric: Callable) -> Callable:
-        def combine(chosen: Sequence[tuple[list, int]]) -> float:
-            wanted = sum(number for _, number in chosen)
-            values = [value for scored, _ in chosen for value in scored]
-            return metric(metrics.precision_recall(values, wanted)) if wanted else float(not values)
-
-        return combine
-
-    at_80 = on_curve(metrics.precision_at_recall)
-    return {"aupr": (on_curve(metrics.aupr), documents), "precision_at_80_recall": (at_80, documents)}
-
-
-def _contract(windows: list[dict]) -> tuple[dict, dict]:
-    """Target and record of a contract, from those of its windows."""
-    return tuple(tasks.merge_clauses(entry[side] or {} for entry in windows) for side in ("target", "record"))
-
-
-def by_field(task: str, groups: list[list[dict]], samples: int) -> dict[str, dict]:
-    """Counts and F1 of each field, or of each category of clauses, over the documents that it occurs in."""
-    found: dict[str, list[metrics.Counts]] = defaultdict(list)
-    for group in groups:
-        if task == "contract":
-            parts = metrics.by_category(*_contract(group)).items()
-        elif task == "question":
-            continue
-        else:
-            parts = [part for e in group for part in metrics.by_field(e["target"], e["record"]).items()]
-        of_document: dict[str, list[metrics.Counts]] = defaultdict(list)
-        for name, counts in parts:
-            if counts.tp + counts.fp + counts.fn:
-                of_document[name].append(counts)
-        for name, counts in of_document.items():
-            found[name].append(metrics.total(counts))
-    table = {}
-    for name, counts in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):
-        all_of_it = metrics.total(counts)
-        table[name] = {
-            "documents": len(counts),
-            "wanted": all_of_it.tp + all_of_it.fn,
-            "right": all_of_it.tp,
-            "missed": all_of_it.fn,
-            "wrong": all_of_it.fp,
-            "f1": metrics.estimate(metrics.f1, counts, samples),
-        }
-    return table
-
-
-def spread(seconds: list[float]) -> dict[str, float]:
-    return {"median": metrics.percentile(seconds, 0.5), "p95": metrics.percentile(seconds, 0.95)}
-
-
-def summarize(
-    label: str, name: str, predictions: list[dict], samples: int, other: tuple[str, list[dict]] | None = None
-) -> dict:
-    """The content of metrics.json: the scores of the rows of one kind of text, and those of others under `other_text`.
-
-    `other` is the label and the predictions of a model to compare with.
-    """
-    parts = []
-    for text in sorted(set(map(kind_of_text, predictions))):
-        chosen = [i for i, entry in enumerate(predictions) if kind_of_text(entry) == text]
-        entries = [predictions[i] for i in chosen]
-        seconds = [entry["seconds"] for entry in entries]
-        generated = sum(entry["completion_tokens"] or 0 for entry in entries)
-        parts.append(
-            {
-                "model": name,
-                "label": ", ".join([label, *text]),
-                "tasks": score(entries, samples),
-                "seconds_per_row": spread(seconds),
-                "seconds_per_document": spread(
-                    [sum(e["seconds"] for e in group) for groups in by_task(entries).values() for group in groups]
-                ),
-                "tokens_per_second": round(generated / sum(seconds), 1) if sum(seconds) else None,
-            }
-        )
-        if other:
-            compared = compare(entries, [other[1][i] for i in chosen], samples)
-            parts[-1]["comparison"] = {"with": other[0], "tasks": compared}
-    return {**parts[0], "other_text": parts[1:]}
-
-
-def kind_of_text(entry: dict) -> tuple[str, ...]:
-    """What sets the text of a row apart from that of the test rows; no figure is of rows of several kinds."""
-    domain, ocr = entry.get("domain"), entry.get("ocr")
-    return (*([f"out of domain: {domain}"] if domain else []), *([f"{ocr} OCR"] if ocr else []))
-
-
 # --- report --------------------------------------------------------------------------------------------------
-
-
-def columns(result: dict) -> list[dict]:
-    """The columns that a model takes in a report: one for each kind of text."""
-    return [result, *result.get("other_text", [])]
-
-
-def tables(results: list[dict], this: dict | None = None, left_out: dict | None = None) -> list[report.Table]:
-    """Models side by side; then what is known of this one alone."""
-    models = [column for result in results for column in columns(result)]
-    shown = [_scores(models)]
-    for column in columns(this) if this else []:
-        if "comparison" in column:
-            shown.append(_comparison(column))
-    shown.append(_reasons(models))
-    for column in columns(this) if this else []:
-        shown += _reliability(column) + _fields(column)
-    if left_out:
-        rows = [[reason, str(len(lines)), ", ".join(map(str, lines[:10]))] for reason, lines in left_out.items()]
-        shown.append(report.Table("Lines of the rows file that are not scored", ["reason", "lines", "the first"], rows))
-    return shown
-
-
-def _scores(models: list[dict]) -> report.Table:
-    rows = []
-
-    def add(task: str, title: str, cell: Callable[[dict], str]) -> None:
-        rows.append([task, title, *(cell(m["tasks"][task]) if task in m["tasks"] else "" for m in models)])
-
-    for task in sorted({task for m in models for task in m["tasks"]}):
-        for metric in METRICS[task]:
-            add(task, TITLES[metric], lambda scored, metric=metric: _cell(scored["metrics"].get(metric)))
-        for key, title in (("n", "rows"), ("documents", "documents"), ("unreadable", "unreadable answers")):
-            add(task, title, lambda scored, key=key: str(scored[key]))
-        if task == "contract":
-            add(task, "numbers of no sentence, dropped", lambda scored: str(scored.get("dropped_numbers", "")))
-        for share in ("median", "p95"):
-            add(task, f"seconds per document, {share}", lambda s, share=share: _seconds(s, "document", share))
-    for per in ("document", "row"):
-        for share in ("median", "p95"):
-            rows.append(["all", f"seconds per {per}, {share}", *(_seconds(m, per, share) for m in models)])
-    speeds = ["" if m["tokens_per_second"] is None else str(m["tokens_per_second"]) for m in models]
-    rows.append(["all", "generated tokens per second", *speeds])
-    return report.Table("Scores", ["task", "metric", *(m["label"] for m in models)], rows)
-
-
-def _comparison(column: dict) -> report.Table:
-    other = column["comparison"]["with"]
-    rows = [
-        [task, TITLES[metric], _percent(c["this"]), _percent(c["other"]), _cell(c["difference"], "+")]
-        for task, compared in column["comparison"]["tasks"].items()
-        for metric, c in compared.items()
-    ]
-    header = ["task", "metric", column["label"], other, "difference (95 % interval, paired)"]
-    return report.Table(f"{column['label']} compared with {other}, on the same rows", header, rows)
-
-
-def _reasons(models: list[dict]) -> report.Table:
-    rows = [
-        [task, reason, *(str(m["tasks"].get(task, {}).get("reasons", {}).get(reason, "")) for m in models)]
-        for task in sorted({task for m in models for task in m["tasks"]})
-        for reason in metrics.REASONS
-    ]
-    return report.Table("Fields that differ, by reason", ["task", "reason", *(m["label"] for m in models)], rows)
-
-
-def _reliability(column: dict) -> list[report.Table]:
-    rows = [
-        [
-            task,
-            f"{_percent(b['from'])} - {_percent(b['to'])}",
-            str(b["n"]),
-            _percent(b["confidence"]),
-            _percent(b["right"]),
-        ]
-        for task, scored in column["tasks"].items()
-        for b in scored["reliability"]
-    ]
-    header = ["task", "confidence", "values", "mean confidence", "right"]
-    return [report.Table(f"{column['label']}: how many values of each confidence are right", header, rows)] * bool(rows)
-
-
-def _fields(column: dict) -> list[report.Table]:
-    shown = []
-    for task, scored in column["tasks"].items():
-        what = "category" if task == "contract" else "field"
-        rows = [
-            [name, *(str(f[key]) for key in ("documents", "wanted", "right", "missed", "wrong")), _cell(f["f1"])]
-            for name, f in scored["fields"].items()
-        ]
-        if rows:
-            header = [what, "documents", "in the target", "right", "missed", "wrong", "F1"]
-            shown.append(report.Table(f"{column['label']}: {task}, by {what}", header, rows))
-    return shown
-
-
-def _percent(value: float, sign: str = "") -> str:
-    return f"{100 * value:{sign}.1f}"
-
-
-def _cell(found: dict | None, sign: str = "") -> str:
-    if found is None:
-        return ""
-    between = " to " if sign else " - "
-    return f"{_percent(found['value'], sign)} ({_percent(found['low'], sign)}{between}{_percent(found['high'], sign)})"
-
-
-def _seconds(scored: dict, per: str, share: str) -> str:
-    found = scored.get(f"seconds_per_{per}")
-    return f"{found[share]:.2f}" if found else ""
-
-
-def render_report(
-    results: list[dict], heading: dict[str, Any], this: dict | None = None, left_out: dict | None = None
-) -> str:
-    """A Markdown report of models scored on the same rows, side by side, with the details of one of them."""
-    lines = ["# Evaluation", ""]
-    lines += [f"- {name}: {value}" for name, value in heading.items() if value is not None]
-    lines += ["", "Values in percent with 95 % bootstrap intervals over documents; an empty cell was not measured.", ""]
-    return "\n".join(lines) + "\n" + "\n".join(map(report.markdown, tables(results, this, left_out)))
-
-
-def failures(rows: list[dict], predictions: list[dict]) -> list[dict]:
-    """What report.html shows of each row that has a field that differs: unreadable answers, then most fields first."""
-    found = []
-    for row, entry in zip(rows, predictions, strict=True):
-        differences = metrics.differences(entry["task"], entry["target"], entry["record"])
-        if differences or entry["record"] is None:
-            found.append(
-                {
-                    **{key: entry[key] for key in ("id", "task", "source", "target", "problem", "completion")},
-                    "text": row["prompt"][-1]["content"],
-                    "prediction": entry["record"],
-                    "differences": [vars(difference) for difference in differences],
-                }
-            )
-    return sorted(found, key=lambda f: (f["prediction"] is not None, -len(f["differences"])))
 
 
 def side_by_side(folder: Path, this: dict, rows_fingerprint: str) -> list[dict]:
@@ -715,7 +287,7 @@ def study_experts(cfg: config.Config, rows: list[dict], types: dict[str, str], f
 
 def label_of(model: str, cfg: config.Config) -> str:
     """The folder name of a model's results."""
-    model = inference.without_login(model)
+    model = backends.without_login(model)
     if model in ("gguf", "base-gguf"):
         return f"{model}-{cfg.inference.quantization}"
     return (
@@ -802,7 +374,7 @@ def _by_task(documents: list[list[dict]]) -> dict[str, list[tuple[float, bool]]]
     found: dict[str, list] = defaultdict(list)
     for group in documents:
         for entry in group:
-            found[entry["task"]] += judged([entry], "token_confidences")
+            found[entry["task"]] += scores.judged([entry], "token_confidences")
     return {task: values for task, values in sorted(found.items()) if values}
 
 
@@ -815,8 +387,8 @@ def _held_out(documents: list[list[dict]], folds: int = 5) -> dict[str, list[tup
             continue
         curves = confidence.fit(others)
         for group in documents[fold::folds]:
-            for entry in with_confidences(group, curves):
-                found[entry["task"]] += judged([entry])
+            for entry in scores.with_confidences(group, curves):
+                found[entry["task"]] += scores.judged([entry])
     return found
 
 
@@ -861,7 +433,7 @@ def main(argv: list[str] | None = None) -> int:
     other = None
     if args.compare:
         chosen = (f" --rows {args.rows}" if args.rows else "") + (f" --limit {args.limit}" if args.limit else "")
-        command = f"python test_moe.py --model {inference.without_login(args.compare)}{chosen}{again}"
+        command = f"python test_moe.py --model {backends.without_login(args.compare)}{chosen}{again}"
         other = compared_with(args.compare, cfg, [row["id"] for row in rows], rows_fingerprint, command)
     label = label_of(args.model, cfg)
     predicting = {
@@ -897,9 +469,9 @@ def main(argv: list[str] | None = None) -> int:
             partial.unlink(missing_ok=True)
         known = backend.name, predict(rows, backend, partial)
     name, predictions = known
-    predictions = with_confidences(predictions, calibration)
+    predictions = scores.with_confidences(predictions, calibration)
     handoff.write_jsonl(out / "predictions.jsonl", predictions)
-    result = summarize(label, name, predictions, cfg.evaluate.bootstrap_samples, other and other[:2])
+    result = scores.summarize(label, name, predictions, cfg.evaluate.bootstrap_samples, other and other[:2])
     result["left_out"] = left_out
     handoff.write_json(out / "metrics.json", result)
     training = training_result(cfg.adapter_dir)
@@ -916,19 +488,21 @@ def main(argv: list[str] | None = None) -> int:
         f"on {training['eval_rows']} eval rows",
     }
     results = side_by_side(cfg.evaluation_dir, result, rows_fingerprint)
-    handoff.write_text(out / "report.md", render_report(results, heading, result, left_out))
-    shown = tables(results, result, left_out)
-    failed = failures(rows, predictions)
+    handoff.write_text(out / "report.md", score_tables.render_report(results, heading, result, left_out))
+    shown = score_tables.tables(results, result, left_out)
+    failed = score_tables.failures(rows, predictions)
     page = report.page(f"Evaluation of {label}", heading, shown, failed, len(rows))
     handoff.write_text(out / "report.html", page)
     handoff.seal(out, stage=STAGE, settings=settings)
     partial.unlink(missing_ok=True)
 
     print(f"[4/7] {len(rows)} rows scored{'' if backend else ', predictions of an earlier run'}: {folder}")
-    for column in columns(result):
+    for column in score_tables.columns(result):
         for task, entry in column["tasks"].items():
             title = task if column["label"] == label else f"{task} ({column['label']})"
-            values = ", ".join(f"{TITLES[name]} {_cell(value)}" for name, value in entry["metrics"].items())
+            values = ", ".join(
+                f"{score_tables.TITLES[name]} {score_tables.cell(value)}" for name, value in entry["metrics"].items()
+            )
             print(f"      {title}: {values}; n {entry['n']}, unreadable {entry['unreadable']}")
     print(f"Report: {folder / 'report.md'}, and report.html beside it to look through what failed")
     print(f"Next: python inference.py data/samples/documents/receipt_photo_1.jpg{again}")

@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))  # before this folder, whose module of the same na
 
 import config  # noqa: E402
 import inference  # noqa: E402
-from extraction import documents, handoff, metrics, tasks  # noqa: E402
+from extraction import backends, documents, handoff, metrics, tasks  # noqa: E402
 
 CONTRACT_CHARS = 6500  # several windows of the cpu profile; the whole contract has 17
 QUESTIONS = ("What is the date?", "Who wrote this?")
@@ -68,12 +68,12 @@ def receipt_text(cfg: config.Config) -> str:
 # --- measuring -----------------------------------------------------------------------------------------------
 
 
-def measure(backend: inference.LlamaBackend, cfg: config.Config, repeat: int, cached: bool = True) -> list[dict]:
+def measure(backend: backends.LlamaBackend, cfg: config.Config, repeat: int, cached: bool = True) -> list[dict]:
     """The runs of each document. `cached` False lets no prompt use what the one before it left behind."""
-    answers: list[inference.Completion] = []
+    answers: list[backends.Completion] = []
     answer = backend.complete
 
-    def complete(requests: Sequence[inference.Request], done: Callable = lambda: None) -> list[inference.Completion]:
+    def complete(requests: Sequence[backends.Request], done: Callable = lambda: None) -> list[backends.Completion]:
         if cached:
             answers.extend(answer(requests, done))
         else:
@@ -115,14 +115,14 @@ def measure(backend: inference.LlamaBackend, cfg: config.Config, repeat: int, ca
     return found
 
 
-def schemas(document_type: str, answers: Sequence[inference.Completion]) -> list[dict]:
+def schemas(document_type: str, answers: Sequence[backends.Completion]) -> list[dict]:
     """The schema of each answer: those of the document's windows come first, then its questions."""
     asked = len(QUESTIONS) if document_type == "document" else 0
     task = tasks.TASKS[document_type]
     return [task.schema] * (len(answers) - asked) + [tasks.QUESTION.schema] * asked
 
 
-def choosing(backend: inference.LlamaBackend, answers: Iterable[tuple[str, dict]]) -> dict[str, float]:
+def choosing(backend: backends.LlamaBackend, answers: Iterable[tuple[str, dict]]) -> dict[str, float]:
     """Milliseconds of CPU per token that each part of choosing it takes, as the answers are written once more.
 
     The scores are random: what is measured does not depend on them.
@@ -140,13 +140,13 @@ def choosing(backend: inference.LlamaBackend, answers: Iterable[tuple[str, dict]
         spent[name] += time.thread_time() - started
 
     for text, schema in answers:
-        matcher = llguidance.LLMatcher(backend.tokenizer, inference.grammar(schema))
-        allowed = inference._AllowedTokens([matcher], backend.tokenizer.vocab_size)
+        matcher = llguidance.LLMatcher(backend.tokenizer, backends.grammar(schema))
+        allowed = backends.AllowedTokens([matcher], backend.tokenizer.vocab_size)
         for token in backend.tokenizer.tokenize_str(text):
             timed("llguidance says which are allowed", allowed.fill, matcher, allowed.bits, 0)  # the next time it knows
             left = scores[allowed._mask(len(scores))[0]]
             timed("the likeliest of them, with its log-probability", allowed.likeliest, scores)
-            timed("of it the log-probability, for the confidence", inference._log_share, left, 0)
+            timed("of it the log-probability, for the confidence", backends.log_share, left, 0)
             timed("llguidance takes the token", matcher.consume_token, token)
             timed("without a grammar: the likeliest of all", scores.argmax)
             count += 1

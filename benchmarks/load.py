@@ -32,8 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import config  # noqa: E402
-import inference  # noqa: E402
-from extraction import documents, generate, handoff, tasks  # noqa: E402
+from extraction import backends, documents, generate, handoff, tasks  # noqa: E402
 
 SEED = 20_261_123  # no training set is made with it
 
@@ -88,10 +87,10 @@ def run(url: str, clients: int, texts: list[str], cfg: config.Config, half: Call
     """
     answered = itertools.count(1)
     settings = cfg.inference
-    backend = inference.HttpBackend(url, settings.max_new_tokens, settings.context_tokens, settings.timeout_seconds)
+    backend = backends.HttpBackend(url, settings.max_new_tokens, settings.context_tokens, settings.timeout_seconds)
 
     def ask(text: str) -> tuple[float, str | None, bool]:
-        request = inference.Request(tasks.messages(tasks.RECEIPT, text), tasks.RECEIPT.schema)
+        request = backends.Request(tasks.messages(tasks.RECEIPT, text), tasks.RECEIPT.schema)
         started = time.monotonic()
         answer = backend.complete([request])[0]
         if next(answered) == (len(texts) + 1) // 2 and half:

@@ -25,9 +25,8 @@ sys.path.insert(0, str(ROOT))
 
 import config  # noqa: E402
 import export_gguf  # noqa: E402
-import inference  # noqa: E402
 import test_moe  # noqa: E402
-from extraction import gguf_quality, handoff, models  # noqa: E402
+from extraction import backends, gguf_quality, handoff, models, score_tables, scores  # noqa: E402
 
 TYPES = "Q8_0,Q5_K_M,Q4_K_M,Q3_K_M"
 MAIN = {"receipt": "field_f1", "document": "field_f1", "contract": "clause_f1", "question": "anls"}
@@ -60,7 +59,7 @@ def build(args: Any, cfg: config.Config, overrides: list[str], folder: Path) -> 
 
 
 def predictions(path: Path, cfg: config.Config, rows: list[dict], partial: Path) -> list[dict]:
-    backend = inference.LlamaBackend(
+    backend = backends.LlamaBackend(
         path, cfg.inference.context_tokens, cfg.inference.max_new_tokens, cfg.inference.threads
     )
     try:
@@ -73,7 +72,7 @@ def table(results: list[dict], rows: int, compared: int) -> str:
     """A Markdown table whose first line is what the others are compared with."""
     tasks_found = list(results[0]["scores"])
     heads = ["build", "MB", "KL divergence", "same next token"]
-    heads += [f"{task}: {test_moe.TITLES[MAIN[task]]}, difference (95 %)" for task in tasks_found]
+    heads += [f"{task}: {score_tables.TITLES[MAIN[task]]}, difference (95 %)" for task in tasks_found]
     heads += ["unreadable", "prompt tokens/s", "generated tokens/s", "memory, GiB"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for r in results:
@@ -122,10 +121,10 @@ def main(argv: list[str] | None = None) -> int:
         answered = handoff.fingerprint([made_from, path.name, [row["id"] for row in rows]])
         made = predictions(path, cfg, rows, folder / f"{answered}.jsonl")
         first = first or made
-        compared = test_moe.compare(made, first, cfg.evaluate.bootstrap_samples)
-        scores = {task: found[MAIN[task]] for task, found in compared.items()}
+        compared = scores.compare(made, first, cfg.evaluate.bootstrap_samples)
+        of_tasks = {task: found[MAIN[task]] for task, found in compared.items()}
         unreadable = sum(entry["record"] is None for entry in made)
-        results.append({"name": name, **found, "scores": scores, "unreadable": unreadable})
+        results.append({"name": name, **found, "scores": of_tasks, "unreadable": unreadable})
     handoff.write_json(folder / "quality.json", {"rows": len(rows), "compared": len(encoded), "results": results})
     handoff.write_text(folder / "quality.md", table(results, len(rows), len(encoded)))
     print(table(results, len(rows), len(encoded)), end="")

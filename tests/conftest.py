@@ -1,5 +1,6 @@
 import os
 
+import chat_server
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before llama_cpp is imported: threads that wait must not spin
@@ -28,3 +29,19 @@ def tiny_moe(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny_moe")
     builder.build(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_cfg(tiny_moe):
+    """Settings under which the tiny model is the base model."""
+    import config
+
+    items = [f"train.base_model={tiny_moe}", "inference.max_new_tokens=96", "inference.context_tokens=1024"]
+    return config.read(config.parser(""), [a for item in items for a in ("--set", item)])[1]
+
+
+@pytest.fixture
+def server():
+    """A chat-completions server that gives `replies`; see chat_server.running."""
+    with chat_server.running() as made:
+        yield made

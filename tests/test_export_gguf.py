@@ -1,5 +1,6 @@
 import copy
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +12,7 @@ import tiny_moe as builder
 import config
 import export_gguf
 import inference
-from extraction import cards, handoff, llama_source, lora, models, tasks
+from extraction import cards, gguf_build, handoff, llama_source, lora, models, tasks
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
@@ -144,7 +145,7 @@ def test_base_and_adapter_become_gguf_files_that_compute_and_answer_the_same(tin
     assert cfg.gguf_file("Q8_0").stat().st_mtime_ns == before
 
     ids = list(range(40, 80))  # the comparison must also notice an adapter that is missing
-    without_adapter = export_gguf.reference_logits(export_gguf.read_base(tiny_moe), None, ids, tmp_path)
+    without_adapter = export_gguf.reference_logits(gguf_build.read_base(tiny_moe), None, ids, tmp_path)
     with pytest.raises(handoff.StageError, match="computes other logits"):
         export_gguf.compare_logits(cfg.gguf_file("F32"), ids, without_adapter)
 
@@ -180,7 +181,7 @@ def test_the_architecture_of_the_cpu_profile_is_merged_too(tiny_mixtral, tmp_pat
 def test_a_large_base_model_alone_goes_through_16_bits_and_says_that_logits_were_not_compared(
     tiny_moe, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(export_gguf, "SMALL_MODEL", 0)
+    monkeypatch.setattr(gguf_build, "SMALL_MODEL", 0)
     arguments = options(tiny_moe, tmp_path, "export.quantization=Q4_K_M")
     assert export_gguf.main([*arguments, "--base-only"]) == 0
     folder = settings_of(arguments).output_dir / "gguf_base"
@@ -284,7 +285,7 @@ def test_an_adapter_of_another_model_is_refused_and_nothing_stays_behind(tiny_mo
 
 def test_an_adapter_of_another_shape_is_refused(tiny_moe, adapter):
     settings = handoff.read_json(tiny_moe / "config.json")
-    base = export_gguf.read_base(tiny_moe)
+    base = gguf_build.read_base(tiny_moe)
     shapes = base.shapes | {"model.layers.0.self_attn.q_proj.weight": (256, 128)}
     with pytest.raises(handoff.StageError, match="q_proj"):
         lora.touched(lora.read_adapter(adapter, settings), shapes)
@@ -316,7 +317,7 @@ def test_an_adapter_that_is_more_than_plain_lora_is_refused(tiny_moe, tmp_path, 
 
 
 def test_too_little_disk_space_is_found_out_before_anything_is_written(tiny_moe, tmp_path, adapter, monkeypatch):
-    monkeypatch.setattr(export_gguf.shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000_000))
     with pytest.raises(handoff.StageError, match="GB are needed"):
         export_gguf.main([*options(tiny_moe, tmp_path), "--adapter", str(adapter)])
     assert list(tmp_path.iterdir()) == []
@@ -333,10 +334,10 @@ def test_a_run_that_breaks_off_leaves_the_old_build_and_no_parts(tiny_moe, tmp_p
         names = lora.touched(lora.read_adapter(folder, base.config), base.shapes)
         return {"changed": names, "untrained": []}
 
-    base = export_gguf.read_base(tiny_moe)
-    monkeypatch.setattr(export_gguf, "SMALL_MODEL", 0)
-    monkeypatch.setattr(export_gguf, "convert", converted)
-    monkeypatch.setattr(export_gguf, "quantize", broken)
+    base = gguf_build.read_base(tiny_moe)
+    monkeypatch.setattr(gguf_build, "SMALL_MODEL", 0)
+    monkeypatch.setattr(gguf_build, "convert", converted)
+    monkeypatch.setattr(gguf_build, "quantize", broken)
     arguments = [*options(tiny_moe, tmp_path), "--adapter", str(adapter)]
     folder = settings_of(arguments[:4]).gguf_dir
     for old in (False, True):
@@ -375,13 +376,13 @@ def test_without_a_connection_the_way_around_is_named(tmp_path, monkeypatch):
 
 def test_only_a_tokenizer_that_splits_like_qwen2_is_taken_for_one(tiny_moe):
     found = handoff.read_json(tiny_moe / "tokenizer.json")
-    assert export_gguf.splits_like_qwen2(found)
+    assert gguf_build.splits_like_qwen2(found)
     other = copy.deepcopy(found)
     other["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = builder.QWEN2_PATTERN.replace(
         r"\p{N}|", r"\p{N}+|"
     )
-    assert not export_gguf.splits_like_qwen2(other)
-    assert not export_gguf.splits_like_qwen2({"pre_tokenizer": {"type": "ByteLevel"}})
+    assert not gguf_build.splits_like_qwen2(other)
+    assert not gguf_build.splits_like_qwen2({"pre_tokenizer": {"type": "ByteLevel"}})
 
 
 # --- the merge, weight by weight -----------------------------------------------------------------------------
@@ -443,7 +444,7 @@ def merged(weights, factors):
     report = {"changed": [], "untrained": []}
     conversion = reader(weights)
     adapter = lora.Adapter({f.module: f for f in factors}, {})
-    export_gguf.merge_while_reading(conversion, adapter, report)
+    gguf_build.merge_while_reading(conversion, adapter, report)
     return dict(conversion.ModelBase().get_tensors()), report
 
 
@@ -484,7 +485,7 @@ def test_the_checkpoint_is_staged_with_our_template_and_none_of_its_own(tiny_moe
     found = handoff.read_json(tiny_moe / "tokenizer_config.json")
     handoff.write_json(source / "tokenizer_config.json", found | {"chat_template": "{{ '<think></think>' }}"})
     handoff.write_json(source / "chat_template.json", {"chat_template": "another"})
-    staged = export_gguf.stage_checkpoint(export_gguf.read_base(source), tmp_path / "staged")
+    staged = gguf_build.stage_checkpoint(gguf_build.read_base(source), tmp_path / "staged")
     assert (staged / "chat_template.jinja").read_text() == tasks.chat_template("qwen3_moe")
     assert "chat_template" not in handoff.read_json(staged / "tokenizer_config.json")
     assert not (staged / "chat_template.json").exists()
@@ -497,14 +498,14 @@ def test_experts_merged_side_by_side_and_rounded_in_torch_are_the_same_file(tiny
     for name in ("fast", "plain"):
         work = tmp_path / name
         work.mkdir()
-        checkpoint = export_gguf.stage_checkpoint(export_gguf.read_base(tiny_moe), work / "checkpoint")
+        checkpoint = gguf_build.stage_checkpoint(gguf_build.read_base(tiny_moe), work / "checkpoint")
         files.append(work / "build.gguf")
         job = {"converter": str(converter), "checkpoint": str(checkpoint), "adapter": str(adapter), "type": "BF16"}
         job |= {"outfile": str(files[-1]), "report": str(work / "report.json")}
         handoff.write_json(work / "job.json", job)
-        program = "import sys, export_gguf; from pathlib import Path; "
-        program += "export_gguf.use_all_cores = lambda: None; " if name == "plain" else ""
-        program += "sys.exit(export_gguf.convert_job(Path(sys.argv[1])))"
+        program = "import sys; from extraction import gguf_build; from pathlib import Path; "
+        program += "gguf_build.use_all_cores = lambda: None; " if name == "plain" else ""
+        program += "gguf_build.convert_job(Path(sys.argv[1]))"
         command = [sys.executable, "-c", program, str(work / "job.json")]
         subprocess.run(command, check=True, cwd=config.ROOT, capture_output=True)
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -522,7 +523,7 @@ def test_with_little_disk_the_intermediate_file_is_rounded_and_the_build_still_a
 
 
 def test_little_disk_needs_less_space_than_the_whole(tiny_moe, tmp_path, monkeypatch):
-    base = replace(export_gguf.read_base(tiny_moe), shapes={"w": (30_000, 1_000_000)})
+    base = replace(gguf_build.read_base(tiny_moe), shapes={"w": (30_000, 1_000_000)})
     monkeypatch.setattr(handoff, "free_bytes", lambda folder: 70e9)
     with pytest.raises(handoff.StageError, match="82.5 GB are needed.*70.0 GB are free; --low-disk needs less"):
         export_gguf.check_space(tmp_path, base, ("Q4_K_M",))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import config
 import inference
 from benchmarks.hardening import injection
-from extraction import documents, generate, generate_orders, grounding, handoff, models, orders, tasks
+from extraction import backends, documents, generate, generate_orders, grounding, handoff, models, orders, tasks
 
 CFG = config.PROFILES["cpu"]
 SMOLLM2 = """<|endoftext|> <|im_start|> <|im_end|> <repo_name> <reponame> <file_sep> <filename> <gh_stars> <issue_start>
@@ -65,7 +65,7 @@ def renderings(qwen3, tmp_path_factory):
 
     def by_llama(path, model_type):
         opened = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
-        render = inference._renderer(tasks.chat_template(model_type))
+        render = backends.renderer(tasks.chat_template(model_type))
         return lambda messages: opened.tokenize(render(messages).encode(), add_bos=False, special=True)
 
     added = set(smollm2.added_tokens_decoder), set(qwen3.added_tokens_decoder)
@@ -182,7 +182,7 @@ def test_a_server_is_sent_no_token_in_a_document_or_a_question():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     hostile = " 1 ".join([*SMOLLM2, *QWEN3, *OTHERS])
-    backend = inference.HttpBackend(f"http://127.0.0.1:{server.server_port}/v1", 64, 2048, 10)
+    backend = backends.HttpBackend(f"http://127.0.0.1:{server.server_port}/v1", 64, 2048, 10)
     inference.extract(hostile.encode(), backend, CFG, document_type="document", questions=[f"What? {hostile}"])
     server.shutdown()
     server.server_close()
@@ -281,7 +281,7 @@ def test_passages_are_apart_in_order_and_within_the_text(text):
     assert all(b <= c for (_, b), (c, _) in zip(found, found[1:], strict=False))
 
 
-class Scripted(inference.OneByOne):
+class Scripted(backends.OneByOne):
     name, prompt_limit = "scripted", 4000
 
     def __init__(self, **answers):
@@ -292,7 +292,7 @@ class Scripted(inference.OneByOne):
 
     def _complete(self, request):
         asked = request.messages[0]["content"] == tasks.QUESTION.instructions
-        return inference.Completion(json.dumps(self.answers["answer"] if asked else self.answers["record"]))
+        return backends.Completion(json.dumps(self.answers["answer"] if asked else self.answers["record"]))
 
 
 def test_a_value_that_only_an_order_says_is_named_and_one_that_stands_elsewhere_too_is_not():

@@ -13,7 +13,7 @@ import app
 import config
 import inference
 from benchmarks.hardening import privacy
-from extraction import documents
+from extraction import backends, documents
 
 ROOT = config.ROOT
 CANARY = "quetzal0123456789ab"
@@ -269,7 +269,7 @@ def test_no_unfinished_folder_stays_behind_however_a_stage_ends(how, status, tmp
     ],
 )
 def test_a_model_is_shown_without_user_and_password(model, shown):
-    assert inference.without_login(model) == shown
+    assert backends.without_login(model) == shown
 
 
 def test_user_and_password_of_an_address_reach_the_server_as_such(monkeypatch):
@@ -283,6 +283,6 @@ def test_user_and_password_of_an_address_reach_the_server_as_such(monkeypatch):
 
     monkeypatch.setattr(requests, "post", post)
     backend = inference.open_backend(config.PROFILES["cpu"], "http://ann:p%40ss@127.0.0.1:1/v1#m")
-    answer = backend.complete([inference.Request([{"role": "user", "content": "x"}], {})])[0]
+    answer = backend.complete([backends.Request([{"role": "user", "content": "x"}], {})])[0]
     assert (sent["url"], sent["auth"]) == ("http://127.0.0.1:1/v1/chat/completions", ("ann", "p@ss"))
     assert backend.name == "m" and "p@ss" not in answer.error

@@ -11,15 +11,14 @@ import termios
 import threading
 import time
 from dataclasses import replace
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from chat_server import chat
 
 import config
 import inference
-from extraction import confidence, documents, handoff, output, own_schema, tasks
+from extraction import backends, confidence, documents, handoff, output, own_schema, tasks
 
 CFG = config.PROFILES["cpu"]
 RECEIPT = "Corner Shop\nTea    2.00\nCake   3.50\nSUBTOTAL   5.50\nTAX  0.50\nTOTAL  6.00\nCASH  10.00\nCHANGE  4.00\n"
@@ -39,7 +38,7 @@ class Scripted:
 
     def complete(self, requests, done=lambda: None):
         self.requests += requests
-        return [inference.Completion(self.answer(r.messages[1]["content"]), 1, 1, 0.1) for r in requests]
+        return [backends.Completion(self.answer(r.messages[1]["content"]), 1, 1, 0.1) for r in requests]
 
 
 def test_a_receipt_becomes_a_record_with_nulls_a_summary_and_answers():
@@ -141,130 +140,6 @@ def test_a_receipt_too_long_for_the_context_is_read_in_parts():
     assert len(backend.requests) > 1
     assert len(result["record"]["line_items"]) == len(backend.requests)
     assert result["record"]["total"] == "600.00"
-
-
-# --- real models ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def tiny_cfg(tiny_moe):
-    items = [f"train.base_model={tiny_moe}", "inference.max_new_tokens=96", "inference.context_tokens=1024"]
-    return config.read(config.parser(""), [a for item in items for a in ("--set", item)])[1]
-
-
-def test_a_random_model_writes_only_records_under_the_grammar(tiny_cfg):
-    """Nothing but the constraint makes this model write JSON: it is random."""
-    backend = inference.open_backend(tiny_cfg, "base")
-    requests = [
-        inference.Request(tasks.messages(task, RECEIPT, "What?" if task is tasks.QUESTION else None), task.schema)
-        for task in tasks.TASKS.values()
-        for _ in range(2)
-    ]
-    answers = backend.complete(requests)
-    for request, answer in zip(requests, answers, strict=True):
-        task = next(t for t in tasks.TASKS.values() if t.schema == request.schema)
-        reading = tasks.parse(task, answer.text)
-        assert reading.record is not None, answer.text
-        assert 0 < answer.completion_tokens <= 96
-
-
-def test_answers_do_not_depend_on_the_batch_they_were_made_in(tiny_cfg):
-    backend = inference.open_backend(tiny_cfg, "base")
-    requests = [
-        inference.Request(tasks.messages(tasks.QUESTION, RECEIPT * n, "What is the total?"), tasks.QUESTION.schema)
-        for n in (1, 2, 1)
-    ]
-    together = [a.text for a in backend.complete(requests)]
-    alone = [backend.complete([r])[0].text for r in requests]
-    assert together[0] == together[2]
-    assert together == alone
-
-
-def test_a_prompt_over_the_context_is_an_error_and_not_an_answer(tiny_cfg):
-    backend = inference.open_backend(tiny_cfg, "base")
-    long = inference.Request(tasks.messages(tasks.RECEIPT, "word " * 3000), tasks.RECEIPT.schema)
-    short = inference.Request(tasks.messages(tasks.RECEIPT, RECEIPT), tasks.RECEIPT.schema)
-    first, second = backend.complete([long, short])
-    assert "fit" in first.error and first.text == ""
-    assert second.error is None and second.text.startswith("{")
-
-
-# --- servers -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def server():
-    """A chat-completions server on loopback; `replies` holds (status, body) to give, the last one again and again."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            time.sleep(self.server.delay)
-            self.server.seen.append((self.path, json.loads(body)))
-            status, reply = self.server.replies[min(len(self.server.seen), len(self.server.replies)) - 1]
-            data = reply.encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def do_GET(self):
-            data = json.dumps({"data": [{"id": "doc-intel"}]}).encode()
-            self.send_response(200 if self.path == "/v1/models" else 404)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *args):
-            """Keep the tests' output clean."""
-
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.seen, made.replies, made.delay = [], [], 0
-    threading.Thread(target=made.serve_forever, daemon=True).start()
-    yield made
-    made.shutdown()
-    made.server_close()
-
-
-def chat(text):
-    return json.dumps(
-        {"choices": [{"message": {"content": text}}], "usage": {"prompt_tokens": 5, "completion_tokens": 3}}
-    )
-
-
-def test_a_server_is_asked_with_the_schema_and_without_thinking(server):
-    server.replies = [(200, chat('{"total":"6.00"}'))]
-    url = f"http://127.0.0.1:{server.server_port}/v1#doc-intel"
-    result = inference.extract(RECEIPT.encode(), inference.open_backend(CFG, url), CFG)
-    assert result["record"]["total"] == "6.00" and result["model"] == "doc-intel"
-    path, body = server.seen[0]
-    assert path == "/v1/chat/completions"
-    assert body["model"] == "doc-intel" and body["temperature"] == 0
-    assert body["response_format"]["json_schema"]["schema"] == tasks.RECEIPT.schema
-    assert body["chat_template_kwargs"] == {"enable_thinking": False}
-
-
-def test_a_busy_server_is_asked_again(server):
-    server.replies = [(503, "busy"), (429, "slow down"), (200, chat('{"total":"6.00"}'))]
-    backend = inference.open_backend(CFG, f"http://127.0.0.1:{server.server_port}/v1")
-    answer = backend.complete([inference.Request([{"role": "user", "content": "x"}], {})])[0]
-    assert (answer.text, answer.completion_tokens) == ('{"total":"6.00"}', 3)
-    assert len(server.seen) == 3
-
-
-@pytest.mark.parametrize("reply", [(400, "bad"), (200, "not json"), (200, '{"choices": []}')])
-def test_a_server_that_fails_gives_an_error_for_the_document(server, reply):
-    server.replies = [reply]
-    backend = inference.open_backend(CFG, f"http://127.0.0.1:{server.server_port}/v1")
-    answer = backend.complete([inference.Request([{"role": "user", "content": "x"}], {})])[0]
-    assert answer.error and not answer.text
-
-
-def test_no_server_is_one_sentence_with_status_3():
-    backend = inference.open_backend(CFG, "http://127.0.0.1:9/v1")
-    with pytest.raises(handoff.StageError, match="no server answers") as error:
-        backend.complete([inference.Request([{"role": "user", "content": "x"}], {})])
-    assert error.value.status == 3
 
 
 # --- the command ---------------------------------------------------------------------------------------------
@@ -702,7 +577,7 @@ def test_a_required_field_that_is_missing_is_a_problem_and_not_invented():
 def test_a_random_model_keeps_an_own_schema_under_the_grammar(tiny_cfg):
     backend = inference.open_backend(tiny_cfg, "base")
     task = own(TEMPLATE)
-    answer = backend.complete([inference.Request(tasks.messages(task, RECEIPT), task.schema)])[0]
+    answer = backend.complete([backends.Request(tasks.messages(task, RECEIPT), task.schema)])[0]
     assert tasks.parse(task, answer.text).record is not None, answer.text
     assert answer.text.startswith('{"vendor":')
 
@@ -837,126 +712,3 @@ def test_each_field_has_its_confidence_and_says_whether_it_is_calibrated():
 def test_a_backend_without_probabilities_gives_no_confidence():
     result = inference.extract(RECEIPT.encode(), Scripted(lambda _: '{"total":"6.00"}'), CFG)
     assert [f["confidence"] for f in result["fields"]] == [None] and result["confidences"] is None
-
-
-@pytest.mark.parametrize("ended", [[], [{"token": "<|im_end|>", "logprob": -9.0}]])
-def test_a_server_that_tells_probabilities_gives_confidences(server, ended):
-    told = [{"token": '{"total":"', "logprob": -5.0}, {"token": "6€", "bytes": list("6€".encode()), "logprob": -0.5}]
-    told += [{"token": '"}', "logprob": -0.25}, *ended]
-    body = json.loads(chat('{"total":"6€"}'))
-    body["choices"][0]["logprobs"] = {"content": told}
-    server.replies = [(200, json.dumps(body))]
-    backend = inference.open_backend(CFG, f"http://127.0.0.1:{server.server_port}/v1")
-    answer = backend.complete([inference.Request([{"role": "user", "content": "x"}], {})])[0]
-    assert answer.confidences == {"total": pytest.approx(confidence.combined([-0.5, -0.25]))}
-    assert server.seen[0][1]["logprobs"] is True
-
-
-@pytest.mark.parametrize("logprobs", [None, {"content": None}, {"content": [{"token": "other", "logprob": -1}]}, []])
-def test_probabilities_that_a_server_hides_or_that_are_of_another_text_give_none(server, logprobs):
-    body = json.loads(chat('{"total":"6"}'))
-    body["choices"][0]["logprobs"] = logprobs
-    server.replies = [(200, json.dumps(body))]
-    backend = inference.open_backend(CFG, f"http://127.0.0.1:{server.server_port}/v1")
-    answer = backend.complete([inference.Request([{"role": "user", "content": "x"}], {})])[0]
-    assert (answer.text, answer.confidences) == ('{"total":"6"}', None)
-
-
-QUESTION = inference.Request(tasks.messages(tasks.QUESTION, RECEIPT, "What is the total?"), tasks.QUESTION.schema)
-
-
-def test_confidences_are_the_models_own_probabilities_among_what_the_grammar_allows(tiny_cfg):
-    """Of an answer of the tiny model, computed anew without the logits processor, token by token."""
-    import llguidance
-    import numpy
-    import torch
-
-    backend = inference.open_backend(tiny_cfg, "base")
-    answer = backend.complete([QUESTION])[0]
-    prompt = backend.tokenizer.apply_chat_template(QUESTION.messages, tokenize=False, add_generation_prompt=True)
-    start = backend.tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    matcher = llguidance.LLMatcher(backend.matcher_tokenizer, inference.grammar(QUESTION.schema))
-    ids, choices = list(start), []
-    while not matcher.is_stopped() and len(choices) < tiny_cfg.inference.max_new_tokens:
-        with torch.inference_mode():
-            logits = backend.model(torch.tensor([ids])).logits[0, -1].numpy()
-        allowed = numpy.zeros(len(logits), dtype=bool)
-        mask = numpy.frombuffer(matcher.compute_bitmask(), dtype=numpy.uint8)
-        bits = numpy.unpackbits(mask, bitorder="little")[: len(logits)]
-        allowed[: len(bits)] = bits
-        shares = numpy.exp(logits[allowed] - logits[allowed].max())
-        choices.append(float(numpy.log(1 / shares.sum())) if allowed.sum() > 1 else None)
-        ids.append(int(numpy.flatnonzero(allowed)[logits[allowed].argmax()]))
-        if ids[-1] == backend.tokenizer.eos_token_id:
-            break
-        matcher.consume_token(ids[-1])
-    written = [token for token in ids[len(start) :] if token != backend.tokenizer.eos_token_id]
-    pieces = [backend.matcher_tokenizer.decode_bytes([token]) for token in written]
-    assert answer.text == b"".join(pieces).decode(errors="replace")
-    expected = confidence.of_values(answer.text, pieces, choices[: len(written)])
-    assert answer.confidences == pytest.approx(expected, rel=1e-3)
-
-
-def test_a_gguf_answers_with_the_tokens_that_llama_cpps_own_greedy_sampler_takes_behind_the_grammar(tiny_gguf):
-    import llguidance
-    import numpy
-    from llama_cpp import LogitsProcessorList
-
-    backend = inference.open_backend(tiny_gguf, "base-gguf")
-    llm = backend.llm
-    for task in (tasks.RECEIPT, tasks.DOCUMENT, tasks.CONTRACT):
-        request = inference.Request(tasks.messages(task, RECEIPT), task.schema)
-        matcher = llguidance.LLMatcher(backend.tokenizer, inference.grammar(task.schema))
-
-        def only_allowed(_, scores, matcher=matcher):
-            bits = numpy.unpackbits(numpy.frombuffer(matcher.compute_bitmask(), numpy.uint8), bitorder="little")
-            scores[bits[: len(scores)] == 0] = -numpy.inf
-            return scores
-
-        llm.reset()
-        prompt = llm.tokenize(backend.render(request.messages).encode(), add_bos=False, special=True)
-        taken = []
-        for token in llm.generate(prompt, temp=0.0, logits_processor=LogitsProcessorList([only_allowed])):
-            if token == llm.token_eos():
-                break
-            taken.append(token)
-            matcher.consume_token(token)
-            if matcher.is_stopped() or len(taken) == backend.max_new_tokens:
-                break
-        llm.reset()
-        answer = backend.complete([request])[0]
-        assert answer.text == llm.detokenize(taken).decode(errors="replace")
-        assert (answer.prompt_tokens, answer.completion_tokens) == (len(prompt), len(taken))
-        assert len(taken) > 10 and 0 < answer.prompt_seconds < answer.seconds
-
-
-def test_a_prompt_that_begins_like_the_one_before_is_not_evaluated_anew_and_gets_the_same_answer(tiny_gguf):
-    backend = inference.open_backend(tiny_gguf, "base-gguf")
-    texts = [RECEIPT, RECEIPT.replace("TOTAL", "Total"), RECEIPT]
-    requests = [inference.Request(tasks.messages(tasks.RECEIPT, text), tasks.RECEIPT.schema) for text in texts]
-    alone = []
-    for request in requests:
-        backend.llm.reset()
-        alone += backend.complete([request])
-    backend.llm.reset()
-    together = backend.complete([*requests, requests[-1]])
-    assert [answer.cached_tokens for answer in alone] == [0, 0, 0]
-    system = backend.count(tasks.RECEIPT.instructions)
-    cached = [answer.cached_tokens for answer in together]
-    assert cached[0] == 0 and system < cached[1] == cached[2] < together[0].prompt_tokens - 1
-    assert cached[3] == together[3].prompt_tokens - 1  # the last is needed for what follows it
-    assert [answer.text for answer in together] == [answer.text for answer in [*alone, alone[-1]]]
-
-
-def test_both_backends_give_the_same_confidences(tiny_gguf, monkeypatch):
-    import llama_cpp
-
-    cfg = tiny_gguf
-    exact = {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32}  # the cache, as transformers has it
-    monkeypatch.setattr(llama_cpp, "Llama", partial(llama_cpp.Llama, **exact))
-    requests = [inference.Request(tasks.messages(t, RECEIPT), t.schema) for t in (tasks.RECEIPT, tasks.CONTRACT)]
-    ours, others = (inference.open_backend(cfg, name).complete([*requests, QUESTION]) for name in ("base-gguf", "base"))
-    assert [answer.text for answer in ours] == [answer.text for answer in others]
-    assert sum(len(answer.confidences) for answer in ours) > 0
-    for answer, other in zip(ours, others, strict=True):
-        assert answer.confidences == pytest.approx(other.confidences, rel=0.01)

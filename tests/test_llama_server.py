@@ -13,9 +13,8 @@ import pytest
 
 import config
 import export_gguf
-import inference
 from benchmarks import load
-from extraction import handoff, tasks
+from extraction import backends, handoff, tasks
 
 TOOLS = config.PROFILES["cpu"].cache_dir / f"llama.cpp-{importlib.metadata.version('llama-cpp-python')}-tools"
 pytestmark = pytest.mark.skipif(
@@ -69,11 +68,11 @@ def server(gguf):
 
 
 def backend_of(url, tokens=64):
-    return inference.HttpBackend(url, tokens, 2048, 60.0)
+    return backends.HttpBackend(url, tokens, 2048, 60.0)
 
 
 def requests_of(texts):
-    return [inference.Request(tasks.messages(tasks.RECEIPT, text), tasks.RECEIPT.schema) for text in texts]
+    return [backends.Request(tasks.messages(tasks.RECEIPT, text), tasks.RECEIPT.schema) for text in texts]
 
 
 def test_its_answers_keep_to_the_schema_even_of_a_model_that_knows_nothing(server):

@@ -16,10 +16,9 @@ from packaging.utils import canonicalize_name
 
 import config
 import download_datasets
-import export_gguf
 import inference
 import train_moe
-from extraction import handoff, llama_source, lora, models
+from extraction import gguf_build, handoff, llama_source, lora, models
 
 CODE = [*Path(".").glob("*.py"), *Path("extraction").glob("*.py"), *Path("benchmarks").rglob("*.py")]
 SECURITY = Path("SECURITY.md").read_text(encoding="utf-8")
@@ -208,7 +207,7 @@ def test_a_broken_checkpoint_or_adapter_is_one_sentence(name, tmp_path):
         (tmp_path / file).write_bytes(BROKEN_SAFETENSORS[name])
     handoff.write_json(tmp_path / "config.json", {"model_type": "mixtral"})
     handoff.write_json(tmp_path / "adapter_config.json", {"peft_type": "LORA", "lora_alpha": 32})
-    for use in (export_gguf.read_base, lambda folder: lora.read_adapter(folder, {})):
+    for use in (gguf_build.read_base, lambda folder: lora.read_adapter(folder, {})):
         with pytest.raises(handoff.StageError, match="is not a whole safetensors file"):
             use(tmp_path)
 
