@@ -503,9 +503,9 @@ def test_experts_merged_side_by_side_and_rounded_in_torch_are_the_same_file(tiny
         job = {"converter": str(converter), "checkpoint": str(checkpoint), "adapter": str(adapter), "type": "BF16"}
         job |= {"outfile": str(files[-1]), "report": str(work / "report.json")}
         handoff.write_json(work / "job.json", job)
-        program = "import sys; from extraction import gguf_build; from pathlib import Path; "
+        program = "from extraction import gguf_build; "
         program += "gguf_build.use_all_cores = lambda: None; " if name == "plain" else ""
-        program += "gguf_build.convert_job(Path(sys.argv[1]))"
+        program += "gguf_build.main()"
         command = [sys.executable, "-c", program, str(work / "job.json")]
         subprocess.run(command, check=True, cwd=config.ROOT, capture_output=True)
     assert files[0].read_bytes() == files[1].read_bytes()

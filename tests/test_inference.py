@@ -79,6 +79,7 @@ def test_a_contract_is_read_in_windows_and_merged():
         return json.dumps({"clauses": found})
 
     backend = Scripted(answer)
+    backend.contract_form = "quotes"
     result = inference.extract(text.encode(), backend, CFG)
     assert len(backend.requests) > 2
     assert result["document_type"] == "contract"
