@@ -90,6 +90,14 @@ def test_the_adapter_changes_attention_and_every_expert_stack(project):
     assert all(t.abs().max() > 0 for name, t in tensors.items() if "lora_B" in name)
 
 
+@pytest.mark.parametrize(("has", "dtype"), [(True, "torch.bfloat16"), (False, "torch.float32")])
+def test_a_cpu_without_instructions_for_bfloat16_trains_in_float32(project, monkeypatch, has, dtype):
+    import torch
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False, "amx_bf16": has})
+    assert str(train_moe.load_model(settings_of(options(project, "dtype"))).dtype) == dtype
+
+
 def test_rows_of_one_pack_do_not_see_each_other(tiny_moe):
     """The logits of two rows flattened into one sequence are those of each row alone."""
     import torch
