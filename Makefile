@@ -44,7 +44,7 @@ demo: install
 
 tools: install
 	$(PY) -m pip install --quiet cmake==4.4.4 ninja==1.13.2
-	$(PY) -m extraction.llama_source .cache
+	$(PY) -m extraction.export.llama_source .cache
 
 test: install
 	$(PY) -m ruff check .

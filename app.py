@@ -32,7 +32,12 @@ from typing import TYPE_CHECKING, Any
 
 import config
 import inference
-from extraction import backends, checks, documents, grounding, handoff, own_schema, page_view, tasks
+from extraction import files, stage
+from extraction.evidence import checks, grounding
+from extraction.models import backends
+from extraction.page import view
+from extraction.reading import documents
+from extraction.tasks import completions, custom, prompts, records, schemas
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -63,7 +68,7 @@ class Opened:
     path: Path
     document: documents.Document
     result: dict
-    own: own_schema.OwnTask | None = None  # the visitor's own fields, instead of those of a document type
+    own: custom.OwnTask | None = None  # the visitor's own fields, instead of those of a document type
     evidence: list[dict] = dataclasses.field(default_factory=list)  # of each answer, a field: where it stands
 
     @property
@@ -73,9 +78,9 @@ class Opened:
     def edit(self, path: str, value: str) -> None:
         """Change one value by hand; places, checks and summary follow. No text: no value."""
         old = self.result
-        task = self.own or tasks.TASKS[old["document_type"]]
+        task = self.own or schemas.TASKS[old["document_type"]]
         record = with_value(old["record"], path, value.strip() or None)
-        known = tasks.prune(record)
+        known = records.prune(record)
         before = {field["path"]: field for field in old["fields"]}
         doubtful = inference.doubtful_passages(self.document, task)
         fields = grounding.ground(known, task, self.document, doubtful)
@@ -91,7 +96,7 @@ class Opened:
         problems += inference.of_places(fields, doubtful, chosen)
         self.result = old | {
             "record": record,
-            "summary": None if self.own else tasks.summarize(task, known),
+            "summary": None if self.own else records.summarize(task, known),
             "fields": fields,
             "checks": checks.check(known, task),
             "problems": problems,
@@ -99,17 +104,17 @@ class Opened:
 
     def ask(self, question: str, backend: backends.Backend, cfg: config.Config) -> None:
         """Add an answer to the result, and where it stands to the evidence."""
-        text = inference.window_for(inference.trusted_text(self.document, tasks.QUESTION), question, cfg)
-        request = backends.Request(tasks.messages(tasks.QUESTION, text, question), tasks.QUESTION.schema)
+        text = inference.window_for(inference.trusted_text(self.document, schemas.QUESTION), question, cfg)
+        request = backends.Request(prompts.messages(schemas.QUESTION, text, question), schemas.QUESTION.schema)
         completion = backend.complete([request])[0]
         error = completion.error
-        reading = tasks.Reading(None, error) if error else tasks.parse(tasks.QUESTION, completion.text)
+        reading = completions.Reading(None, error) if error else completions.parse(schemas.QUESTION, completion.text)
         answer = (reading.record or {}).get("answer")
         answers, problems = self.result["answers"], self.result["problems"]  # an edit may have come in the meantime
         place = {"path": f"answers[{len(answers)}]", "value": answer or "", "grounding": "none", "boxes": []}
         if answer:
-            doubtful = inference.doubtful_passages(self.document, tasks.QUESTION)
-            found = grounding.ground({"key_values": [{"value": answer}]}, tasks.DOCUMENT, self.document, doubtful)
+            doubtful = inference.doubtful_passages(self.document, schemas.QUESTION)
+            found = grounding.ground({"key_values": [{"value": answer}]}, schemas.DOCUMENT, self.document, doubtful)
             place |= {key: found[0][key] for key in ("grounding", "span", "boxes")}
             place["ordered"] = bool(place["span"]) and inference.within(place["span"], doubtful)
         self.evidence.append(place)
@@ -130,7 +135,7 @@ def open_document(
 
     Raises DocumentError if the document cannot be read, StageError if the schema cannot be used.
     """
-    own = own_schema.parse(schema, "the schema") if schema and schema.strip() else None
+    own = custom.parse(schema, "the schema") if schema and schema.strip() else None
     started = time.monotonic()
     document = inference.read(path, cfg)
     seconds = time.monotonic() - started
@@ -256,14 +261,14 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
             gr.DownloadButton(
                 f"{name.upper()} ↓", size="md", scale=1, min_width=70, interactive=False, elem_id=f"save_{name}"
             )
-            for name in page_view.EXPORTS
+            for name in view.EXPORTS
         ]
     with gr.Row():
         with gr.Column(scale=1, min_width=380):
-            view = page_part("picture", page_view.PICTURE_TEMPLATE, "view")
+            shown_view = page_part("picture", view.PICTURE_TEMPLATE, "view")
         with gr.Column(scale=1, min_width=420), gr.Tabs():
             with gr.Tab("Fields") as fields_tab:
-                table = page_part("fields", page_view.TABLE_TEMPLATE, "fields")
+                table = page_part("fields", view.TABLE_TEMPLATE, "fields")
             with gr.Tab("Checks") as checks_tab:
                 verdict_table = plain_table(["Verdict", "What", "Why"], ["20%", "45%", "35%"], "checks")
             with gr.Tab("Summary"):
@@ -273,16 +278,16 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
             with gr.Tab("JSON"):
                 shown = gr.Code(language="json", interactive=False, show_label=False, max_lines=28, elem_id="json")
             with gr.Tab("Ask"):
-                chat = page_part("talk", page_view.TALK_TEMPLATE, "chat")
+                chat = page_part("talk", view.TALK_TEMPLATE, "chat")
                 question = gr.Textbox(
                     show_label=False, placeholder="Which law governs this agreement?", max_length=500,
                     submit_btn="Ask", elem_id="question",
                 )  # fmt: skip
 
     handlers.document = {
-        "opened": opened, "status": status, "view": view, "table": table, "fields_tab": fields_tab,
+        "opened": opened, "status": status, "view": shown_view, "table": table, "fields_tab": fields_tab,
         "verdicts": verdict_table, "checks_tab": checks_tab, "summary": summary, "text": text, "json": shown,
-        "chat": chat, **{f"save_{name}": button for name, button in zip(page_view.EXPORTS, downloads, strict=True)},
+        "chat": chat, **{f"save_{name}": button for name, button in zip(view.EXPORTS, downloads, strict=True)},
     }  # fmt: skip
     handlers.question = question
     outputs = list(handlers.document.values())
@@ -294,7 +299,7 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
     clear = {"js": "() => null", "api_visibility": "private"}  # what was given last is what is read
     source.upload(None, outputs=photo, **clear)
     photo.input(None, outputs=source, **clear)
-    view.turn(with_event(handlers.turn), opened, view, api_visibility="private", show_progress="hidden")
+    shown_view.turn(with_event(handlers.turn), opened, shown_view, api_visibility="private", show_progress="hidden")
     table.edit(with_event(handlers.edit), opened, outputs, api_visibility="private", show_progress="hidden")
     chat.forget(handlers.forget_answers, opened, outputs, api_visibility="private", show_progress="hidden")
     question.submit(
@@ -319,7 +324,7 @@ def _batch_tab(handlers: Handlers, cfg: config.Config) -> None:
                 stop = gr.Button("Stop", elem_id="stop")
             gr.Markdown(limits_line(cfg.inference) + " Results appear as they are made; a failure is a row, too.")
     widths = ["20%", "22%", "28%", "7%", "8%", "8%", "7%"]
-    rows = plain_table(page_view.BATCH_HEADER, widths, "batch_rows")
+    rows = plain_table(view.BATCH_HEADER, widths, "batch_rows")
     with gr.Row():
         jsonl = gr.DownloadButton("JSONL ↓", size="md", interactive=False, elem_id="batch_jsonl")
         fields = gr.DownloadButton("CSV ↓", size="md", interactive=False, elem_id="batch_csv")
@@ -340,8 +345,8 @@ def page_part(name: str, template: str, elem_id: str) -> gr.HTML:
 
     return gr.HTML(
         html_template=template,
-        css_template=page_view.style(),
-        js_on_load=page_view.script(name),
+        css_template=view.style(),
+        js_on_load=view.script(name),
         apply_default_css=False,
         elem_id=elem_id,
     )
@@ -382,11 +387,11 @@ def in_one_sentence() -> Iterator[None]:
     """Turn a bug into a StageError: Gradio would print its message, which may hold text of the document."""
     try:
         yield
-    except (documents.DocumentError, handoff.StageError):
+    except (documents.DocumentError, files.StageError):
         raise
     except Exception as error:
-        handoff.show_bug(error)
-        raise handoff.StageError(f"failed with {type(error).__name__}") from None
+        stage.show_bug(error)
+        raise files.StageError(f"failed with {type(error).__name__}") from None
 
 
 class Handlers:
@@ -419,7 +424,7 @@ class Handlers:
         yield self._shown(None, f"Reading {name} ...")
         try:
             opened = self._read(uploaded, document_type, schema)
-        except (documents.DocumentError, handoff.StageError) as error:
+        except (documents.DocumentError, files.StageError) as error:
             sentence = f"{name}: {error}"
             print(sentence, file=sys.stderr)
             gr.Warning(html.escape(sentence))  # a toast shows HTML
@@ -435,7 +440,7 @@ class Handlers:
         try:
             with in_one_sentence():
                 opened.edit(str(event.field), str(event.value))
-        except handoff.StageError as error:
+        except files.StageError as error:
             gr.Warning(str(error))
             return {}
         edited = next((f for f in opened.fields if f["path"] == event.field), None)
@@ -458,7 +463,7 @@ class Handlers:
         try:
             with self.one_at_a_time, in_one_sentence():
                 opened.ask(question.strip(), self.backend, self.cfg)
-        except handoff.StageError as error:
+        except files.StageError as error:
             gr.Warning(html.escape(str(error)))
             return {self.document["status"]: gr.skip()}
         return self._shown(opened, status_line(opened.result), opened.evidence[-1]) | {self.question: ""}
@@ -472,7 +477,7 @@ class Handlers:
     def _picture(self, opened: Opened, number: int, active: str | None = None) -> dict:
         pages = opened.result["pages"] - opened.result["pages_skipped"]
         try:
-            return page_view.picture(opened.path, number, pages, opened.fields, active)
+            return view.picture(opened.path, number, pages, opened.fields, active)
         except documents.DocumentError:
             return {"note": "The file was deleted from this machine in the meantime; upload it again to see its pages."}
 
@@ -482,22 +487,22 @@ class Handlers:
         from gradio.processing_utils import save_bytes_to_cache
 
         result = opened.result if opened else {"fields": [], "checks": [], "problems": []}
-        files = page_view.exports(result) if opened else None
+        files = view.exports(result) if opened else None
         number = lit["boxes"][0]["page"] if lit and lit["boxes"] else 1
         values = {
             "opened": opened,
             "status": line,
             "view": self._picture(opened, number, lit and lit["path"]) if opened else None,
-            "table": page_view.table(result["fields"] or []),
-            "fields_tab": gr.Tab(page_view.counted("Fields", len(result["fields"] or []))),
-            "verdicts": page_view.verdicts(result),
-            "checks_tab": gr.Tab(page_view.counted("Checks", page_view.needing_a_look(result))),
+            "table": view.table(result["fields"] or []),
+            "fields_tab": gr.Tab(view.counted("Fields", len(result["fields"] or []))),
+            "verdicts": view.verdicts(result),
+            "checks_tab": gr.Tab(view.counted("Checks", view.needing_a_look(result))),
             "summary": result.get("summary") or "",
             "text": opened.document.text if opened else "",
             "json": files and files["json"],
             "chat": conversation(opened) if opened else None,
         }
-        for name in page_view.EXPORTS:
+        for name in view.EXPORTS:
             stem = Path(result.get("file", "")).stem
             path = files and save_bytes_to_cache(files[name].encode(), f"{stem}.{name}", str(self.cache))
             values[f"save_{name}"] = gr.DownloadButton(value=path, interactive=bool(opened))
@@ -512,23 +517,23 @@ class Handlers:
             return
         folder = self.cache / secrets.token_hex(16)
         folder.mkdir(parents=True)
-        files = [folder / "results.jsonl", folder / "results.csv"]
+        paths = [folder / "results.jsonl", folder / "results.csv"]
         rows, results = [], []
         for uploaded in progress.tqdm(sources, desc="Documents", unit="documents"):
             name = Path(uploaded).name
             try:
                 result = self._read(uploaded, document_type).result
-                rows.append(page_view.batch_row(result))
+                rows.append(view.batch_row(result))
             except Exception as error:  # one document must not take the others with it
-                expected = isinstance(error, documents.DocumentError | handoff.StageError)
+                expected = isinstance(error, documents.DocumentError | files.StageError)
                 if not expected:
-                    handoff.show_bug(error)
+                    stage.show_bug(error)
                 result = {"file": name, "error": str(error) if expected else f"failed with {type(error).__name__}"}
                 rows.append([name, f"failed: {result['error']}", "", "", "", "", ""])
             results.append(result)
-            handoff.write_jsonl(files[0], results)
-            handoff.write_text(files[1], page_view.csv_text(results))
-            yield rows, *(gr.DownloadButton(value=str(file), interactive=True) for file in files)
+            files.write_jsonl(paths[0], results)
+            files.write_text(paths[1], view.csv_text(results))
+            yield rows, *(gr.DownloadButton(value=str(file), interactive=True) for file in paths)
 
 
 # --- the server ----------------------------------------------------------------------------------------------
@@ -544,19 +549,19 @@ def login(host: str) -> tuple[str, str] | None:
     except ValueError:
         local = host == "localhost"
     if not local or user or password:
-        raise handoff.StageError(f"--host {host} needs DOC_INTEL_USER and DOC_INTEL_PASSWORD, both, in the environment")
+        raise files.StageError(f"--host {host} needs DOC_INTEL_USER and DOC_INTEL_PASSWORD, both, in the environment")
     return None
 
 
 def check_port(host: str, port: int) -> None:
     """Raises StageError if no server can be started there."""
     if not 1 <= port <= 65535:
-        raise handoff.StageError(f"--port must be between 1 and 65535, got {port}")
+        raise files.StageError(f"--port must be between 1 and 65535, got {port}")
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
         why = error.strerror or str(error)
-        raise handoff.StageError(
+        raise files.StageError(
             f"no page can be opened at {host}:{port}: {why}. Try --port {port % 65535 + 1}"
         ) from error
 
@@ -613,4 +618,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    handoff.run_stage(main)
+    stage.run_stage(main)

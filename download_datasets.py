@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import config
-from extraction import handoff
+from extraction import files, handoff, stage
 
 STAGE = "download_datasets"
 ATTEMPTS = 4
@@ -114,7 +114,7 @@ SAMPLES = {"cord": "cord.jsonl", "cuad": "cuad.json", "tatqa": "tatqa.json"}
 FOUND_OUT = ("revision", "counts", "split")  # settings that a run learns while it works
 
 
-class Unreachable(handoff.StageError):
+class Unreachable(files.StageError):
     """The server gave no usable answer, after all attempts."""
 
 
@@ -128,7 +128,7 @@ def fetch(url: str, path: Path, sha256: str | None = None, size: int | None = No
     """
     import requests
 
-    if path.is_file() and (sha256 is None or handoff.sha256(path) == sha256):
+    if path.is_file() and (sha256 is None or files.sha256(path) == sha256):
         return path
     part = path.with_name(path.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -180,11 +180,11 @@ def verify(path: Path, url: str, sha256: str | None, size: int | None) -> None:
     got, problem = path.stat().st_size, None
     if size is not None and got != size:
         problem = f"{got:,} bytes instead of {size:,}"
-    elif sha256 is not None and (digest := handoff.sha256(path)) != sha256:
+    elif sha256 is not None and (digest := files.sha256(path)) != sha256:
         problem = f"SHA-256 {digest} instead of {sha256}"
     if problem:
         path.unlink()
-        raise handoff.StageError(f"{url} is not the published file: {problem}. It was deleted; run this again")
+        raise files.StageError(f"{url} is not the published file: {problem}. It was deleted; run this again")
 
 
 def zip_member(archive: Path, name: str) -> bytes:
@@ -193,16 +193,14 @@ def zip_member(archive: Path, name: str) -> bytes:
         with zipfile.ZipFile(archive) as z:
             members = [m for m in z.infolist() if m.filename.rsplit("/", 1)[-1] == name]
             if len(members) != 1:
-                raise handoff.StageError(f"{archive.name} holds {len(members)} files called {name}, expected one")
+                raise files.StageError(f"{archive.name} holds {len(members)} files called {name}, expected one")
             with z.open(members[0]) as f:
                 content = f.read(MAX_MEMBER_BYTES + 1)
     except zipfile.BadZipFile as error:
         archive.unlink(missing_ok=True)
-        raise handoff.StageError(
-            f"{archive.name} is not a zip file: {error}. It was deleted; run this again"
-        ) from error
+        raise files.StageError(f"{archive.name} is not a zip file: {error}. It was deleted; run this again") from error
     if len(content) > MAX_MEMBER_BYTES:
-        raise handoff.StageError(f"{name} in {archive.name} is larger than {MAX_MEMBER_BYTES:,} bytes")
+        raise files.StageError(f"{name} in {archive.name} is larger than {MAX_MEMBER_BYTES:,} bytes")
     return content
 
 
@@ -210,7 +208,7 @@ def parsed(content: bytes, name: str) -> Any:
     try:
         return json.loads(content)
     except ValueError as error:
-        raise handoff.StageError(f"{name} is not valid JSON: {error}") from error
+        raise files.StageError(f"{name} is not valid JSON: {error}") from error
 
 
 # --- the hub -------------------------------------------------------------------------------------------------
@@ -228,12 +226,12 @@ def hub_errors(source: Source) -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
         if isinstance(error, errors.GatedRepoError) or status in (401, 403):
-            raise handoff.StageError(
+            raise files.StageError(
                 f"the hub refuses access to {source.hub_id} ({status}). Accept its terms at {source.url}, "
                 "then log in: hf auth login"
             ) from error
         if status == 404:
-            raise handoff.StageError(f"{source.url} has no revision or file of that name: {error}") from error
+            raise files.StageError(f"{source.url} has no revision or file of that name: {error}") from error
         raise Unreachable(f"the hub answered {status} for {source.hub_id}. Try again later") from error
     except (httpx.TransportError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
         raise Unreachable(
@@ -241,7 +239,7 @@ def hub_errors(source: Source) -> Iterator[None]:
             f"Without a network: python {STAGE}.py --source samples"
         ) from error
     except pyarrow.ArrowInvalid as error:
-        raise handoff.StageError(f"a Parquet file of {source.hub_id} cannot be read: {error}") from error
+        raise files.StageError(f"a Parquet file of {source.hub_id} cannot be read: {error}") from error
 
 
 def patiently(call: Callable[[], Any]) -> Any:
@@ -265,7 +263,7 @@ def shards(names: Iterable[str], split: str) -> list[str]:
     pattern = re.compile(rf"(?:^|/){split}-(\d+)-of-(\d+)[^/]*\.parquet$")
     found = sorted((int(m[1]), int(m[2]), name) for name in names if (m := pattern.search(name)))
     if not found or [number for number, _, _ in found] != list(range(found[0][1])):
-        raise handoff.StageError(f"the {split} split has {len(found)} Parquet files, which is not the whole of it")
+        raise files.StageError(f"the {split} split has {len(found)} Parquet files, which is not the whole of it")
     return [name for _, _, name in found]
 
 
@@ -303,7 +301,7 @@ def hub_rows(
             with file, pq.ParquetFile(file, pre_buffer=True) as parquet:
                 missing = set(columns) - set(parquet.schema_arrow.names)
                 if missing:
-                    raise handoff.StageError(f"{name} of {source.hub_id} has no column {', '.join(sorted(missing))}")
+                    raise files.StageError(f"{name} of {source.hub_id} has no column {', '.join(sorted(missing))}")
                 for group in range(parquet.num_row_groups):
                     rows = parquet.read_row_group(group, columns=columns, use_threads=False).to_pylist()
                     yield rows
@@ -335,15 +333,15 @@ def cord_row(split: str, number: int, ground_truth: str) -> dict:
     try:
         truth = json.loads(ground_truth)
     except (TypeError, ValueError) as error:
-        raise handoff.StageError(f"{name}: ground_truth is not JSON: {error}") from error
+        raise files.StageError(f"{name}: ground_truth is not JSON: {error}") from error
     if not isinstance(truth, dict) or not {"gt_parse", "valid_line"} <= set(truth):
-        raise handoff.StageError(f"{name}: ground_truth has no gt_parse or no valid_line")
+        raise files.StageError(f"{name}: ground_truth has no gt_parse or no valid_line")
     return {"id": name, "published_split": split, "ground_truth": ground_truth}
 
 
 def cord_from_samples(sample: Path, out: Path, data: config.DataConfig) -> dict:
     rows: dict[str, list[dict]] = {"train": [], "validation": [], "test": []}
-    for row in handoff.read_jsonl(sample):
+    for row in files.read_jsonl(sample):
         number = int(re.search(r"\d+", row["file_name"])[0])
         rows[row["sample_split"]].append(cord_row(row["split"], number, row["ground_truth"]))
     counts = {split: write_rows(out / f"{split}.jsonl", rows[split][: data.max_documents]) for split in rows}
@@ -376,7 +374,7 @@ def write_contracts(out: Path, version: str, splits: dict[str, list[dict]]) -> d
         for contract in contracts:
             check_contract(contract)
         content = json.dumps({"version": version, "data": contracts}, ensure_ascii=False)
-        handoff.write_text(out / f"{split}.json", content + "\n")
+        files.write_text(out / f"{split}.json", content + "\n")
     return {split: len(contracts) for split, contracts in splits.items()}
 
 
@@ -390,15 +388,15 @@ def check_contract(contract: dict) -> None:
             for a in question["answers"]
         )
     except (KeyError, IndexError, TypeError) as error:
-        raise handoff.StageError(f"a CUAD contract is not in the published form: {error!r}") from error
+        raise files.StageError(f"a CUAD contract is not in the published form: {error!r}") from error
     if len(categories) != CUAD_CATEGORIES:
-        raise handoff.StageError(f"{contract['title']}: {len(categories)} categories instead of {CUAD_CATEGORIES}")
+        raise files.StageError(f"{contract['title']}: {len(categories)} categories instead of {CUAD_CATEGORIES}")
     if moved:
-        raise handoff.StageError(f"{contract['title']}: an answer is not at the place given for it")
+        raise files.StageError(f"{contract['title']}: an answer is not at the place given for it")
 
 
 def cuad_from_samples(sample: Path, out: Path, data: config.DataConfig) -> dict:
-    official = handoff.read_json(sample)
+    official = files.read_json(sample)
     splits: dict[str, list[dict]] = {"train": [], "test": []}
     for contract in official["data"]:
         splits[contract["sample_split"]].append(contract)
@@ -422,7 +420,7 @@ def cuad_from_hub(source: Source, out: Path, data: config.DataConfig, downloads:
         splits["test" if contract["title"] in tested else "train"].append(contract)
     splits = {split: contracts[: data.max_documents] for split, contracts in splits.items()}
     counts = write_contracts(out, official["version"], splits)
-    return {"revision": handoff.sha256(archive), "counts": counts, "split": "published"}
+    return {"revision": files.sha256(archive), "counts": counts, "split": "published"}
 
 
 def cuad_without_split(source: Source, out: Path, data: config.DataConfig, downloads: Path) -> dict:
@@ -436,7 +434,7 @@ def cuad_without_split(source: Source, out: Path, data: config.DataConfig, downl
     )
     splits = {"train": official["data"][: data.max_documents], "test": []}
     counts = write_contracts(out, official["version"], splits)
-    return {"revision": handoff.sha256(archive), "counts": counts, "split": None}
+    return {"revision": files.sha256(archive), "counts": counts, "split": None}
 
 
 def as_rows(value: Any) -> list[dict]:
@@ -472,7 +470,7 @@ def page_words(ocr: dict) -> list[list]:
 
 def docvqa_from_hub(source: Source, out: Path, data: config.DataConfig, downloads: Path) -> dict:
     """Questions per split, and pages.jsonl with the words of each page once: several questions share a page."""
-    sha, files = hub_revision(source)
+    sha, paths = hub_revision(source)
     columns = ["question_id", "question", "answers", "ocr_results", "other_metadata"]
     columns += ["image"] if data.images else []
     where = downloads if data.images else None
@@ -480,7 +478,7 @@ def docvqa_from_hub(source: Source, out: Path, data: config.DataConfig, download
 
     def questions(split: str, pages: Any) -> Iterator[dict]:
         taken: set[str] = set()
-        for group in hub_rows(source, sha, shards(files, split), columns, where, f"docvqa {split}"):
+        for group in hub_rows(source, sha, shards(paths, split), columns, where, f"docvqa {split}"):
             full = False
             for row in group:
                 about, ocr = row["other_metadata"], row["ocr_results"]
@@ -497,7 +495,7 @@ def docvqa_from_hub(source: Source, out: Path, data: config.DataConfig, download
                     if data.images:
                         write_image(out / "images", document, row["image"])
                 if not row["answers"]:
-                    raise handoff.StageError(f"docvqa/{split}: question {row['question_id']} has no answer")
+                    raise files.StageError(f"docvqa/{split}: question {row['question_id']} has no answer")
                 yield {
                     "id": row["question_id"],
                     "document": document,
@@ -511,7 +509,7 @@ def docvqa_from_hub(source: Source, out: Path, data: config.DataConfig, download
         try:
             counts = {split: write_rows(out / f"{split}.jsonl", questions(split, pages)) for split in source.counts}
         except (KeyError, TypeError) as error:
-            raise handoff.StageError(f"a row of {source.hub_id} is not in the expected form: {error!r}") from error
+            raise files.StageError(f"a row of {source.hub_id} is not in the expected form: {error!r}") from error
     return {"revision": sha, "counts": counts, "split": "published"}
 
 
@@ -519,14 +517,14 @@ def write_contexts(out: Path, splits: dict[str, list[dict]]) -> dict[str, int]:
     for split, contexts in splits.items():
         for context in contexts:
             if not isinstance(context, dict) or not {"table", "paragraphs", "questions"} <= set(context):
-                raise handoff.StageError(f"tatqa/{split}: a context has no table, paragraphs or questions")
-        handoff.write_text(out / f"{split}.json", json.dumps(contexts, ensure_ascii=False) + "\n")
+                raise files.StageError(f"tatqa/{split}: a context has no table, paragraphs or questions")
+        files.write_text(out / f"{split}.json", json.dumps(contexts, ensure_ascii=False) + "\n")
     return {split: len(contexts) for split, contexts in splits.items()}
 
 
 def tatqa_from_samples(sample: Path, out: Path, data: config.DataConfig) -> dict:
     splits: dict[str, list[dict]] = {"train": [], "validation": [], "test": []}
-    for context in handoff.read_json(sample):
+    for context in files.read_json(sample):
         splits[context["sample_split"]].append(context)
     splits = {split: contexts[: data.max_documents] for split, contexts in splits.items()}
     return {"revision": None, "counts": write_contexts(out, splits), "split": "sample_split"}
@@ -549,9 +547,9 @@ FROM_HUB = {"cord": cord_from_hub, "cuad": cuad_from_hub, "docvqa": docvqa_from_
 
 def check_disk(folder: Path, needed: int) -> None:
     """Raise StageError if the disk that holds the folder has too little space left."""
-    free = handoff.free_bytes(folder)
+    free = files.free_bytes(folder)
     if free < needed:
-        raise handoff.StageError(
+        raise files.StageError(
             f"{folder.parent} has {free / 1e9:.1f} GB free, and {folder.name} needs {needed / 1e9:.1f} GB"
         )
 
@@ -562,7 +560,7 @@ def check_counts(name: str, found: dict, expected: dict[str, int]) -> None:
         found = {"counts": {"all": sum(found["counts"].values())}}
         expected = {"all": sum(expected.values())}
     if found["counts"] != expected:
-        raise handoff.StageError(f"{name} is not complete: {shown(found['counts'])}, expected {shown(expected)}")
+        raise files.StageError(f"{name} is not complete: {shown(found['counts'])}, expected {shown(expected)}")
 
 
 def shown(counts: dict[str, int]) -> str:
@@ -596,8 +594,8 @@ def make(name: str, cfg: config.Config, force: bool) -> dict[str, int]:
     if data.source == "samples":
         sample = cfg.samples_dir / SAMPLES[name]
         if not sample.is_file():
-            raise handoff.StageError(f"{sample} is missing: take it from the repository, or use --source hub")
-        inputs = {"samples": {"fingerprint": handoff.sha256(sample)}}
+            raise files.StageError(f"{sample} is missing: take it from the repository, or use --source hub")
+        inputs = {"samples": {"fingerprint": files.sha256(sample)}}
     if not force and is_made(folder, request, inputs):
         return handoff.manifest_of(folder)["settings"]["counts"]
 
@@ -635,7 +633,7 @@ def main(argv: list[str] | None = None) -> int:
     cfg = dataclasses.replace(cfg, data=data)
 
     if data.source == "samples" and (missing := [name for name in data.datasets if name not in SAMPLES]):
-        raise handoff.StageError(
+        raise files.StageError(
             f"there are no bundled samples of {', '.join(missing)} (its terms do not allow them). "
             f"Choose others, such as --dataset {' '.join(SAMPLES)}, or --source hub"
         )
@@ -648,4 +646,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    handoff.run_stage(main)
+    stage.run_stage(main)

@@ -32,7 +32,10 @@ from typing import Any
 
 import config
 import inference
-from extraction import backends, cards, gguf_build, gguf_quality, handoff, llama_source, lora, models, tasks
+from extraction import files, handoff, stage
+from extraction.export import fit, gguf_build, llama_source, quality
+from extraction.models import backends, base_model, lora
+from extraction.tasks import completions, prompts, schemas
 
 STAGE = "export_gguf"
 TRAIN = "python train_moe.py"
@@ -56,7 +59,7 @@ TEXTS = (
 def find_base(cfg: config.Config, folder: Path | None) -> gguf_build.Base:
     """The base model of the settings, or of a folder given by hand. Raises StageError saying how to get it."""
     name = cfg.train.base_model
-    if folder is None and name == models.UPCYCLED:
+    if folder is None and name == base_model.UPCYCLED:
         manifest = handoff.require(cfg.base_dir, made_by=TRAIN + _again(cfg))
         return gguf_build.read_base(cfg.base_dir, manifest)
     if folder is None and not Path(name).is_dir():
@@ -72,18 +75,18 @@ def download_base(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        gguf_build.refuse_quantized(handoff.read_json(Path(hf_hub_download(name, "config.json"))), name)
+        gguf_build.refuse_quantized(files.read_json(Path(hf_hub_download(name, "config.json"))), name)
         _say(f"looking for {name} in the hub's cache, downloading what is missing")
         return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"]))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise handoff.StageError(f"the base model {name} could not be downloaded: {reason}") from error
+        raise files.StageError(f"the base model {name} could not be downloaded: {reason}") from error
 
 
 def calibration_text(rows: Path, tokenizer: Any, tokens: int) -> str:
     """Training rows as the model sees them, tasks in turn, until there are so many tokens."""
     by_task: dict[str, list[dict]] = {}
-    for row in handoff.read_jsonl(rows):
+    for row in files.read_jsonl(rows):
         by_task.setdefault(row["task"], []).append(row)
     parts, count = [], 0
     for turn in range(max(map(len, by_task.values()))):
@@ -104,7 +107,7 @@ def reference_logits(base: gguf_build.Base, adapter: Path | None, ids: list[int]
     import torch
     from transformers import AutoModelForCausalLM
 
-    models.quiet()
+    base_model.quiet()
     model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32).eval()
     if adapter is not None:
         from peft import PeftModel
@@ -139,7 +142,7 @@ def compare_logits(path: Path, ids: list[int], expected: Any) -> dict:
     difference = float(numpy.abs(found[:, :width] - expected[:, :width]).max())
     agree = int((found.argmax(axis=1) == expected.argmax(axis=1)).sum())
     if not difference <= MAX_LOGIT_DIFFERENCE:
-        raise handoff.StageError(
+        raise files.StageError(
             f"the GGUF build computes other logits than base model and adapter: they differ by up to {difference:.3g}, "
             f"allowed is {MAX_LOGIT_DIFFERENCE}"
         )
@@ -147,7 +150,9 @@ def compare_logits(path: Path, ids: list[int], expected: Any) -> dict:
 
 
 def sample_messages() -> list[dict[str, str]]:
-    return tasks.messages(tasks.RECEIPT, "CAFE BLUE\n2 Tea        2.00    4.00\n1 Cake       3.50    3.50\nTOTAL  7.50")
+    return prompts.messages(
+        schemas.RECEIPT, "CAFE BLUE\n2 Tea        2.00    4.00\n1 Cake       3.50    3.50\nTOTAL  7.50"
+    )
 
 
 def check_file(path: Path, tokenizer: Any) -> dict:
@@ -162,16 +167,16 @@ def check_file(path: Path, tokenizer: Any) -> dict:
     messages = sample_messages()
     prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     if backend.render(messages) != prompt:
-        raise handoff.StageError(f"the chat template of {path.name} renders another prompt than the tokenizer's")
+        raise files.StageError(f"the chat template of {path.name} renders another prompt than the tokenizer's")
     for text in (*TEXTS, prompt):
         # add_bos as servers call it: the file itself says that nothing is to be put in front
         if backend.llm.tokenize(text.encode(), add_bos=True, special=True) != encode(tokenizer, text):
-            raise handoff.StageError(f"{path.name} tokenizes {text[:40]!r} otherwise than the base model's tokenizer")
-    answer = backend.complete([backends.Request(messages, tasks.RECEIPT.schema)])[0]
+            raise files.StageError(f"{path.name} tokenizes {text[:40]!r} otherwise than the base model's tokenizer")
+    answer = backend.complete([backends.Request(messages, schemas.RECEIPT.schema)])[0]
     backend.llm.close()
-    reading = tasks.parse(tasks.RECEIPT, answer.text)
+    reading = completions.parse(schemas.RECEIPT, answer.text)
     if reading.record is None:
-        raise handoff.StageError(f"{path.name} wrote an answer that cannot be read: {reading.problem}")
+        raise files.StageError(f"{path.name} wrote an answer that cannot be read: {reading.problem}")
     return {"answer": answer.text, "problem": reading.problem, "tokens": answer.completion_tokens}
 
 
@@ -181,7 +186,7 @@ def encode(tokenizer: Any, text: str) -> list[int]:
 
 # --- the Modelfile -------------------------------------------------------------------------------------------
 
-# The chat templates of extraction/tasks.py in Go's template language. `.System` is in `.Messages` too, so that the
+# The chat templates of extraction/tasks in Go's template language. `.System` is in `.Messages` too, so that the
 # loop leaves it out.
 GO_TEMPLATE = """{{- if .System }}<|im_start|>system
 {{ .System }}<|im_end|>
@@ -199,12 +204,12 @@ NO_THINKING = "<think>\n\n</think>\n\n"
 
 def modelfile(cfg: config.Config, model_type: str, gguf: str) -> str:
     """The Ollama model of a GGUF file: prompt and decoding as everywhere else in this project."""
-    ending = tasks.chat_template(model_type) == tasks.chat_template("qwen3")
+    ending = prompts.chat_template(model_type) == prompts.chat_template("qwen3")
     lines = [
-        "# Written by export_gguf.py from config.py and extraction/tasks.py.   ollama create doc-intel -f Modelfile",
+        "# Written by export_gguf.py from config.py and extraction/tasks.   ollama create doc-intel -f Modelfile",
         f"FROM {gguf}",
         f'TEMPLATE """{GO_TEMPLATE}{NO_THINKING if ending else ""}"""',
-        f'SYSTEM """{tasks.RECEIPT.instructions}"""',
+        f'SYSTEM """{schemas.RECEIPT.instructions}"""',
         f"PARAMETER num_ctx {cfg.export.num_ctx}",
         f"PARAMETER num_predict {cfg.inference.max_new_tokens}",
         "PARAMETER temperature 0",
@@ -220,12 +225,12 @@ def modelfile(cfg: config.Config, model_type: str, gguf: str) -> str:
 def write_repository_modelfile(cfg: config.Config, path: Path) -> Path:
     """Write the Modelfile that stands at the top of the repository: for the profile's first quantization type."""
     model_type = "mixtral"
-    if cfg.train.base_model != models.UPCYCLED:
+    if cfg.train.base_model != base_model.UPCYCLED:
         from transformers import AutoConfig
 
-        model_type = AutoConfig.from_pretrained(models.resolve(cfg.train.base_model)).model_type
+        model_type = AutoConfig.from_pretrained(base_model.resolve(cfg.train.base_model)).model_type
     gguf = cfg.gguf_file(cfg.export.quantization[0]).relative_to(config.ROOT)
-    return handoff.write_text(path, modelfile(cfg, model_type, f"./{gguf}"))
+    return files.write_text(path, modelfile(cfg, model_type, f"./{gguf}"))
 
 
 # --- the stage -----------------------------------------------------------------------------------------------
@@ -242,7 +247,7 @@ def _say(text: str) -> None:
 def find_adapter(cfg: config.Config, folder: Path | None, base: gguf_build.Base) -> tuple[Path, dict]:
     """The adapter's folder and manifest. Raises StageError if it is missing or was trained on another base model."""
     made_by = TRAIN + _again(cfg)
-    built = cfg.train.base_model == models.UPCYCLED
+    built = cfg.train.base_model == base_model.UPCYCLED
     trained_on = {"base": base.manifest} if built else None
     if folder is None:
         return cfg.adapter_dir, handoff.require(cfg.adapter_dir, made_by=made_by, built_from=trained_on)
@@ -250,8 +255,8 @@ def find_adapter(cfg: config.Config, folder: Path | None, base: gguf_build.Base)
         return folder.resolve(), handoff.require(folder, made_by=made_by)
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
-            raise handoff.StageError(f"{folder} holds no {name}")
-    return folder.resolve(), {"fingerprint": handoff.sha256(folder / "adapter_model.safetensors")[:16]}
+            raise files.StageError(f"{folder} holds no {name}")
+    return folder.resolve(), {"fingerprint": files.sha256(folder / "adapter_model.safetensors")[:16]}
 
 
 def intermediate_type(base: gguf_build.Base, kinds: tuple[str, ...], low_disk: bool = False) -> str:
@@ -265,9 +270,9 @@ def check_space(folder: Path, base: gguf_build.Base, kinds: tuple[str, ...], low
     """Raises StageError unless the intermediate file and every build fit onto the disk."""
     bits = sum(BITS[kind] for kind in {*kinds, intermediate_type(base, kinds, low_disk)})
     needed = base.parameters * bits / 8 + 50e6
-    free = handoff.free_bytes(folder)
+    free = files.free_bytes(folder)
     if free < needed:
-        raise handoff.StageError(
+        raise files.StageError(
             f"{needed / 1e9:.1f} GB are needed for {', '.join(kinds)} in {folder}, {free / 1e9:.1f} GB are free"
             + ("" if low_disk else "; --low-disk needs less")
         )
@@ -314,7 +319,7 @@ def build(
     kinds = cfg.export.quantization
     work = out / "work"
     work.mkdir()
-    tokenizer = models.tokenizer(str(base.folder), base.folder)
+    tokenizer = base_model.tokenizer(str(base.folder), base.folder)
     first = intermediate_type(base, kinds, low_disk)
     rounded = first == "Q8_0"
     source = (out if first in kinds else work) / name(first)
@@ -359,22 +364,22 @@ def build(
         with timed(seconds, f"check {kind}"):
             result["files"][name(kind)] = check_file(out / name(kind), tokenizer)
         result["files"][name(kind)]["cards"] = [
-            asdict(cards.advise(cards.sizes(out / name(kind)), cfg.export.num_ctx, card)) for card in cards.CARDS
+            asdict(fit.advise(fit.sizes(out / name(kind)), cfg.export.num_ctx, card)) for card in fit.CARDS
         ]
-    handoff.write_text(out / "Modelfile", modelfile(cfg, base.model_type, f"./{name(kinds[0])}"))
+    files.write_text(out / "Modelfile", modelfile(cfg, base.model_type, f"./{name(kinds[0])}"))
     return result
 
 
 def export_merged(cfg: config.Config, base: gguf_build.Base, adapter: Path, inputs: dict[str, dict]) -> int:
     """Write `output/<profile>/merged_model/`."""
     folder = cfg.output_dir / "merged_model"
-    needed, free = 2 * base.parameters + 50e6, handoff.free_bytes(folder)
+    needed, free = 2 * base.parameters + 50e6, files.free_bytes(folder)
     if free < needed:
-        raise handoff.StageError(f"{needed / 1e9:.1f} GB are needed in {folder}, {free / 1e9:.1f} GB are free")
+        raise files.StageError(f"{needed / 1e9:.1f} GB are needed in {folder}, {free / 1e9:.1f} GB are free")
     out = handoff.begin(folder)
     try:
         result = gguf_build.write_merged(
-            base, lora.read_adapter(adapter, base.config), models.tokenizer(str(base.folder), base.folder), out
+            base, lora.read_adapter(adapter, base.config), base_model.tokenizer(str(base.folder), base.folder), out
         )
         handoff.seal(out, stage=STAGE, settings={"base_model": str(base.folder)}, inputs=inputs)
     except BaseException:  # also Ctrl-C: gigabytes must not stay behind
@@ -389,7 +394,7 @@ def verify_rows(cfg: config.Config, tokenizer: Any) -> list[dict]:
     """Rows of the eval split as token ids of prompt and answer, tasks in turn."""
     rows, turn = [], 0
     by_task: dict[str, list[dict]] = {}
-    for row in handoff.read_jsonl(cfg.training_dir / "eval.jsonl"):
+    for row in files.read_jsonl(cfg.training_dir / "eval.jsonl"):
         by_task.setdefault(row["task"], []).append(row)
     while len(rows) < cfg.export.verify_rows and any(turn < len(group) for group in by_task.values()):
         rows += [group[turn] for group in by_task.values() if turn < len(group)]
@@ -412,16 +417,16 @@ def verify(cfg: config.Config, folder: Path) -> int:
     """
     manifest = handoff.require(folder, made_by=f"python export_gguf.py{_again(cfg)}", check_contents=False)
     handoff.require(cfg.training_dir, made_by=f"python prepare_training_data.py{_again(cfg)}")
-    files = [folder / name for name in manifest["files"] if name.endswith(".gguf") and "imatrix" not in name]
-    files.sort(key=lambda path: -path.stat().st_size)
-    encoded = verify_rows(cfg, models.tokenizer(cfg.train.base_model, cfg.base_dir))
+    paths = [folder / name for name in manifest["files"] if name.endswith(".gguf") and "imatrix" not in name]
+    paths.sort(key=lambda path: -path.stat().st_size)
+    encoded = verify_rows(cfg, base_model.tokenizer(cfg.train.base_model, cfg.base_dir))
     out = handoff.begin(cfg.output_dir / "gguf_quality")
     with tempfile.TemporaryDirectory(dir=out.parent) as work:
-        results = gguf_quality.measure(files, encoded, Path(work), cfg.inference.threads or os.cpu_count() or 1)
-    handoff.write_json(out / "quality.json", {"rows": len(encoded), "results": results})
-    handoff.write_text(out / "quality.md", gguf_quality.table(results))
+        results = quality.measure(paths, encoded, Path(work), cfg.inference.threads or os.cpu_count() or 1)
+    files.write_json(out / "quality.json", {"rows": len(encoded), "results": results})
+    files.write_text(out / "quality.md", quality.table(results))
     handoff.seal(out, stage=STAGE, settings={"verify_rows": cfg.export.verify_rows}, inputs={"gguf": manifest})
-    print(gguf_quality.table(results), end="")
+    print(quality.table(results), end="")
     print(f"on the answers of {len(encoded)} eval rows, {results[0]['tokens']} tokens")
     return 0
 
@@ -483,7 +488,7 @@ def main(argv: list[str] | None = None) -> int:
     check_space(folder, base, cfg.export.quantization, args.low_disk)
     converter = args.llama_cpp or llama_source.converter(cfg.cache_dir)
     if not (converter / "convert_hf_to_gguf.py").is_file():
-        raise handoff.StageError(f"{converter} holds no convert_hf_to_gguf.py")
+        raise files.StageError(f"{converter} holds no convert_hf_to_gguf.py")
 
     needs_tools = cfg.export.imatrix or cfg.export.tensor_types
     tools = llama_source.tools(cfg.cache_dir) if needs_tools else None
@@ -494,7 +499,7 @@ def main(argv: list[str] | None = None) -> int:
     out = handoff.begin(folder)
     try:
         result = build(cfg, base, adapter, converter, tools, out, name, args.low_disk)
-        handoff.write_json(out / "verification.json", result)
+        files.write_json(out / "verification.json", result)
         manifest = handoff.seal(out, stage=STAGE, settings=settings, inputs=inputs)
     except BaseException:  # also Ctrl-C: gigabytes must not stay behind
         handoff.abandon(out)
@@ -506,7 +511,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"      {name(kind)}  {manifest['files'][name(kind)]['size'] / 1e6:,.0f} MB")
         if not base.is_small:
             found = result["files"][name(kind)]["cards"]
-            print(f"        {cfg.export.num_ctx} tokens of context: {'; '.join(map(cards.say, found))}")
+            print(f"        {cfg.export.num_ctx} tokens of context: {'; '.join(map(fit.say, found))}")
     if result["logits"]:
         print(f"      logits before quantization: within {result['logits']['max_difference']:.1e} of transformers'")
     else:
@@ -519,4 +524,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    handoff.run_stage(main)
+    stage.run_stage(main)

@@ -39,21 +39,12 @@ from pathlib import Path
 from typing import Any
 
 import config
-from extraction import (
-    backends,
-    batch,
-    checks,
-    confidence,
-    documents,
-    environment,
-    grounding,
-    handoff,
-    models,
-    orders,
-    output,
-    own_schema,
-    tasks,
-)
+from extraction import files, handoff, stage
+from extraction.evidence import checks, grounding, injections
+from extraction.models import backends, base_model, confidence
+from extraction.reading import documents, layout
+from extraction.runs import environment, results, workers
+from extraction.tasks import completions, custom, detection, prompts, records, schemas
 
 SUFFIXES = {".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".docx", ".txt", ".text", ".md"}
 SHOWN_ORDERS = 3  # passages of a document that are shown among its problems
@@ -70,8 +61,8 @@ def open_backend(cfg: config.Config, model: str = "gguf") -> backends.Backend:
     try:
         backend = _open_backend(cfg, model)
         backend.calibration = calibration_of(cfg, model)
-    except handoff.StageError as error:
-        raise handoff.StageError(str(error), status=3) from error
+    except files.StageError as error:
+        raise files.StageError(str(error), status=3) from error
     backend.contract_form = trained_form(cfg, model) or cfg.data.contract_form
     if backend.contract_form != cfg.data.contract_form:
         print(f"{model} was trained on contracts with data.contract_form={backend.contract_form}, which is used here "
@@ -86,15 +77,15 @@ def _open_backend(cfg: config.Config, model: str) -> backends.Backend:
         return backends.HttpBackend(model, run.max_new_tokens, run.context_tokens, run.timeout_seconds)
     if model in ("base", "adapter"):
         train = f"python train_moe.py{again}"
-        if cfg.train.base_model == models.UPCYCLED:
+        if cfg.train.base_model == base_model.UPCYCLED:
             handoff.require(cfg.base_dir, made_by=train, check_contents=False)
         if model == "adapter":
             handoff.require(cfg.adapter_dir, made_by=train)
         return backends.TransformersBackend(
             cfg.train.base_model,
-            cfg.base_dir if cfg.train.base_model == models.UPCYCLED else models.resolve(cfg.train.base_model),
+            cfg.base_dir if cfg.train.base_model == base_model.UPCYCLED else base_model.resolve(cfg.train.base_model),
             cfg.adapter_dir if model == "adapter" else None,
-            models.tokenizer(cfg.train.base_model, cfg.base_dir),
+            base_model.tokenizer(cfg.train.base_model, cfg.base_dir),
             device=cfg.train.device,
             context_tokens=run.context_tokens,
             max_new_tokens=run.max_new_tokens,
@@ -107,12 +98,12 @@ def _open_backend(cfg: config.Config, model: str) -> backends.Backend:
         name = next((n for n in manifest["files"] if n.endswith(f"-{run.quantization}.gguf")), None)
         if name is None:
             wanted = f"{export} --set export.quantization={run.quantization}"
-            raise handoff.StageError(f"{folder} has no {run.quantization} build. Run: {wanted}")
+            raise files.StageError(f"{folder} has no {run.quantization} build. Run: {wanted}")
         path = folder / name
     else:
         path = Path(model)
         if path.suffix != ".gguf" or not path.is_file():
-            raise handoff.StageError(f"--model {model}: not gguf, base-gguf, adapter, base, a .gguf file or a URL")
+            raise files.StageError(f"--model {model}: not gguf, base-gguf, adapter, base, a .gguf file or a URL")
         made = handoff.manifest_of(path.parent)
         if made and path.name in made["files"]:
             handoff.require(path.parent, made_by="python export_gguf.py", check_contents=False)
@@ -126,8 +117,8 @@ def identity(cfg: config.Config, model: str) -> str | None:
     folders = {"base": cfg.base_dir, "adapter": cfg.adapter_dir}
     folders |= {"gguf": cfg.gguf_dir, "base-gguf": cfg.base_gguf_dir}
     if model not in folders:
-        return handoff.sha256(Path(model)) if Path(model).is_file() else None
-    if model == "base" and cfg.train.base_model != models.UPCYCLED:
+        return files.sha256(Path(model)) if Path(model).is_file() else None
+    if model == "base" and cfg.train.base_model != base_model.UPCYCLED:
         return cfg.train.base_model
     manifest = handoff.manifest_of(folders[model])
     return manifest["fingerprint"] if manifest else None
@@ -154,17 +145,17 @@ def model_form(cfg: config.Config, model: str) -> tuple[Path, Callable[[], str]]
     weights; None for a server and for a base model from the hub, which have no such place."""
     if model in ("adapter", "base"):
         folder = cfg.adapter_dir if model == "adapter" else cfg.base_dir
-        if handoff.manifest_of(folder) is None or (model == "base" and cfg.train.base_model != models.UPCYCLED):
+        if handoff.manifest_of(folder) is None or (model == "base" and cfg.train.base_model != base_model.UPCYCLED):
             return None
         return folder / "confidence.json", lambda: handoff.manifest_of(folder)["fingerprint"]
     if "://" in model:
         return None
     if model not in ("gguf", "base-gguf"):
-        return Path(f"{model}.confidence.json"), lambda: handoff.sha256(Path(model))
+        return Path(f"{model}.confidence.json"), lambda: files.sha256(Path(model))
     folder = cfg.gguf_dir if model == "gguf" else cfg.base_gguf_dir
-    files = (handoff.manifest_of(folder) or {"files": {}})["files"]
-    name = next((n for n in files if n.endswith(f"-{cfg.inference.quantization}.gguf")), None)
-    return name and (folder / f"{name}.confidence.json", lambda: files[name]["sha256"])
+    paths = (handoff.manifest_of(folder) or {"files": {}})["files"]
+    name = next((n for n in paths if n.endswith(f"-{cfg.inference.quantization}.gguf")), None)
+    return name and (folder / f"{name}.confidence.json", lambda: paths[name]["sha256"])
 
 
 def calibration_of(cfg: config.Config, model: str) -> confidence.Calibration | None:
@@ -201,7 +192,7 @@ def extract(
     name: str = "-",
     document_type: str = "auto",
     questions: Sequence[str] = (),
-    own: own_schema.OwnTask | None = None,
+    own: custom.OwnTask | None = None,
     progress: Callable[[int, int], Any] | None = None,
 ) -> dict:
     """The result object of one document: record, summary, answers, fields with their places, checks, problems.
@@ -212,7 +203,7 @@ def extract(
     started = time.monotonic()
     document = source if isinstance(source, documents.Document) else read(source, cfg)
     read_seconds = time.monotonic() - started
-    task = own or (tasks.detect(document.text) if document_type == "auto" else tasks.TASKS[document_type])
+    task = own or (detection.detect(document.text) if document_type == "auto" else schemas.TASKS[document_type])
     problems = list(document.problems)
     doubtful = doubtful_passages(document, task)
     problems += left_out(document, doubtful)
@@ -220,13 +211,17 @@ def extract(
 
     texts = split(text, task, backend, cfg)
     form = getattr(backend, "contract_form", cfg.data.contract_form)
-    asked = [(tasks.in_form(task, form), text, None) for text in texts]
-    asked += [(tasks.QUESTION, window_for(text, question, cfg), question) for question in questions]
+    asked = [(schemas.in_form(task, form), text, None) for text in texts]
+    asked += [(schemas.QUESTION, window_for(text, question, cfg), question) for question in questions]
     answers = _complete(backend, asked, progress)
     readings = []
     for (asked_task, text, question), answer in zip(asked, answers, strict=True):
-        shown = tasks.messages(asked_task, text, question)[-1]["content"]
-        reading = tasks.Reading(None, answer.error) if answer.error else tasks.parse(asked_task, answer.text, shown)
+        shown = prompts.messages(asked_task, text, question)[-1]["content"]
+        reading = (
+            completions.Reading(None, answer.error)
+            if answer.error
+            else completions.parse(asked_task, answer.text, shown)
+        )
         problems += [f"{number}: there is no such sentence" for number in reading.dropped]
         if reading.problem:
             problems.append(f"{question}: {reading.problem}" if question else reading.problem)
@@ -234,13 +229,13 @@ def extract(
 
     of_windows = list(zip(readings, answers, strict=True))[: len(texts)]
     windows = [(r.record, r.of_record(a.confidences)) for r, a in of_windows if r.record is not None]
-    records = [record for record, _ in windows]
-    record = merge(task, records) if records else None
+    parts = [record for record, _ in windows]
+    record = merge(task, parts) if parts else None
     summary = fields = verdicts = meaning = None
     if record is not None:
         if own is None:  # of a user's own fields, nothing says what would sum them up
             written = record.pop("summary", None)  # a model may have been told what to say in it
-            summary = tasks.summarize(task, record) if doubtful or not written else written
+            summary = records.summarize(task, record) if doubtful or not written else written
         fields = grounding.ground(record, task, document, doubtful)
         confidences = confidence.merged(task, windows)
         calibration = getattr(backend, "calibration", None)
@@ -284,7 +279,7 @@ def extract(
     return result
 
 
-def missing(own: own_schema.OwnTask | None, record: dict) -> list[str]:
+def missing(own: custom.OwnTask | None, record: dict) -> list[str]:
     return own.missing(record) if own else []
 
 
@@ -297,9 +292,9 @@ def not_found(field: dict) -> str:
     return f"{field['path']}: {shortly(field['value'])} was not found in the document"
 
 
-def doubtful_passages(document: documents.Document, task: tasks.Task) -> list[tuple[int, int]]:
+def doubtful_passages(document: documents.Document, task: schemas.Task) -> list[tuple[int, int]]:
     """Where the document seems to give orders to a machine: what stands only there may be an attacker's."""
-    return orders.find(document.text, orders.names_of(task.schema) | {"answer"})
+    return injections.find(document.text, injections.names_of(task.schema) | {"answer"})
 
 
 def of_places(fields: Sequence[dict], doubtful: Sequence[tuple[int, int]], chosen: Collection[str] = ()) -> list[str]:
@@ -312,9 +307,9 @@ def ordered(path: str, value: str) -> str:
     return f"{path}: {shortly(value)} stands only where the document seems to give orders to a machine"
 
 
-def trusted_text(document: documents.Document, task: tasks.Task) -> str:
+def trusted_text(document: documents.Document, task: schemas.Task) -> str:
     """What a model reads of a document: its text without what seems to give orders to a machine."""
-    return orders.without(document.text, orders.names_of(task.schema) | {"answer"})
+    return injections.without(document.text, injections.names_of(task.schema) | {"answer"})
 
 
 def left_out(document: documents.Document, doubtful: Sequence[tuple[int, int]]) -> list[str]:
@@ -334,35 +329,33 @@ def within(span: Sequence[int], passages: Sequence[tuple[int, int]]) -> bool:
 
 
 def window_for(text: str, question: str, cfg: config.Config) -> str:
-    return documents.best_window(text, question, cfg.data.window_chars, cfg.data.window_overlap)
+    return layout.best_window(text, question, cfg.data.window_chars, cfg.data.window_overlap)
 
 
-def split(text: str, task: tasks.Task, backend: backends.Backend, cfg: config.Config) -> list[str]:
+def split(text: str, task: schemas.Task, backend: backends.Backend, cfg: config.Config) -> list[str]:
     """The text in the windows that the task reads: contracts as in training, others only if they are too long."""
-    if task is tasks.CONTRACT:
-        text = documents.prose(text)
-        spans = documents.windows(text, cfg.data.window_chars, cfg.data.window_overlap)
+    if task is schemas.CONTRACT:
+        text = layout.prose(text)
+        spans = layout.windows(text, cfg.data.window_chars, cfg.data.window_overlap)
         return [text[a:b] for a, b in spans]
     limit = backend.prompt_limit - backend.count(task.instructions) - 32  # 32: the chat template's own tokens
     if limit < 64:
-        raise handoff.StageError(
-            "the fields of the schema leave no room for a document; raise inference.context_tokens"
-        )
+        raise files.StageError("the fields of the schema leave no room for a document; raise inference.context_tokens")
     tokens = backend.count(text)
     if tokens <= limit:
         return [text]
     chars = max(int(len(text) * limit / tokens * 0.8), 100)
-    return [text[a:b] for a, b in documents.windows(text, chars, 0)]
+    return [text[a:b] for a, b in layout.windows(text, chars, 0)]
 
 
-def merge(task: tasks.Task, records: list[dict]) -> dict:
+def merge(task: schemas.Task, parts: list[dict]) -> dict:
     """One record from those of a document's windows: lists are joined, of single values the first stays."""
-    if task is tasks.CONTRACT:
-        return tasks.merge_clauses(records)
+    if task is schemas.CONTRACT:
+        return records.merge_clauses(parts)
     merged: dict = {}
-    for record in records:
+    for record in parts:
         _join(merged, record)
-    if len(records) > 1 and not isinstance(task, own_schema.OwnTask):
+    if len(parts) > 1 and not isinstance(task, custom.OwnTask):
         merged.pop("summary", None)  # it spoke of one window
     return merged
 
@@ -404,7 +397,7 @@ def _complete(
 
 
 def requested(asked: list[tuple]) -> list[backends.Request]:
-    return [backends.Request(tasks.messages(task, text, question), task.schema) for task, text, question in asked]
+    return [backends.Request(prompts.messages(task, text, question), task.schema) for task, text, question in asked]
 
 
 # --- many documents ------------------------------------------------------------------------------------------
@@ -413,10 +406,10 @@ def requested(asked: list[tuple]) -> list[backends.Request]:
 class Run:
     """Documents -> rows. Each of several workers reads in a process of its own while the model answers another one."""
 
-    def __init__(self, args: Any, cfg: config.Config, own: own_schema.OwnTask | None):
+    def __init__(self, args: Any, cfg: config.Config, own: custom.OwnTask | None):
         self.args, self.cfg, self.own = args, cfg, own
         decoding = {k: v for k, v in asdict(cfg.inference).items() if k not in ("threads", "timeout_seconds")}
-        self.settings = handoff.fingerprint(
+        self.settings = files.fingerprint(
             {
                 "type": args.type,
                 "questions": args.question,
@@ -432,7 +425,7 @@ class Run:
         self._backend: backends.Backend | None = None
         self._opening = threading.Lock()
         self._model = threading.Lock()
-        self.workers = batch.Workers(args.workers, limits_of(cfg))
+        self.workers = workers.Workers(args.workers, limits_of(cfg))
 
     def key(self, data: bytes) -> str:
         """What a row is recognized by: the settings, the model, and the document's bytes."""
@@ -447,7 +440,7 @@ class Run:
         """The result of a document, or why there is none; None if an earlier run has it."""
         key = None
         try:
-            data = batch.read_bytes(name, self.cfg.inference.max_file_mb)
+            data = workers.read_bytes(name, self.cfg.inference.max_file_mb)
             key = self.key(data)
             if (name, key) in self.done:
                 self.reused.append(self.done[name, key])
@@ -476,26 +469,26 @@ class Run:
             return {**result, "key": key}
         except documents.DocumentError as error:
             return {"file": name, "error": str(error), "key": key}
-        except handoff.StageError:
+        except files.StageError:
             raise
         except Exception as error:  # a bug, shown as one; the other documents are read all the same
-            handoff.show_bug(error)
+            stage.show_bug(error)
             return {"file": name, "error": f"failed with {type(error).__name__}", "key": key}
 
     def plan(self, name: str) -> dict:
         """What would be read and asked of a document: its kind, its type, windows and tokens."""
         try:
-            data = batch.read_bytes(name, self.cfg.inference.max_file_mb)
+            data = workers.read_bytes(name, self.cfg.inference.max_file_mb)
             kind = documents.file_type(data)
             document = self.workers.read(data)
         except documents.DocumentError as error:
             return {"file": name, "error": str(error)}
         backend = self.backend()
-        detected = tasks.detect(document.text) if self.args.type == "auto" else tasks.TASKS[self.args.type]
+        detected = detection.detect(document.text) if self.args.type == "auto" else schemas.TASKS[self.args.type]
         task = self.own or detected
         texts = split(document.text, task, backend, self.cfg)
         asked = [(task, text, None) for text in texts]
-        asked += [(tasks.QUESTION, window_for(document.text, q, self.cfg), q) for q in self.args.question]
+        asked += [(schemas.QUESTION, window_for(document.text, q, self.cfg), q) for q in self.args.question]
         contents = [message["content"] for request in requested(asked) for message in request.messages]
         return {
             "file": name,
@@ -522,23 +515,23 @@ def show_environment(args: Any, cfg: config.Config) -> int:
         environment.built("adapter", cfg.adapter_dir, f"python train_moe.py{again}"),
         environment.opened(backends.without_login(args.model), lambda: open_backend(cfg, args.model)),
     ]
-    print(output.table(lines, ("what", "state", "detail", "to mend it"), widest=120))
+    print(results.table(lines, ("what", "state", "detail", "to mend it"), widest=120))
     return int(any(state == environment.MISSING for _, state, _, _ in lines))
 
 
 def show_plan(run: Run, names: Sequence[str], form: str | None) -> int:
-    bar = batch.Bar(len(names))
+    bar = workers.Bar(len(names))
     rows = []
     for row in run.workers.rows(names, run.plan):
         rows.append(row)
         bar.document()
         if form == "jsonl":
-            bar.write(output.json_text(row), sys.stdout)
+            bar.write(files.json_text(row), sys.stdout)
     bar.bar.close()
     if form == "json":
-        print(output.json_text(rows, indent=2))
+        print(files.json_text(rows, indent=2))
     elif form != "jsonl":
-        print(output.table_of_plans(rows))
+        print(results.table_of_plans(rows))
         if any("prompt_tokens" in row for row in rows) and isinstance(run.backend(), backends.HttpBackend):
             print("The server's tokens are not known here: two characters are counted as one.", file=sys.stderr)
     return int(any("error" in row for row in rows))
@@ -563,7 +556,7 @@ def checked(p: Any, args: Any) -> None:
 def main(argv: list[str] | None = None) -> int:
     p = config.parser(__doc__)
     p.add_argument("inputs", nargs="*", metavar="FILE", help="files, folders, or - for stdin")
-    p.add_argument("--type", choices=("auto", *tasks.DOCUMENT_TYPES), default="auto", help="document type")
+    p.add_argument("--type", choices=("auto", *schemas.DOCUMENT_TYPES), default="auto", help="document type")
     p.add_argument("--schema", type=Path, metavar="FILE", help="fields of your own: a JSON schema or a template")
     p.add_argument(
         "--ask",
@@ -592,12 +585,12 @@ def main(argv: list[str] | None = None) -> int:
     checked(p, args)
     if args.check:
         return show_environment(args, cfg)
-    own = own_schema.read(args.schema) if args.schema else None
-    names, skipped = batch.find_inputs(args.inputs, SUFFIXES)
+    own = custom.read(args.schema) if args.schema else None
+    names, skipped = workers.find_inputs(args.inputs, SUFFIXES)
     if skipped:
         print(f"{skipped} files of other kinds were passed over", file=sys.stderr)
     if not names:
-        raise handoff.StageError("there is no document to read")
+        raise files.StageError("there is no document to read")
     run = Run(args, cfg, own)
     if args.dry_run:
         return show_plan(run, names, args.format)
@@ -613,39 +606,39 @@ def read_all(run: Run, names: Sequence[str]) -> int:
     if path:
         path = path if form == "jsonl" else path.with_name(f"{path.name}.jsonl")
         try:
-            kept = [] if args.overwrite else output.earlier(path)
-            output.write_rows(path, kept)  # finds out now whether the file can be written
+            kept = [] if args.overwrite else results.earlier(path)
+            results.write_rows(path, kept)  # finds out now whether the file can be written
         except OSError as error:
-            raise handoff.StageError(f"cannot write {path}: {error.strerror}") from error
+            raise files.StageError(f"cannot write {path}: {error.strerror}") from error
         run.done = {
             (row["file"], row["key"]): row for row in kept if row["key"] and not (args.retry_errors and "error" in row)
         }
     made: list[dict] = []
-    bar = batch.Bar(len(names))
+    bar = workers.Bar(len(names))
     try:
         for row in run.workers.rows(names, lambda name: run.row(name, bar.prompts)):
-            row = {**tasks.prune(row), "key": row["key"]} if args.omit_null else row
+            row = {**records.prune(row), "key": row["key"]} if args.omit_null else row
             made.append({k: row[k] for k in ("timings", "error") if k in row} if path else row)  # the file has the rest
             bar.document()
             if "error" in row:
                 why = "no record, its row says why" if "record" in row else row["error"]  # problems may quote the text
-                bar.write(output.shown(f"error: {row['file']}: {why}"), sys.stderr)
+                bar.write(files.shown(f"error: {row['file']}: {why}"), sys.stderr)
             shown = {k: v for k, v in row.items() if k != "key"}
             if path:
                 with open(path, "a", encoding="utf-8") as f:
-                    f.write(output.line(row))
+                    f.write(results.line(row))
             elif form == "table":
-                bar.write(output.document_table(row) + "\n", sys.stdout)
+                bar.write(results.document_table(row) + "\n", sys.stdout)
             elif form == "jsonl":
-                bar.write(output.json_text(shown), sys.stdout)
+                bar.write(files.json_text(shown), sys.stdout)
             elif len(names) == 1:
-                bar.write(output.json_text(shown, indent=2), sys.stdout)
+                bar.write(files.json_text(shown, indent=2), sys.stdout)
     finally:
         bar.bar.close()
     if form == "json" and len(names) > 1 and not path:
-        print(output.json_text([{k: v for k, v in row.items() if k != "key"} for row in made], indent=2))
+        print(files.json_text([{k: v for k, v in row.items() if k != "key"} for row in made], indent=2))
     if args.timings:
-        print(output.timings_table(made, time.monotonic() - started), file=sys.stderr)
+        print(results.timings_table(made, time.monotonic() - started), file=sys.stderr)
     failed = sum("error" in row for row in [*made, *run.reused])
     if path:
         write_output(path, args.output, form)
@@ -658,22 +651,22 @@ def read_all(run: Run, names: Sequence[str]) -> int:
 
 def write_output(path: Path, target: Path, form: str) -> None:
     """The finished rows without those that newer ones replace, and the file in the format that was asked for."""
-    output.keep_last_of_each(path)
+    results.keep_last_of_each(path)
     if form == "jsonl":
         return
-    plain = [{k: v for k, v in row.items() if k not in ("key", "check")} for row in handoff.read_jsonl(path)]
+    plain = [{k: v for k, v in row.items() if k not in ("key", "check")} for row in files.read_jsonl(path)]
     if form == "csv":
-        second = output.write_csv(plain, target)
+        second = results.write_csv(plain, target)
         print(f"entries of lists: {second}", file=sys.stderr)
     elif form == "json":
-        handoff.write_json(target, plain)
+        files.write_json(target, plain)
     elif form == "table":
-        handoff.write_text(target, "".join(output.document_table(row) + "\n\n" for row in plain))
+        files.write_text(target, "".join(results.document_table(row) + "\n\n" for row in plain))
 
 
 if __name__ == "__main__":
     try:
-        handoff.run_stage(main)
+        stage.run_stage(main)
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -23,19 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import config
-from extraction import (
-    documents,
-    generate,
-    generate_orders,
-    grounding,
-    handoff,
-    metrics,
-    models,
-    sentences,
-    tasks,
-    text_files,
-    variations,
-)
+from extraction import cord, files, handoff, stage
+from extraction.models import base_model
+from extraction.reading import layout, text_files
+from extraction.scoring import metrics
+from extraction.synthetic import generate, injected, variations
+from extraction.tasks import completions, prompts, records, schemas, sentences
 
 SPLITS = ("train", "eval", "test")
 # Questions about receipts: the path of the field that answers them, and how people ask.
@@ -75,12 +68,12 @@ def from_cord(folder: Path, data: config.DataConfig, sources: Sources) -> None:
     """Receipts with the gold words as text, one question about each, and `data.variations` of those for training."""
     truths: dict[str, dict] = {}
     for split, name in zip(SPLITS, ("train", "validation", "test"), strict=True):
-        for number, row in enumerate(handoff.read_jsonl(folder / f"{name}.jsonl")):
+        for number, row in enumerate(files.read_jsonl(folder / f"{name}.jsonl")):
             if data.max_documents is not None and number >= data.max_documents:
                 sources.leave_out("cord", split, "beyond data.max_documents")
                 continue
             truth = json.loads(row["ground_truth"])
-            if tasks.to_cord(tasks.from_cord(truth["gt_parse"])) != truth["gt_parse"]:
+            if cord.to_cord(cord.from_cord(truth["gt_parse"])) != truth["gt_parse"]:
                 sources.leave_out("cord", split, "its tree cannot be mapped without loss")
                 continue
             made = cord_receipt(row["id"], truth, data.seed, with_words=split != "train")
@@ -96,17 +89,17 @@ def from_cord(folder: Path, data: config.DataConfig, sources: Sources) -> None:
 
 
 def cord_receipt(name: str, truth: dict, seed: int, with_words: bool = False) -> dict:
-    document, gold = grounding.from_cord(truth)
-    made = receipt(name, "cord", document.text, tasks.from_cord(truth["gt_parse"]), seed)
+    document, gold = cord.gold_words(truth)
+    made = receipt(name, "cord", document.text, cord.from_cord(truth["gt_parse"]), seed)
     if with_words:
-        made["rows"][0]["words"] = grounding.words_of(document, gold)
+        made["rows"][0]["words"] = cord.words_of(document, gold)
     return made
 
 
 def receipt(name: str, source: str, text: str, record: dict, seed: int) -> dict:
     """A receipt as a document: its record with a summary, and one question that the record answers."""
-    record = tasks.ordered(tasks.RECEIPT, record)
-    rows = [with_summary(tasks.RECEIPT, text, record)]
+    record = completions.ordered(schemas.RECEIPT, record)
+    rows = [with_summary(schemas.RECEIPT, text, record)]
     answers = [(path, value) for path, value in metrics.leaves(record) if path in RECEIPT_QUESTIONS]
     if answers:
         draw = random.Random(f"{seed}/{name}")
@@ -116,14 +109,14 @@ def receipt(name: str, source: str, text: str, record: dict, seed: int) -> dict:
     return {"id": name, "source": source, "text": text, "rows": rows}
 
 
-def with_summary(task: tasks.Task, text: str, record: dict) -> dict:
-    return {"task": task.name, "text": text, "record": {**record, "summary": tasks.summarize(task, record)}}
+def with_summary(task: schemas.Task, text: str, record: dict) -> dict:
+    return {"task": task.name, "text": text, "record": {**record, "summary": records.summarize(task, record)}}
 
 
 def from_cuad(folder: Path, data: config.DataConfig, sources: Sources) -> None:
     """Contracts in windows. Some training contracts become the eval split. Eval and test keep every window, as a
     contract is read; of those for training that have no clause, `data.negative_ratio` says how many stay."""
-    contracts = {name: handoff.read_json(folder / f"{name}.json")["data"] for name in ("train", "test")}
+    contracts = {name: files.read_json(folder / f"{name}.json")["data"] for name in ("train", "test")}
     if data.max_documents is not None:
         for name, entries in contracts.items():
             sources.leave_out("cuad", name, "beyond data.max_documents", max(len(entries) - data.max_documents, 0))
@@ -144,7 +137,7 @@ def contract_spans(paragraph: dict) -> tuple[str, list[tuple[str, int, int]]]:
 
     White space is all that `prose` changes, so the n-th printed character stays the n-th printed character.
     """
-    original, text = paragraph["context"], documents.prose(paragraph["context"])
+    original, text = paragraph["context"], layout.prose(paragraph["context"])
     printed_before = [0]
     for character in original:
         printed_before.append(printed_before[-1] + (not character.isspace()))
@@ -164,7 +157,7 @@ def contract_windows(
     text: str, spans: list[tuple[str, int, int]], data: config.DataConfig, sources: Sources, split: str
 ) -> Iterator[dict]:
     """One row per window: the target are the quotes that it holds, the answer is what we want the model to write."""
-    for start, end in documents.windows(text, data.window_chars, data.window_overlap):
+    for start, end in layout.windows(text, data.window_chars, data.window_overlap):
         window = text[start:end]
         units = sentences.split(window)
         clauses: dict[str, list[str]] = {}
@@ -181,7 +174,7 @@ def contract_windows(
             if not quote or quote in clauses.setdefault(category, []):
                 continue
             clauses[category].append(quote)
-            if data.contract_form == "quotes" or category in tasks.QUOTED:
+            if data.contract_form == "quotes" or category in schemas.QUOTED:
                 written = shortened(quote, data.max_quote_chars)
                 if written != quote:
                     sources.leave_out("cuad", split, "end of a long quote, in the answer")
@@ -190,8 +183,8 @@ def contract_windows(
                 written = f"{first + 1}-{last + 1}" if last > first else str(first + 1)
             if written in answer.setdefault(category, []):
                 sources.leave_out("cuad", split, "quote that another of its category already answers")
-            elif len(answer[category]) == tasks.MAX_QUOTES:
-                sources.leave_out("cuad", split, f"quote beyond {tasks.MAX_QUOTES} of a category, in the answer")
+            elif len(answer[category]) == schemas.MAX_QUOTES:
+                sources.leave_out("cuad", split, f"quote beyond {schemas.MAX_QUOTES} of a category, in the answer")
             else:
                 answer[category].append(written)
         record, answer = (
@@ -218,7 +211,7 @@ def from_tatqa(folder: Path, data: config.DataConfig, sources: Sources) -> None:
     """Report pages (a table and its paragraphs) with the questions whose answer is printed on them."""
     for split, name in zip(SPLITS, ("train", "validation", "test"), strict=True):
         path = folder / f"{name}.json"
-        contexts = handoff.read_json(path) if path.is_file() else []
+        contexts = files.read_json(path) if path.is_file() else []
         if data.max_documents is not None:
             sources.leave_out("tatqa", split, "beyond data.max_documents", max(len(contexts) - data.max_documents, 0))
             contexts = contexts[: data.max_documents]
@@ -247,12 +240,12 @@ def tatqa_page(name: str, context: dict, data: config.DataConfig, sources: Sourc
 def from_docvqa(folder: Path, data: config.DataConfig, sources: Sources) -> None:
     """Scanned pages with their OCR words. The published validation split is the test split: test has no answers."""
     texts = {}
-    for row in handoff.read_jsonl(folder / "pages.jsonl"):
-        words = [documents.Word(text, (left, top, right, bottom)) for text, left, top, right, bottom in row["words"]]
-        texts[row["document"]] = documents.layout(words).text
+    for row in files.read_jsonl(folder / "pages.jsonl"):
+        words = [layout.Word(text, (left, top, right, bottom)) for text, left, top, right, bottom in row["words"]]
+        texts[row["document"]] = layout.layout(words).text
     for split, name in (("train", "train"), ("test", "validation")):
         pages: dict[str, list[dict]] = defaultdict(list)
-        for row in handoff.read_jsonl(folder / f"{name}.jsonl"):
+        for row in files.read_jsonl(folder / f"{name}.jsonl"):
             pages[row["document"]].append({"question": row["question"], "answers": row["answers"]})
         held_out = chosen(pages, data.eval_fraction, data.seed) if split == "train" else set()
         for number, (document, asked) in enumerate(pages.items()):
@@ -269,7 +262,7 @@ def page(
     """A page as a document: a row per question. In training the answer must stand in the text that is shown."""
     rows = []
     for entry in asked:
-        shown = documents.best_window(text, entry["question"], data.window_chars, data.window_overlap)
+        shown = layout.best_window(text, entry["question"], data.window_chars, data.window_overlap)
         answers = entry["answers"]
         if split != "test":
             answers = [answer for answer in answers if printed(answer, shown)]
@@ -299,13 +292,13 @@ def from_generator(data: config.DataConfig, sources: Sources) -> None:
         held_out = max(1, round(count * data.eval_fraction)) if count else 0
         for number, made in enumerate(generate.documents(kind, count, data.seed)):
             split = "eval" if number < held_out else "train"
-            text = documents.layout([documents.Word(w[0], tuple(w[1:])) for w in made["words"]]).text
+            text = layout.layout([layout.Word(w[0], tuple(w[1:])) for w in made["words"]]).text
             if not all(generate.holds(text, value) for _, value in metrics.leaves(made["record"])):
                 sources.leave_out("generated", split, "the layout tears a value")
                 continue
             if kind == "letter":
-                record = tasks.ordered(tasks.DOCUMENT, made["record"])
-                rows = [with_summary(tasks.DOCUMENT, text, record)]
+                record = completions.ordered(schemas.DOCUMENT, made["record"])
+                rows = [with_summary(schemas.DOCUMENT, text, record)]
                 rows += [
                     {"task": "question", "text": text, "question": asked["question"], "answers": [asked["answer"]]}
                     for asked in made["questions"]
@@ -370,12 +363,12 @@ def with_orders(documents_: list[dict], share: float, seed: int, sources: Source
             draw = random.Random(f"{seed}/{document['id']}#{number}/order")
             if draw.random() >= share:
                 continue
-            order = generate_orders.order(row["task"], row["text"], draw)
+            order = injected.order(row["task"], row["text"], draw)
             if row.get("form") == "sentences":
-                text = generate_orders.behind(row["text"], order)
+                text = injected.behind(row["text"], order)
             else:
                 wanted = row.get("answers") or [value for _, value in metrics.leaves(row["record"])]
-                text = generate_orders.within(row["text"], order, wanted, draw)
+                text = injected.within(row["text"], order, wanted, draw)
             if text is None:
                 sources.not_injected += 1
             else:
@@ -385,17 +378,17 @@ def with_orders(documents_: list[dict], share: float, seed: int, sources: Source
 def to_rows(document: dict) -> Iterator[dict]:
     """Training rows: the prompt exactly as the model will see it, and the answer we want."""
     for number, row in enumerate(document["rows"]):
-        task = tasks.in_form(tasks.TASKS[row["task"]], row.get("form", "quotes"))
-        record = row.get("record") or {"answer": row["answers"][0]} if task is tasks.QUESTION else row["record"]
+        task = schemas.in_form(schemas.TASKS[row["task"]], row.get("form", "quotes"))
+        record = row.get("record") or {"answer": row["answers"][0]} if task is schemas.QUESTION else row["record"]
         yield {
             "id": f"{document['id']}#{number}",
             "document": document["id"],
             "task": task.name,
             "source": document["source"],
             **{key: row[key] for key in ("form", "words", "injected") if key in row},
-            "prompt": tasks.messages(task, row["text"], row.get("question")),
-            "completion": [{"role": "assistant", "content": tasks.completion(row.get("answer", record))}],
-            "target": {"answers": row["answers"]} if task is tasks.QUESTION else record,
+            "prompt": prompts.messages(task, row["text"], row.get("question")),
+            "completion": [{"role": "assistant", "content": completions.completion(row.get("answer", record))}],
+            "target": {"answers": row["answers"]} if task is schemas.QUESTION else record,
         }
 
 
@@ -534,19 +527,19 @@ def main(argv: list[str] | None = None) -> int:
     from_generator(cfg.data, sources)
     twins = remove_near_duplicates(sources, cfg.data.seed)
     with_orders(sources.documents["train"], cfg.data.inject, cfg.data.seed, sources)
-    tokenizer = models.tokenizer(cfg.train.base_model, cfg.base_dir)
+    tokenizer = base_model.tokenizer(cfg.train.base_model, cfg.base_dir)
     splits = {}
     for split in SPLITS:
         rows = [row for document in sources.documents[split] for row in to_rows(document)]
         count_tokens(rows, tokenizer)
         splits[split] = fitting(rows, split, cfg.train.max_seq_length, sources)
         if not splits[split]:
-            raise handoff.StageError(f"no {split} rows are left; python config.py shows the data settings")
+            raise files.StageError(f"no {split} rows are left; python config.py shows the data settings")
     random.Random(cfg.data.seed).shuffle(splits["train"])
 
     for split, rows in splits.items():
-        handoff.write_jsonl(out / f"{split}.jsonl", rows)
-    handoff.write_json(out / "stats.json", describe(splits, sources, twins))
+        files.write_jsonl(out / f"{split}.jsonl", rows)
+    files.write_json(out / "stats.json", describe(splits, sources, twins))
     draw(splits, cfg.train.max_seq_length, out / "stats.png")
     handoff.seal(out, stage=stage, settings=settings, inputs=inputs)
 
@@ -559,4 +552,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    handoff.run_stage(main)
+    stage.run_stage(main)

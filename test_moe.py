@@ -27,7 +27,10 @@ from typing import Any
 
 import config
 import inference
-from extraction import backends, confidence, experts, handoff, metrics, report, score_tables, scores, tasks
+from extraction import files, handoff, stage
+from extraction.models import backends, confidence
+from extraction.scoring import experts, metrics, report, scores, tables
+from extraction.tasks import completions, records, schemas
 
 STAGE = "test_moe"
 JUDGE = 4  # goes up when a metric is defined anew, so that finished predictions are scored again
@@ -45,7 +48,7 @@ def read_rows(path: Path) -> tuple[list[dict], dict[str, list[int]]]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        raise handoff.StageError(f"{path} cannot be read: {error.strerror}") from error
+        raise files.StageError(f"{path} cannot be read: {error.strerror}") from error
     rows: dict[str, dict] = {}
     left_out: dict[str, list[int]] = {}
     for number, line in enumerate(lines, start=1):
@@ -63,13 +66,13 @@ def read_rows(path: Path) -> tuple[list[dict], dict[str, list[int]]]:
             problem = "the id of an earlier row"
         if problem is None:
             if row["task"] == "contract":  # a category that is null or has no quote is not in the contract
-                row["target"] = {"clauses": tasks.prune(row["target"]["clauses"] or {})}
+                row["target"] = {"clauses": records.prune(row["target"]["clauses"] or {})}
             rows[row["id"]] = row
         else:
             left_out.setdefault(problem, []).append(number)
     if not rows:
         first = "; ".join(f"line {numbers[0]}: {problem}" for problem, numbers in left_out.items())
-        raise handoff.StageError(f"{path} has no row that can be scored" + (f" ({first})" if first else ""))
+        raise files.StageError(f"{path} has no row that can be scored" + (f" ({first})" if first else ""))
     return list(rows.values()), left_out
 
 
@@ -84,9 +87,9 @@ def problem_of(row: Any) -> str | None:
         value = row.get(key)
         if not isinstance(value, str) and (value is not None or key in ("id", "task")):
             return f"{key!r} is not text"
-    if row["task"] not in tasks.TASKS:
+    if row["task"] not in schemas.TASKS:
         return f"no task called {row['task']!r}"
-    if row.get("form") and row["form"] not in tasks.CONTRACT_FORMS:
+    if row.get("form") and row["form"] not in schemas.CONTRACT_FORMS:
         return f"no form of contracts called {row['form']!r}"
     prompt = row["prompt"]
     if not isinstance(prompt, list) or not prompt or not all(map(_is_message, prompt)):
@@ -109,7 +112,7 @@ def problem_of_target(task: str, target: Any) -> str | None:
         return None if any(answer.strip() for answer in answers) else "empty target"
     if "clauses" not in target if task == "contract" else not metrics.scored(target):
         return "empty target"
-    wrong = misfit(tasks.TASKS[task].schema, target, "target")
+    wrong = misfit(schemas.TASKS[task].schema, target, "target")
     return wrong and f"not a {task} record: {wrong}"
 
 
@@ -168,7 +171,7 @@ def predict(rows: list[dict], backend: backends.Backend, partial: Path) -> list[
 
 
 def checked(entry: dict) -> dict:
-    return {**entry, "check": handoff.fingerprint(entry)}
+    return {**entry, "check": files.fingerprint(entry)}
 
 
 def saved(partial: Path) -> dict[str, dict]:
@@ -182,22 +185,22 @@ def saved(partial: Path) -> dict[str, dict]:
             check = entry.pop("check")
         except (json.JSONDecodeError, AttributeError, KeyError, TypeError):
             continue
-        if check == handoff.fingerprint(entry):
+        if check == files.fingerprint(entry):
             known[entry["id"]] = entry
-    handoff.write_jsonl(partial, map(checked, known.values()))
+    files.write_jsonl(partial, map(checked, known.values()))
     return known
 
 
-def task_of(row: dict) -> tasks.Task:
+def task_of(row: dict) -> schemas.Task:
     """The task of a row. One of a contract may say in which form the clauses are answered; else they are quoted."""
-    return tasks.in_form(tasks.TASKS[row["task"]], row.get("form") or "quotes")
+    return schemas.in_form(schemas.TASKS[row["task"]], row.get("form") or "quotes")
 
 
 def check_form(rows: list[dict], trained: str | None, model: str) -> None:
     """Raises StageError if contracts are asked for in another form than the model was trained with."""
     asked = {row.get("form") or "quotes" for row in rows if row["task"] == "contract"}
     if trained is not None and asked - {trained}:
-        raise handoff.StageError(
+        raise files.StageError(
             f"the rows ask for contracts with data.contract_form={sorted(asked - {trained})[0]}, {model} was trained "
             f"with {trained}. Run: python prepare_training_data.py --set data.contract_form={trained}"
         )
@@ -206,7 +209,7 @@ def check_form(rows: list[dict], trained: str | None, model: str) -> None:
 def prediction(row: dict, answer: backends.Completion) -> dict:
     """What is kept of an answer: the raw text, the record or the reason there is none, tokens and seconds."""
     task, shown = task_of(row), row["prompt"][-1]["content"]
-    reading = tasks.Reading(None, answer.error) if answer.error else tasks.parse(task, answer.text, shown)
+    reading = completions.Reading(None, answer.error) if answer.error else completions.parse(task, answer.text, shown)
     sure = reading.of_record(answer.confidences)
     return {
         "id": row["id"],
@@ -242,7 +245,7 @@ def side_by_side(folder: Path, this: dict, rows_fingerprint: str) -> list[dict]:
             if damaged := handoff.damage(path.parent, manifest):
                 print(f"warning: {path.parent} is left out of the report: {damaged}", file=sys.stderr)
                 continue
-            other = handoff.read_json(path)
+            other = files.read_json(path)
             found.setdefault(other["label"], other)
     return sorted(found.values(), key=lambda r: (not r["label"].startswith("base"), r["label"]))
 
@@ -256,7 +259,7 @@ def study_experts(cfg: config.Config, rows: list[dict], types: dict[str, str], f
 
     folder = cfg.evaluation_dir / "experts"
     settings = {
-        "rows": handoff.fingerprint(rows),
+        "rows": files.fingerprint(rows),
         "model": inference.identity(cfg, "adapter"),
         "samples": cfg.evaluate.bootstrap_samples,
     }
@@ -268,7 +271,7 @@ def study_experts(cfg: config.Config, rows: list[dict], types: dict[str, str], f
         found = experts.study(backend.model, backend.tokenizer, rows, types, cfg.evaluate.bootstrap_samples, bar.update)
     found = {"name": backend.name, **found}
     out = handoff.begin(folder)
-    handoff.write_json(out / "experts.json", found)
+    files.write_json(out / "experts.json", found)
     experts.draw(found, out / "experts.png")
     handoff.seal(out, stage=STAGE, settings=settings)
     print(f"[4/7] routing of {len(rows)} rows in {folder}")
@@ -305,9 +308,9 @@ def compared_with(other: str, cfg: config.Config, ids: list[str], rows_fingerpri
     label = label_of(other, cfg)
     folder = cfg.evaluation_dir / label
     manifest = handoff.require(folder, made_by=command)
-    predictions = list(handoff.read_jsonl(folder / "predictions.jsonl"))
+    predictions = list(files.read_jsonl(folder / "predictions.jsonl"))
     if manifest["settings"].get("rows") != rows_fingerprint or [entry["id"] for entry in predictions] != ids:
-        raise handoff.StageError(f"--compare {label}: it was scored on other rows. Run: {command}")
+        raise files.StageError(f"--compare {label}: it was scored on other rows. Run: {command}")
     return label, predictions, manifest
 
 
@@ -319,17 +322,17 @@ def training_result(folder: Path) -> dict | None:
     if damaged := handoff.damage(folder, {"files": {name: manifest["files"][name]}}):
         print(f"warning: the report says nothing about the training: {damaged}", file=sys.stderr)
         return None
-    return handoff.read_json(folder / name)
+    return files.read_json(folder / name)
 
 
 def finished(folder: Path, predicting: dict) -> tuple[str, list[dict]] | None:
     """Model name and predictions of an earlier run that would come out the same."""
     manifest = handoff.manifest_of(folder)
-    if manifest is None or any(manifest["settings"].get(k) != v for k, v in handoff.plain(predicting).items()):
+    if manifest is None or any(manifest["settings"].get(k) != v for k, v in files.plain(predicting).items()):
         return None
     if not handoff.is_current(folder, stage=STAGE, settings=manifest["settings"]):
         return None
-    return handoff.read_json(folder / "metrics.json")["model"], list(handoff.read_jsonl(folder / "predictions.jsonl"))
+    return files.read_json(folder / "metrics.json")["model"], list(files.read_jsonl(folder / "predictions.jsonl"))
 
 
 def calibrate(args: Any, cfg: config.Config) -> int:
@@ -340,10 +343,10 @@ def calibrate(args: Any, cfg: config.Config) -> int:
     backend = inference.open_backend(cfg, args.model)
     form = inference.model_form(cfg, args.model)
     if form is None:
-        raise handoff.StageError(f"--calibrate: {args.model} has no folder beside which a calibration could be kept")
+        raise files.StageError(f"--calibrate: {args.model} has no folder beside which a calibration could be kept")
     path, weights = form[0], form[1]()
-    fingerprint = handoff.fingerprint(rows)
-    made_by = handoff.fingerprint([fingerprint, weights, confidence.FORMAT, handoff.plain(vars(cfg.inference))])
+    fingerprint = files.fingerprint(rows)
+    made_by = files.fingerprint([fingerprint, weights, confidence.FORMAT, files.plain(vars(cfg.inference))])
     partial = cfg.evaluation_dir / f".calibration.{made_by}.jsonl"
     if args.force:
         partial.unlink(missing_ok=True)
@@ -354,7 +357,7 @@ def calibrate(args: Any, cfg: config.Config) -> int:
     documents = [by_document[name] for name in sorted(by_document)]
     values = _by_task(documents)
     if not values:
-        raise handoff.StageError(f"--calibrate: {backend.name} gave no value with a confidence for the eval rows")
+        raise files.StageError(f"--calibrate: {backend.name} gave no value with a confidence for the eval rows")
     confidence.save(path, confidence.fit(values), weights, values, fingerprint)
     partial.unlink(missing_ok=True)
 
@@ -429,7 +432,7 @@ def main(argv: list[str] | None = None) -> int:
     check_form(rows, inference.trained_form(cfg, model), model)
     if args.experts:
         return study_experts(cfg, rows, types, args.force)
-    rows_fingerprint = handoff.fingerprint(rows)
+    rows_fingerprint = files.fingerprint(rows)
     other = None
     if args.compare:
         chosen = (f" --rows {args.rows}" if args.rows else "") + (f" --limit {args.limit}" if args.limit else "")
@@ -451,7 +454,7 @@ def main(argv: list[str] | None = None) -> int:
         "bootstrap_samples": cfg.evaluate.bootstrap_samples,
         "judge": JUDGE,
         "left_out": left_out,
-        "calibration": calibration and handoff.fingerprint(calibration.curves),
+        "calibration": calibration and files.fingerprint(calibration.curves),
         "compared_with": other and [other[0], other[2]["files"]["predictions.jsonl"]["sha256"]],
     }
     folder = cfg.evaluation_dir / label
@@ -460,7 +463,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"[4/7] {folder} is already there")
         return 0
 
-    partial = cfg.evaluation_dir / f".{label}.{handoff.fingerprint(predicting)}.jsonl"
+    partial = cfg.evaluation_dir / f".{label}.{files.fingerprint(predicting)}.jsonl"
     known = finished(folder, predicting) if reusable else None
     backend = None if known else inference.open_backend(cfg, args.model)
     out = handoff.begin(folder)
@@ -470,10 +473,10 @@ def main(argv: list[str] | None = None) -> int:
         known = backend.name, predict(rows, backend, partial)
     name, predictions = known
     predictions = scores.with_confidences(predictions, calibration)
-    handoff.write_jsonl(out / "predictions.jsonl", predictions)
+    files.write_jsonl(out / "predictions.jsonl", predictions)
     result = scores.summarize(label, name, predictions, cfg.evaluate.bootstrap_samples, other and other[:2])
     result["left_out"] = left_out
-    handoff.write_json(out / "metrics.json", result)
+    files.write_json(out / "metrics.json", result)
     training = training_result(cfg.adapter_dir)
     heading = {
         "profile": cfg.profile,
@@ -488,20 +491,20 @@ def main(argv: list[str] | None = None) -> int:
         f"on {training['eval_rows']} eval rows",
     }
     results = side_by_side(cfg.evaluation_dir, result, rows_fingerprint)
-    handoff.write_text(out / "report.md", score_tables.render_report(results, heading, result, left_out))
-    shown = score_tables.tables(results, result, left_out)
-    failed = score_tables.failures(rows, predictions)
+    files.write_text(out / "report.md", tables.render_report(results, heading, result, left_out))
+    shown = tables.tables(results, result, left_out)
+    failed = tables.failures(rows, predictions)
     page = report.page(f"Evaluation of {label}", heading, shown, failed, len(rows))
-    handoff.write_text(out / "report.html", page)
+    files.write_text(out / "report.html", page)
     handoff.seal(out, stage=STAGE, settings=settings)
     partial.unlink(missing_ok=True)
 
     print(f"[4/7] {len(rows)} rows scored{'' if backend else ', predictions of an earlier run'}: {folder}")
-    for column in score_tables.columns(result):
+    for column in tables.columns(result):
         for task, entry in column["tasks"].items():
             title = task if column["label"] == label else f"{task} ({column['label']})"
             values = ", ".join(
-                f"{score_tables.TITLES[name]} {score_tables.cell(value)}" for name, value in entry["metrics"].items()
+                f"{tables.TITLES[name]} {tables.cell(value)}" for name, value in entry["metrics"].items()
             )
             print(f"      {title}: {values}; n {entry['n']}, unreadable {entry['unreadable']}")
     print(f"Report: {folder / 'report.md'}, and report.html beside it to look through what failed")
@@ -512,4 +515,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    handoff.run_stage(main)
+    stage.run_stage(main)

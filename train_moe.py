@@ -33,7 +33,9 @@ from pathlib import Path
 from typing import Any
 
 import config
-from extraction import handoff, lora, memory, models
+from extraction import files, handoff, stage
+from extraction.models import base_model, lora
+from extraction.training import memory
 
 STAGE = "train_moe"
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -50,16 +52,16 @@ RUN = "run.json"  # in the checkpoint folder: which rows and settings its checkp
 def base_settings(train: config.TrainConfig) -> dict:
     """What the small base model depends on; adapters only fit a base that was built from the same."""
     return {
-        "source": models.GGUF_SHA256,
+        "source": base_model.GGUF_SHA256,
         "experts": train.experts,
         "experts_per_token": train.experts_per_token,
-        "router_seed": models.ROUTER_SEED,
+        "router_seed": base_model.ROUTER_SEED,
     }
 
 
 def ensure_base(cfg: config.Config) -> dict | None:
     """The manifest of the base model that this project builds; None where the profile uses a published one."""
-    if cfg.train.base_model != models.UPCYCLED:
+    if cfg.train.base_model != base_model.UPCYCLED:
         return None
     settings = base_settings(cfg.train)
     if handoff.is_current(cfg.base_dir, stage=STAGE, settings=settings):
@@ -67,8 +69,8 @@ def ensure_base(cfg: config.Config) -> dict | None:
     print("building the base model: SmolLM2-135M, each MLP copied into "
           f"{cfg.train.experts} experts", file=sys.stderr)  # fmt: skip
     staging = handoff.begin(cfg.base_dir)
-    built = models.build_base(staging, cfg.train.experts, cfg.train.experts_per_token)
-    handoff.write_json(staging / "parity.json", built)
+    built = base_model.build_base(staging, cfg.train.experts, cfg.train.experts_per_token)
+    files.write_json(staging / "parity.json", built)
     manifest = handoff.seal(staging, stage=STAGE, settings=settings)
     print(f"[3/7] base model with {built['parameters'] / 1e6:.0f} M parameters in {cfg.base_dir}; "
           f"largest logit difference to the dense model {built['max_logit_difference']:.1e}")  # fmt: skip
@@ -83,7 +85,7 @@ def load_rows(path: Path, tokenizer: Any, limit: int | None = None, max_tokens: 
     """
     from datasets import Dataset
 
-    rows = list(handoff.read_jsonl(path))
+    rows = list(files.read_jsonl(path))
     if limit is not None or max_tokens is not None:
         by_task: dict[str, list[dict]] = {}
         for row in rows:
@@ -115,8 +117,8 @@ def load_model(cfg: config.Config, plan: memory.Plan | None = None) -> Any:
     from peft import LoraConfig, PeftModel, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    models.quiet()
-    source = cfg.base_dir if cfg.train.base_model == models.UPCYCLED else models.resolve(cfg.train.base_model)
+    base_model.quiet()
+    source = cfg.base_dir if cfg.train.base_model == base_model.UPCYCLED else base_model.resolve(cfg.train.base_model)
     torch.manual_seed(cfg.train.seed)
     dtype = torch.bfloat16 if cfg.train.device == "cuda" or computes_bfloat16() else torch.float32
     model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(cfg.train.device)
@@ -147,17 +149,17 @@ def check_init_adapter(cfg: config.Config) -> None:
     folder, undo = cfg.init_adapter_dir, "--set train.init_adapter=null starts from the base model"
     manifest = handoff.manifest_of(folder)
     if manifest is None:
-        raise handoff.StageError(f"{folder} holds no finished adapter; {undo}")
+        raise files.StageError(f"{folder} holds no finished adapter; {undo}")
     if damaged := handoff.damage(folder, manifest):
-        raise handoff.StageError(f"{folder}/{damaged}; {undo}")
-    if cfg.train.base_model == models.UPCYCLED and manifest["settings"].get("base") != base_settings(cfg.train):
-        raise handoff.StageError(f"{folder} was trained on another base model; {undo}")
+        raise files.StageError(f"{folder}/{damaged}; {undo}")
+    if cfg.train.base_model == base_model.UPCYCLED and manifest["settings"].get("base") != base_settings(cfg.train):
+        raise files.StageError(f"{folder} was trained on another base model; {undo}")
     lora.tensor_shapes(folder / "adapter_model.safetensors")
-    found = handoff.read_json(folder / "adapter_config.json")
+    found = files.read_json(folder / "adapter_config.json")
     for name, value in lora_arguments(cfg.train).items():
         there = sorted(found[name]) if isinstance(found.get(name), list) else found.get(name)
         if there != (sorted(value) if isinstance(value, list) else value):
-            raise handoff.StageError(f"{folder} was trained with {name}={there}, not {value}; {undo}")
+            raise files.StageError(f"{folder} was trained with {name}={there}, not {value}; {undo}")
 
 
 def check_contract_form(cfg: config.Config, form: str) -> None:
@@ -165,7 +167,7 @@ def check_contract_form(cfg: config.Config, form: str) -> None:
     manifest = handoff.manifest_of(cfg.init_adapter_dir) if cfg.init_adapter_dir else None
     there = manifest["settings"].get("contract_form", "quotes") if manifest else form
     if there != form:
-        raise handoff.StageError(
+        raise files.StageError(
             f"{cfg.init_adapter_dir} was trained with data.contract_form={there}, the rows were prepared with {form}; "
             "--set train.init_adapter=null starts from the base model"
         )
@@ -185,7 +187,7 @@ def import_unsloth(train: config.TrainConfig, cache: Path) -> Any:
         import unsloth
     except ImportError as error:
         message = f"Unsloth cannot be imported ({error}). Run: pip install -r requirements-gpu.txt"
-        raise handoff.StageError(message) from error
+        raise files.StageError(message) from error
     return unsloth
 
 
@@ -208,7 +210,7 @@ def load_with_unsloth(cfg: config.Config, offload_layers: int) -> Any:
     keep_reentrant_checkpoints()
     train = cfg.train
     model, _ = unsloth.FastLanguageModel.from_pretrained(
-        models.resolve(train.base_model),
+        base_model.resolve(train.base_model),
         max_seq_length=train.max_seq_length,
         dtype=torch.bfloat16,
         load_in_4bit=True,
@@ -218,7 +220,7 @@ def load_with_unsloth(cfg: config.Config, offload_layers: int) -> Any:
     )
     for name, parameter in model.named_parameters():
         if ".experts." in name and parameter.dtype != torch.uint8:
-            raise handoff.StageError(f"{name} was loaded as {parameter.dtype} and not in 4 bit; check the versions")
+            raise files.StageError(f"{name} was loaded as {parameter.dtype} and not in 4 bit; check the versions")
     return unsloth.FastLanguageModel.get_peft_model(
         model,
         **{"target_parameters": [], **lora_arguments(train)},
@@ -255,10 +257,10 @@ def check_device(cfg: config.Config) -> None:
     if cfg.train.device != "cuda":
         return
     if not torch.cuda.is_available():
-        raise handoff.StageError("these settings train on a CUDA device, and none was found; --profile cpu needs none")
+        raise files.StageError("these settings train on a CUDA device, and none was found; --profile cpu needs none")
     name, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
     if capability < (8, 0):
-        raise handoff.StageError(
+        raise files.StageError(
             f"{name} computes no bfloat16 (compute capability {capability[0]}.{capability[1]}, 8.0 is needed); "
             "a GeForce RTX 3000, RTX A or newer card does"
         )
@@ -271,7 +273,7 @@ def usable_memory(gpu_memory: float | None) -> tuple[float, dict[str, memory.Car
     import torch
 
     if not torch.cuda.is_available():
-        raise handoff.StageError("no CUDA device was found; --gpu-memory GIB plans for one that is not here")
+        raise files.StageError("no CUDA device was found; --gpu-memory GIB plans for one that is not here")
     torch.cuda.init()
     free = torch.cuda.mem_get_info()[0] / memory.GIB - memory.LIBRARIES
     return free, memory.cards_like(torch.cuda.get_device_name(), 0)
@@ -296,7 +298,7 @@ def plan_memory(cfg: config.Config, gpu_memory: float | None = None) -> tuple[me
 def show_plan(cfg: config.Config, gpu_memory: float | None) -> int:
     """Print the plan and what the prepared rows would take. Status 0 if it fits, 2 if not."""
     if not cfg.train.load_in_4bit:
-        raise handoff.StageError("the plan is for 4-bit training of a large model; use it with --profile gpu")
+        raise files.StageError("the plan is for 4-bit training of a large model; use it with --profile gpu")
     plan, speeds = plan_memory(cfg, gpu_memory)
     print(f"{cfg.train.base_model}, LoRA on {cfg.train.lora_targets.replace('+', ' and ')}")
     print(plan.table(cfg.train))
@@ -309,7 +311,7 @@ def show_plan(cfg: config.Config, gpu_memory: float | None) -> int:
     if plan.fits:
         print("It fits.")
         return 0
-    raise handoff.StageError(memory.refusal(memory.shape_of(cfg.train.base_model), cfg.train, plan))
+    raise files.StageError(memory.refusal(memory.shape_of(cfg.train.base_model), cfg.train, plan))
 
 
 def prepared_tokens(cfg: config.Config) -> int:
@@ -317,7 +319,7 @@ def prepared_tokens(cfg: config.Config) -> int:
     manifest = handoff.manifest_of(cfg.training_dir)
     if manifest is None or manifest["settings"].get("profile") != cfg.profile:
         return 0
-    counts = handoff.read_json(cfg.training_dir / "stats.json")["tokens"]["train"]
+    counts = files.read_json(cfg.training_dir / "stats.json")["tokens"]["train"]
     return sum(part["total"] for task in counts.values() for part in task.values())
 
 
@@ -326,7 +328,7 @@ def tokens_within(cfg: config.Config, speeds: dict[str, float]) -> float | None:
     if cfg.train.max_hours is None:
         return None
     if not speeds:
-        raise handoff.StageError(
+        raise files.StageError(
             "train.max_hours needs this card's speed, which is not known; --set train.tokens_per_second=... says it"
         )
     return cfg.train.max_hours * 3600 * min(speeds.values()) / cfg.train.epochs
@@ -465,7 +467,7 @@ def accumulation_steps(train: config.TrainConfig) -> int:
     """Per process: together they make the steps of `train.gradient_accumulation_steps`, however many they are."""
     processes = processes_of(train).num_processes
     if train.gradient_accumulation_steps % processes:
-        raise handoff.StageError(
+        raise files.StageError(
             f"train.gradient_accumulation_steps={train.gradient_accumulation_steps} cannot be shared evenly by "
             f"{processes} processes"
         )
@@ -557,12 +559,12 @@ def newest_checkpoint(folder: Path) -> Path | None:
         try:
             manifest = handoff.manifest_of(path)
             damaged = manifest and handoff.damage(path, manifest)
-        except handoff.StageError as error:
+        except files.StageError as error:
             manifest, damaged = None, str(error)
         if damaged:
             print(f"warning: {path} is passed over: {damaged}", file=sys.stderr)
         elif manifest:
-            whole[path.name] = handoff.read_json(path / "trainer_state.json")
+            whole[path.name] = files.read_json(path / "trainer_state.json")
     # The best one so far is read again at the end.
     usable = [
         (state["global_step"], name)
@@ -578,9 +580,9 @@ def begin_run(cfg: config.Config, run: dict, args: Any, writes: bool = True) -> 
     if args.resume:
         checkpoint = newest_checkpoint(folder)
         if checkpoint is None:
-            raise handoff.StageError(f"there is no checkpoint in {folder} to resume from. Run: python train_moe.py")
-        if handoff.read_json(folder / RUN) != handoff.plain(run):
-            raise handoff.StageError(
+            raise files.StageError(f"there is no checkpoint in {folder} to resume from. Run: python train_moe.py")
+        if files.read_json(folder / RUN) != files.plain(run):
+            raise files.StageError(
                 f"the checkpoints in {folder} belong to other rows or settings; without --resume a new run begins"
             )
         if writes:
@@ -596,9 +598,9 @@ def begin_run(cfg: config.Config, run: dict, args: Any, writes: bool = True) -> 
     shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.mkdir(parents=True)
-        handoff.write_json(folder / RUN, run)
+        files.write_json(folder / RUN, run)
     except OSError as error:
-        raise handoff.StageError(f"cannot write to {folder}: {error.strerror}") from error
+        raise files.StageError(f"cannot write to {folder}: {error.strerror}") from error
     return None
 
 
@@ -615,8 +617,8 @@ def step_of(checkpoint: Path) -> int:
 
 def belongs_to(folder: Path, run: dict) -> bool:
     try:
-        return handoff.read_json(folder / RUN) == handoff.plain(run)
-    except handoff.StageError:
+        return files.read_json(folder / RUN) == files.plain(run)
+    except files.StageError:
         return False
 
 
@@ -653,17 +655,17 @@ def save_adapter(model: Any, tokenizer: Any, folder: Path, base_model: str) -> N
 
     model.save_pretrained(folder)
     config_path = folder / "adapter_config.json"  # PEFT notes the folder of the base model on this machine
-    found = {**handoff.read_json(config_path), "base_model_name_or_path": base_model}
+    found = {**files.read_json(config_path), "base_model_name_or_path": base_model}
     if found.get("target_parameters"):
         found["lora_B_layout"] = LORA_B_LAYOUT
     for name in ("target_modules", "target_parameters"):  # sets in PEFT, in another order in every process
         if isinstance(found.get(name), list):
             found[name].sort()
-    handoff.write_json(config_path, found)
+    files.write_json(config_path, found)
     path = folder / "adapter_model.safetensors"
     tensors = load_file(path)
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
-        raise handoff.StageError("the adapter holds values that are not finite; lower train.learning_rate")
+        raise files.StageError("the adapter holds values that are not finite; lower train.learning_rate")
     save_file({name: t.bfloat16().contiguous() for name, t in tensors.items()}, path, metadata={"format": "pt"})
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     tokenizer.save_pretrained(folder)
@@ -695,7 +697,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, value in (("base_model", cfg.train.base_model), ("profile", cfg.profile)):
         if rows["settings"].get(name) != value:
             found = rows["settings"].get(name)
-            raise handoff.StageError(f"{cfg.training_dir} was prepared for {name} {found}. Run: {prepare}")
+            raise files.StageError(f"{cfg.training_dir} was prepared for {name} {found}. Run: {prepare}")
     form = rows["settings"].get("contract_form", "quotes")
     check_contract_form(cfg, form)
     check_device(cfg)
@@ -723,9 +725,9 @@ def train(args: Any, cfg: config.Config, settings: dict, inputs: dict[str, dict]
     processes = processes_of(cfg.train)
     plan, speeds = plan_memory(cfg) if cfg.train.load_in_4bit else (None, {})
     if plan and not plan.fits:
-        raise handoff.StageError(memory.refusal(memory.shape_of(cfg.train.base_model), cfg.train, plan))
+        raise files.StageError(memory.refusal(memory.shape_of(cfg.train.base_model), cfg.train, plan))
     if plan and plan.host * processes.num_processes > host_memory():
-        raise handoff.StageError(
+        raise files.StageError(
             f"{plan.host * processes.num_processes:.1f} GiB of host memory are needed for {plan.offloaded_layers} "
             f"layers, and {host_memory():.1f} GiB are free"
         )
@@ -733,7 +735,7 @@ def train(args: Any, cfg: config.Config, settings: dict, inputs: dict[str, dict]
     run = {"settings": settings, "inputs": {name: m["fingerprint"] for name, m in inputs.items()}}
     with processes.main_process_first():
         checkpoint = begin_run(cfg, run, args, processes.is_main_process)
-    tokenizer = models.tokenizer(cfg.train.base_model, cfg.base_dir)
+    tokenizer = base_model.tokenizer(cfg.train.base_model, cfg.base_dir)
     model = load_model(cfg, plan)
     log_path = cfg.checkpoints_dir / "training_log.jsonl"
     callback = make_callback(log_path, processes)
@@ -747,11 +749,11 @@ def train(args: Any, cfg: config.Config, settings: dict, inputs: dict[str, dict]
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except RuntimeError as error:  # torch.save on a full disk says where in its own code it noticed
-        free = handoff.free_bytes(cfg.checkpoints_dir)
+        free = files.free_bytes(cfg.checkpoints_dir)
         if free > FULL_DISK:
             raise
         message = f"{cfg.checkpoints_dir} has {free / 1e6:.1f} MB free, and training stopped: {error}".splitlines()[0]
-        raise handoff.StageError(message) from error
+        raise files.StageError(message) from error
     if processes.is_main_process and callback.interrupted:
         print(f"stopped at step {trainer.state.global_step}. Continue with: python train_moe.py --resume{again}")
     if callback.interrupted:
@@ -759,19 +761,19 @@ def train(args: Any, cfg: config.Config, settings: dict, inputs: dict[str, dict]
     if not processes.is_main_process:
         return 0
 
-    log = list(handoff.read_jsonl(log_path))
+    log = list(files.read_jsonl(log_path))
     evals = {e["step"]: e["eval_loss"] for e in log if "eval_loss" in e and e.get("model") != "base"}
     best_step = min(evals, key=evals.get)
     if not math.isfinite(evals[best_step]):
-        raise handoff.StageError("the eval loss is not finite; lower train.learning_rate")
+        raise files.StageError("the eval loss is not finite; lower train.learning_rate")
     staging = handoff.begin(cfg.adapter_dir)
     if best_step == 0:  # continued training did not help: what it started from is the best there is
         restore_adapter(trainer.model, cfg.init_adapter_dir)
     save_adapter(trainer.model, tokenizer, staging, cfg.train.base_model)
-    handoff.write_jsonl(staging / "training_log.jsonl", log)
+    files.write_jsonl(staging / "training_log.jsonl", log)
     draw_losses(log, staging / "loss.png")
     if plan:
-        handoff.write_json(
+        files.write_json(
             staging / "memory_plan.json",
             {**plan.as_dict(), "measured_gib": measured_memory(plan, callback.loading, log)},
         )
@@ -785,7 +787,7 @@ def train(args: Any, cfg: config.Config, settings: dict, inputs: dict[str, dict]
         "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "seconds": round(time.monotonic() - started, 1),
     }
-    handoff.write_json(staging / "training_result.json", result)
+    files.write_json(staging / "training_result.json", result)
     shutil.copytree(cfg.checkpoints_dir / TENSORBOARD, staging / TENSORBOARD)
     handoff.seal(staging, stage=STAGE, settings=settings, inputs=inputs)
     shutil.rmtree(cfg.checkpoints_dir, ignore_errors=True)
@@ -797,4 +799,4 @@ def train(args: Any, cfg: config.Config, settings: dict, inputs: dict[str, dict]
 
 
 if __name__ == "__main__":
-    handoff.run_stage(main)
+    stage.run_stage(main)

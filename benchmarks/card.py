@@ -6,7 +6,8 @@
 
 Prompts are random tokens, of 512 and 2,048, none cached; then 128 tokens are generated after the last. A card in GiB is
 real: a second process holds the rest of its memory, and experts of as many layers as needed are computed on the CPU,
-beginning with the number that `extraction/cards.py` advises. llama.cpp has to be built with CUDA for cards to count.
+beginning with the number that `extraction/export/fit.py` advises. llama.cpp has to be built with CUDA for cards to
+count.
 With --layers the decoder layers of a file are repeated first: some layers give a build of the whole shape.
 
 Writes  output/benchmarks/card.jsonl   a row per line
@@ -32,7 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import training  # noqa: E402
-from extraction import cards, handoff  # noqa: E402
+from extraction import files, stage  # noqa: E402
+from extraction.export import fit  # noqa: E402
 
 PROMPTS = (512, 2048)
 GENERATED = 128
@@ -68,7 +70,7 @@ def started(server: subprocess.Popen, url: str, limit: float) -> bool:
 
 def measure(path: Path, server: Path, card: float | None, threads: int, context: int, repeat: int, tries: int) -> dict:
     """Rates of one build in tokens a second: medians of `repeat`, after one that is not counted."""
-    advised = cards.advice(path, context, card).layers_on_cpu if card else 0
+    advised = fit.advice(path, context, card).layers_on_cpu if card else 0
     row = {"file": path.name, "card": card, "threads": threads, "context": context, "advised_layers_on_cpu": advised}
     draw = random.Random(1)
     for layers in range(advised, advised + tries):
@@ -171,23 +173,23 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     for path in (*args.files, args.server):
         if not path.is_file():
-            raise handoff.StageError(f"{path} does not exist")
+            raise files.StageError(f"{path} does not exist")
     args.output.mkdir(parents=True, exist_ok=True)
     if args.layers:
         args.files = [repeated(path, args.layers, args.output / path.name) for path in args.files]
     results = args.output / "card.jsonl"
-    rows = list(handoff.read_jsonl(results)) if results.is_file() else []
+    rows = list(files.read_jsonl(results)) if results.is_file() else []
     for card in args.card or [None]:
         for path in args.files:
             for threads in (args.threads or [8])[: None if card else 1]:  # without experts on the CPU one will do
                 row = measure(path, args.server, card, threads, args.context, args.repeat, tries=6)
                 print(json.dumps(row), file=sys.stderr, flush=True)
                 rows.append(row)
-                handoff.write_jsonl(results, rows)
-                handoff.write_text(args.output / "card.md", table(rows))
+                files.write_jsonl(results, rows)
+                files.write_text(args.output / "card.md", table(rows))
     print(table(rows), end="")
     return 0
 
 
 if __name__ == "__main__":
-    handoff.run_stage(main)
+    stage.run_stage(main)

@@ -19,7 +19,11 @@ sys.path.insert(0, str(ROOT))
 
 import config  # noqa: E402
 import prepare_training_data as prepare  # noqa: E402
-from extraction import documents, handoff, metrics, models, sentences, tasks  # noqa: E402
+from extraction import files, stage  # noqa: E402
+from extraction.models import base_model  # noqa: E402
+from extraction.reading import layout  # noqa: E402
+from extraction.scoring import metrics  # noqa: E402
+from extraction.tasks import completions, prompts, records, schemas, sentences  # noqa: E402
 
 # name, data.contract_form, data.max_quote_chars, sentences.UNIT
 FORMS = (
@@ -39,7 +43,7 @@ def coverage(contracts: list[tuple[str, list]], unit: str) -> dict:
         units = sentences.split(text, unit)
         lengths += [b - a for a, b in units]
         for category, start, end in spans:
-            if category in tasks.QUOTED:
+            if category in schemas.QUOTED:
                 continue
             first, last = sentences.covering(units, start, end)
             found = metrics.jaccard(text[start:end], text[units[first][0] : units[last][1]])
@@ -64,7 +68,7 @@ def seen(contracts: list[tuple[str, list]], data: config.DataConfig) -> dict[str
     """What the windows hold."""
     windows = empty = torn = quotes = 0
     for text, spans in contracts:
-        places = documents.windows(text, data.window_chars, data.window_overlap)
+        places = layout.windows(text, data.window_chars, data.window_overlap)
         windows, quotes = windows + len(places), quotes + len(spans)
         empty += sum(not any(a < end and b > start for _, a, b in spans) for start, end in places)
         torn += sum(not any(start <= a and b <= end for start, end in places) for _, a, b in spans)
@@ -74,25 +78,27 @@ def seen(contracts: list[tuple[str, list]], data: config.DataConfig) -> dict[str
 def reach(contracts: list[tuple[str, list]], data: config.DataConfig, tokenizer) -> dict:
     """Scores of the answers that the model is to write, and their tokens."""
     of_windows, of_contract, clauses, prompt, answer, answered = [], [], [], [], [], []
-    task = tasks.in_form(tasks.CONTRACT, data.contract_form)
+    task = schemas.in_form(schemas.CONTRACT, data.contract_form)
     for text, spans in contracts:
-        records, targets = [], []
+        parts, targets = [], []
         for window in prepare.contract_windows(text, spans, data, prepare.Sources(), "test"):
-            messages = tasks.messages(task, window["text"])
-            written = tasks.completion(window["answer"])
-            reading = tasks.Reading(window["answer"])  # quotes as they are: a schema's limit of length is a limit too
-            if task is tasks.NUMBERED_CONTRACT:
-                reading = tasks.parse(task, written, messages[-1]["content"])
+            messages = prompts.messages(task, window["text"])
+            written = completions.completion(window["answer"])
+            reading = completions.Reading(
+                window["answer"]
+            )  # quotes as they are: a schema's limit of length is a limit too
+            if task is schemas.NUMBERED_CONTRACT:
+                reading = completions.parse(task, written, messages[-1]["content"])
                 assert not reading.problem and not reading.dropped
-            records.append(reading.record)
+            parts.append(reading.record)
             targets.append(window["record"])
             rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
             prompt.append(len(tokenizer(rendered, add_special_tokens=False)["input_ids"]))
             answer.append(len(tokenizer(written, add_special_tokens=False)["input_ids"]) + 1)
             if window["record"]["clauses"]:
                 answered.append(answer[-1])
-        record, target = tasks.merge_clauses(records), tasks.merge_clauses(targets)
-        whole = tasks.merge_clauses([{"clauses": {name: [text[a:b]]}} for name, a, b in spans])
+        record, target = records.merge_clauses(parts), records.merge_clauses(targets)
+        whole = records.merge_clauses([{"clauses": {name: [text[a:b]]}} for name, a, b in spans])
         of_windows.append(metrics.span_counts(target, record))
         of_contract.append(metrics.span_counts(whole, record))
         clauses.append(metrics.clause_counts(target, record))
@@ -112,9 +118,9 @@ def main(argv: list[str] | None = None) -> int:
     p = config.parser(__doc__)
     p.add_argument("--split", choices=("train", "test"), default="train")
     args, cfg = config.read(p, argv)
-    entries = handoff.read_json(cfg.datasets_dir / "cuad" / f"{args.split}.json")["data"]
+    entries = files.read_json(cfg.datasets_dir / "cuad" / f"{args.split}.json")["data"]
     contracts = [prepare.contract_spans(entry["paragraphs"][0]) for entry in entries]
-    tokenizer = models.tokenizer(cfg.train.base_model, cfg.base_dir)
+    tokenizer = base_model.tokenizer(cfg.train.base_model, cfg.base_dir)
     data = cfg.data
     print(f"{len(contracts)} {args.split} contracts; windows of {data.window_chars}, overlap {data.window_overlap}")
     print("{windows} windows, {empty} without a clause; of {quotes} quotes {torn} are whole in no window\n".format(
@@ -139,4 +145,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    handoff.run_stage(main)
+    stage.run_stage(main)

@@ -20,33 +20,35 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import config  # noqa: E402
-from extraction import documents, handoff, tasks  # noqa: E402
-from extraction.limits import DocumentError  # noqa: E402
+from extraction import files, stage  # noqa: E402
+from extraction.reading import documents, layout  # noqa: E402
+from extraction.reading.limits import DocumentError  # noqa: E402
+from extraction.tasks import prompts, schemas  # noqa: E402
 
 
 def questions(path: Path) -> Iterator[tuple[str, str, str, list[str], str]]:
     """Name of a page, its text, question, accepted answers, whose OCR it is. Raises StageError for other files."""
     try:
         if path.suffix == ".jsonl":
-            for entry in handoff.read_jsonl(path):
+            for entry in files.read_jsonl(path):
                 page = hashlib.sha256(entry["ocr_text"].encode()).hexdigest()[:12]
-                yield page, documents.prose(entry["ocr_text"]), entry["question"], entry["answers"], "dataset's"
+                yield page, layout.prose(entry["ocr_text"]), entry["question"], entry["answers"], "dataset's"
             return
         texts: dict[str, str] = {}
-        for entry in handoff.read_json(path)["data"]:
+        for entry in files.read_json(path)["data"]:
             page = Path(entry["image"]).stem
             if page not in texts:
                 texts[page] = documents.read(image_of(path.parent / entry["image"])).text
             yield page, texts[page], entry["question"], entry["answers"], "own"
     except (KeyError, TypeError, AttributeError) as error:
-        raise handoff.StageError(f"{path} is not a file of DocVQA's questions: {error!r}") from error
+        raise files.StageError(f"{path} is not a file of DocVQA's questions: {error!r}") from error
 
 
 def image_of(named: Path) -> Path:
     """The image, or the one of that name in another format."""
     found = [named] if named.is_file() else sorted(named.parent.glob(f"{named.stem}.*"))
     if not found:
-        raise handoff.StageError(f"there is no image {named}")
+        raise files.StageError(f"there is no image {named}")
     return found[0]
 
 
@@ -54,15 +56,15 @@ def row(
     number: int, page: str, text: str, question: str, answers: list[str], ocr: str, data: config.DataConfig
 ) -> dict:
     """A row as stage 2 makes it: of a long page the window that fits the question best."""
-    shown = documents.best_window(text, question, data.window_chars, data.window_overlap)
+    shown = layout.best_window(text, question, data.window_chars, data.window_overlap)
     return {
         "id": f"docvqa/{page}#{number}",
         "document": f"docvqa/{page}",
-        "task": tasks.QUESTION.name,
+        "task": schemas.QUESTION.name,
         "source": "docvqa",
         "domain": "DocVQA",
         "ocr": ocr,
-        "prompt": tasks.messages(tasks.QUESTION, shown, question),
+        "prompt": prompts.messages(schemas.QUESTION, shown, question),
         "target": {"answers": answers},
     }
 
@@ -75,15 +77,15 @@ def main(argv: list[str] | None = None) -> int:
     try:
         rows = [row(n, *found, cfg.data) for n, found in enumerate(questions(args.questions))]
     except DocumentError as error:
-        raise handoff.StageError(f"a page cannot be read: {error}") from error
+        raise files.StageError(f"a page cannot be read: {error}") from error
     if not rows:
-        raise handoff.StageError(f"{args.questions} has no questions")
+        raise files.StageError(f"{args.questions} has no questions")
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    handoff.write_jsonl(args.output, rows)
+    files.write_jsonl(args.output, rows)
     print(f"{len(rows)} questions on {len({r['document'] for r in rows})} pages in {args.output}")
     print(f"Next: python test_moe.py --rows {args.output}")
     return 0
 
 
 if __name__ == "__main__":
-    handoff.run_stage(main)
+    stage.run_stage(main)

@@ -32,7 +32,9 @@ sys.path.insert(0, str(ROOT))
 
 import config  # noqa: E402
 from benchmarks import training  # noqa: E402
-from extraction import handoff, memory, models  # noqa: E402
+from extraction import files, handoff, stage  # noqa: E402
+from extraction.models import base_model  # noqa: E402
+from extraction.training import memory  # noqa: E402
 
 MODEL = "Qwen/Qwen3-30B-A3B"
 TYPES = ("Q4_K_M", "Q3_K_M")
@@ -85,7 +87,7 @@ def write_adapter(folder: Path, shape: memory.Shape, rank: int) -> Path:
         "lora_B_layout": "rank_major",
         "base_model_name_or_path": MODEL,
     }
-    handoff.write_json(staging / "adapter_config.json", settings)
+    files.write_json(staging / "adapter_config.json", settings)
     handoff.seal(staging, stage="train_moe", settings={"random": True, "rank": rank})
     return folder
 
@@ -98,26 +100,24 @@ def first_layers(base: Path, layers: int, folder: Path) -> Path:
 
     Raises StageError where a file holds both what is wanted and what is not.
     """
-    index = handoff.read_json(base / "model.safetensors.index.json")
-    settings = handoff.read_json(base / "config.json")
+    index = files.read_json(base / "model.safetensors.index.json")
+    settings = files.read_json(base / "config.json")
     of_file: dict[str, list[bool]] = {}
     for tensor, name in index["weight_map"].items():
         parts = tensor.split(".")
         of_file.setdefault(name, []).append("layers" not in parts or int(parts[parts.index("layers") + 1]) < layers)
     mixed = sorted(name for name, wanted in of_file.items() if len(set(wanted)) > 1)
     if mixed:
-        raise handoff.StageError(
-            f"--layers needs a checkpoint with a file for each layer; {base / mixed[0]} has several"
-        )
+        raise files.StageError(f"--layers needs a checkpoint with a file for each layer; {base / mixed[0]} has several")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for path in base.iterdir():
         if path.is_file() and of_file.get(path.name, [True])[0] and path.name != "model.safetensors.index.json":
             (folder / path.name).symlink_to(path.resolve())
     weight_map = {tensor: name for tensor, name in index["weight_map"].items() if of_file[name][0]}
-    handoff.write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": weight_map})
+    files.write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": weight_map})
     (folder / "config.json").unlink()
-    handoff.write_json(folder / "config.json", settings | {"num_hidden_layers": layers})
+    files.write_json(folder / "config.json", settings | {"num_hidden_layers": layers})
     return folder
 
 
@@ -194,7 +194,7 @@ def watch(command: list[str], folder: Path) -> dict[str, Any]:
         time.sleep(0.1)
     listener.join()
     if process.returncode:
-        raise handoff.StageError(
+        raise files.StageError(
             f"the export ended with status {process.returncode}; its last line: {(lines or ['no message'])[-1]}"
         )
     ends = [part["begin"] for part in parts[1:]] + [time.monotonic()]
@@ -254,7 +254,7 @@ def main(argv: list[str] | None = None) -> int:
     base = args.base or args.output / CHECKPOINT
     if not (base / "config.json").is_file():
         if args.base:
-            raise handoff.StageError(f"{base} holds no checkpoint")
+            raise files.StageError(f"{base} holds no checkpoint")
         write_base(base, args.tokenizer, args.layers)
     shape = memory.shape_of(str(base))
     layers = args.layers or shape.layers
@@ -276,7 +276,7 @@ def main(argv: list[str] | None = None) -> int:
     command += ["--llama-cpp", str(args.llama_cpp)] if args.llama_cpp else []
     measured = watch(command, work / args.profile)
     folder = work / args.profile / "gguf"
-    verified = handoff.read_json(folder / "verification.json")
+    verified = files.read_json(folder / "verification.json")
     row = {
         "layers": layers,
         "all_layers": whole.layers,
@@ -290,8 +290,8 @@ def main(argv: list[str] | None = None) -> int:
         **measured,
     }
     results = args.output / "export.jsonl"
-    handoff.write_jsonl(results, [*(handoff.read_jsonl(results) if results.is_file() else []), row])
-    handoff.write_text(args.output / "export.md", table(row))
+    files.write_jsonl(results, [*(files.read_jsonl(results) if results.is_file() else []), row])
+    files.write_text(args.output / "export.md", table(row))
     print(table(row), end="")
     return 0
 
@@ -303,11 +303,11 @@ def parameters(shape: memory.Shape) -> int:
 def write_base(folder: Path, tokenizer: str | None, layers: int | None) -> None:
     from transformers import AutoTokenizer
 
-    known = AutoTokenizer.from_pretrained(tokenizer) if tokenizer else models.tokenizer(models.UPCYCLED, Path())
+    known = AutoTokenizer.from_pretrained(tokenizer) if tokenizer else base_model.tokenizer(base_model.UPCYCLED, Path())
     shape = memory.KNOWN[MODEL]
     print(f"writing random weights to {folder}", file=sys.stderr, flush=True)
     training.write_checkpoint(folder, dataclasses.replace(shape, layers=layers or shape.layers), known)
 
 
 if __name__ == "__main__":
-    handoff.run_stage(main)
+    stage.run_stage(main)

@@ -1,4 +1,4 @@
-"""How well `extraction.grounding` finds the values of CORD's records: words of the boxes against CORD's own words.
+"""How well grounding finds the values of CORD's records: words of the boxes against CORD's own words.
 
     python benchmarks/grounding.py
     python benchmarks/grounding.py --split test --show
@@ -21,7 +21,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from extraction import grounding, metrics, tasks, values  # noqa: E402
+from extraction import cord  # noqa: E402
+from extraction.evidence import grounding, values  # noqa: E402
+from extraction.scoring import metrics, places  # noqa: E402
+from extraction.tasks import schemas  # noqa: E402
 
 
 def misread(value: Any) -> Any:
@@ -38,35 +41,35 @@ def measure(truths: list[dict], show: bool) -> dict:
     counts, left_out, found, total = [], 0, 0, 0
     foreign = Counter()
     for i, truth in enumerate(truths):
-        document, gold = grounding.from_cord(truth)
-        record = tasks.from_cord(truth["gt_parse"])
-        fields = grounding.ground(record, tasks.RECEIPT, document)
+        document, gold = cord.gold_words(truth)
+        record = cord.from_cord(truth["gt_parse"])
+        fields = grounding.ground(record, schemas.RECEIPT, document)
         found += sum(f["grounding"] != "none" for f in fields)
         total += len(fields)
         left_out += sum(f["path"] not in gold for f in fields)
         for field in fields:
             if field["path"] in gold:
-                counts.append(grounding.word_counts(gold[field["path"]], field, document))
+                counts.append(places.word_counts(gold[field["path"]], field, document))
                 if show and (counts[-1].fp or counts[-1].fn):
                     print(i, field["path"], repr(field["value"]), field["grounding"], counts[-1])
         words = [word.text for word in document.words]
         for step in range(1, 6):
-            other = tasks.from_cord(truths[(i + step) % len(truths)]["gt_parse"])
-            for field in grounding.ground(other, tasks.RECEIPT, document):
-                there = grounding.printed(field["value"], words)
+            other = cord.from_cord(truths[(i + step) % len(truths)]["gt_parse"])
+            for field in grounding.ground(other, schemas.RECEIPT, document):
+                there = places.printed(field["value"], words)
                 foreign["all"] += 1
                 foreign["found"] += field["grounding"] != "none"
                 foreign["absent"] += not there
                 foreign["wrong"] += not there and field["grounding"] != "none"
-                own = grounding.letters_and_digits(field["value"].split())
-                literal = own <= grounding.letters_and_digits(words)
+                own = places.letters_and_digits(field["value"].split())
+                literal = own <= places.letters_and_digits(words)
                 foreign["other words"] += not literal
                 foreign["other words, found"] += not literal and field["grounding"] != "none"
                 if show and not there and field["grounding"] != "none":
                     a, b = field["span"]
                     print("  foreign", i, field["path"], repr(field["value"]), repr(document.text[a:b]))
-        for field in grounding.ground(misread(record), tasks.RECEIPT, document):
-            if values.amount(field["value"]) is not None and not grounding.printed(field["value"], words):
+        for field in grounding.ground(misread(record), schemas.RECEIPT, document):
+            if values.amount(field["value"]) is not None and not places.printed(field["value"], words):
                 foreign["misread"] += 1
                 foreign["misread, found"] += field["grounding"] != "none"
                 if show and field["grounding"] != "none":

@@ -29,7 +29,11 @@ sys.path.insert(0, str(ROOT))  # before this folder, whose module of the same na
 
 import config  # noqa: E402
 import inference  # noqa: E402
-from extraction import backends, documents, handoff, metrics, tasks  # noqa: E402
+from extraction import files, stage  # noqa: E402
+from extraction.models import backends  # noqa: E402
+from extraction.reading import layout  # noqa: E402
+from extraction.scoring import metrics  # noqa: E402
+from extraction.tasks import schemas  # noqa: E402
 
 CONTRACT_CHARS = 6500  # several windows of the cpu profile; the whole contract has 17
 QUESTIONS = ("What is the date?", "Who wrote this?")
@@ -54,14 +58,14 @@ def chosen(cfg: config.Config) -> list[tuple[str, Path | bytes, str, tuple[str, 
 def receipt_text(cfg: config.Config) -> str:
     """Of CORD's receipts for eval in the samples, the one of median length."""
     texts = []
-    for row in handoff.read_jsonl(cfg.samples_dir / "cord.jsonl"):
+    for row in files.read_jsonl(cfg.samples_dir / "cord.jsonl"):
         if row["sample_split"] == "validation":
             words = [
                 (word["text"], [(word["quad"][f"x{n}"], word["quad"][f"y{n}"]) for n in (1, 2, 3, 4)])
                 for line in json.loads(row["ground_truth"])["valid_line"]
                 for word in line["words"]
             ]
-            texts.append(documents.layout(documents.words_from_quads(words)).text)
+            texts.append(layout.layout(layout.words_from_quads(words)).text)
     return sorted(texts, key=len)[len(texts) // 2]
 
 
@@ -95,7 +99,7 @@ def measure(backend: backends.LlamaBackend, cfg: config.Config, repeat: int, cac
                 read, cpu = time.monotonic() - started, time.process_time()
                 inference.extract(document, backend, cfg, document_type=document_type, questions=questions)
                 for failed in (a for a in answers if a.error):
-                    raise handoff.StageError(f"{name}: {failed.error}; raise inference.context_tokens")
+                    raise files.StageError(f"{name}: {failed.error}; raise inference.context_tokens")
                 runs.append(
                     {
                         "read": read,
@@ -109,17 +113,17 @@ def measure(backend: backends.LlamaBackend, cfg: config.Config, repeat: int, cac
                     }
                 )
             texts = [a.text for a in answers]
-            found.append({"name": name, "runs": runs, "texts": texts, "schemas": schemas(document_type, answers)})
+            found.append({"name": name, "runs": runs, "texts": texts, "schemas": schemas_of(document_type, answers)})
     finally:
         backend.complete = answer
     return found
 
 
-def schemas(document_type: str, answers: Sequence[backends.Completion]) -> list[dict]:
+def schemas_of(document_type: str, answers: Sequence[backends.Completion]) -> list[dict]:
     """The schema of each answer: those of the document's windows come first, then its questions."""
     asked = len(QUESTIONS) if document_type == "document" else 0
-    task = tasks.TASKS[document_type]
-    return [task.schema] * (len(answers) - asked) + [tasks.QUESTION.schema] * asked
+    task = schemas.TASKS[document_type]
+    return [task.schema] * (len(answers) - asked) + [schemas.QUESTION.schema] * asked
 
 
 def choosing(backend: backends.LlamaBackend, answers: Iterable[tuple[str, dict]]) -> dict[str, float]:
@@ -178,7 +182,7 @@ def rates_of(text: str) -> dict[str, float]:
             return rates
     except ValueError:
         pass
-    raise handoff.StageError(f"--rates {text}: write --rates prompt=TOKENS_A_SECOND,generation=TOKENS_A_SECOND")
+    raise files.StageError(f"--rates {text}: write --rates prompt=TOKENS_A_SECOND,generation=TOKENS_A_SECOND")
 
 
 def seconds_of_rows(rows: Iterable[dict], rates: dict[str, float]) -> dict[str, dict[str, list[float]]]:
@@ -257,8 +261,8 @@ def main(argv: list[str] | None = None) -> int:
         rates = rates_of(args.rates)
         path = args.rows or cfg.training_dir / "test.jsonl"
         if not path.is_file():
-            raise handoff.StageError(f"{path} is not there yet. Run: python prepare_training_data.py")
-        print(table_of_rates(seconds_of_rows(handoff.read_jsonl(path), rates)))
+            raise files.StageError(f"{path} is not there yet. Run: python prepare_training_data.py")
+        print(table_of_rates(seconds_of_rows(files.read_jsonl(path), rates)))
         print("\nReading a document is not in it, nor what the cache of a prompt's beginning saves.")
         return 0
     if args.model not in ("gguf", "base-gguf") and not args.model.endswith(".gguf"):
@@ -294,4 +298,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    handoff.run_stage(main)
+    stage.run_stage(main)

@@ -32,7 +32,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import config  # noqa: E402
-from extraction import backends, documents, generate, handoff, tasks  # noqa: E402
+from extraction import files, stage  # noqa: E402
+from extraction.models import backends  # noqa: E402
+from extraction.reading import layout  # noqa: E402
+from extraction.synthetic import generate  # noqa: E402
+from extraction.tasks import completions, prompts, schemas  # noqa: E402
 
 SEED = 20_261_123  # no training set is made with it
 
@@ -67,7 +71,7 @@ class Server:
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)
         self.end()
-        raise handoff.StageError(f"{self.command[0]} did not start with {self.command[2]}")
+        raise files.StageError(f"{self.command[0]} did not start with {self.command[2]}")
 
     def end(self) -> None:
         self.process.kill()
@@ -90,12 +94,12 @@ def run(url: str, clients: int, texts: list[str], cfg: config.Config, half: Call
     backend = backends.HttpBackend(url, settings.max_new_tokens, settings.context_tokens, settings.timeout_seconds)
 
     def ask(text: str) -> tuple[float, str | None, bool]:
-        request = backends.Request(tasks.messages(tasks.RECEIPT, text), tasks.RECEIPT.schema)
+        request = backends.Request(prompts.messages(schemas.RECEIPT, text), schemas.RECEIPT.schema)
         started = time.monotonic()
         answer = backend.complete([request])[0]
         if next(answered) == (len(texts) + 1) // 2 and half:
             threading.Thread(target=half).start()
-        readable = answer.error is None and tasks.parse(tasks.RECEIPT, answer.text).record is not None
+        readable = answer.error is None and completions.parse(schemas.RECEIPT, answer.text).record is not None
         return time.monotonic() - started, answer.error, readable
 
     started = time.monotonic()
@@ -138,13 +142,13 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("give the address of a server, or --server PROGRAM and --model FILE.gguf (and --kill)")
     for path in (args.server, args.model):
         if path and not path.is_file():
-            raise handoff.StageError(f"{path} does not exist")
+            raise files.StageError(f"{path} does not exist")
     cfg = config.PROFILES["cpu"]
     if args.timeout is not None:
         cfg = config.override(cfg, f"inference.timeout_seconds={args.timeout}")
     made = generate.documents("receipt", args.documents, seed=SEED)
-    words = ([documents.Word(w[0], tuple(w[1:])) for w in document["words"]] for document in made)
-    texts = [documents.layout(page).text for page in words]
+    words = ([layout.Word(w[0], tuple(w[1:])) for w in document["words"]] for document in made)
+    texts = [layout.layout(page).text for page in words]
     results = []
     server = Server(args.server, args.model) if args.server else None
     try:
@@ -164,4 +168,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    handoff.run_stage(main)
+    stage.run_stage(main)

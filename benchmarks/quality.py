@@ -26,7 +26,10 @@ sys.path.insert(0, str(ROOT))
 import config  # noqa: E402
 import export_gguf  # noqa: E402
 import test_moe  # noqa: E402
-from extraction import backends, gguf_quality, handoff, models, score_tables, scores  # noqa: E402
+from extraction import files, handoff, stage  # noqa: E402
+from extraction.export import quality  # noqa: E402
+from extraction.models import backends, base_model  # noqa: E402
+from extraction.scoring import scores, tables  # noqa: E402
 
 TYPES = "Q8_0,Q5_K_M,Q4_K_M,Q3_K_M"
 MAIN = {"receipt": "field_f1", "document": "field_f1", "contract": "clause_f1", "question": "anls"}
@@ -50,7 +53,7 @@ def build(args: Any, cfg: config.Config, overrides: list[str], folder: Path) -> 
             options += ["--base", str(cfg.base_dir)]
         options += ["--set", f"export.quantization={','.join(kinds)}", "--set", f"output.dir={out.resolve()}"]
         if export_gguf.main(options):
-            raise handoff.StageError(f"the export of {label} failed")
+            raise files.StageError(f"the export of {label} failed")
         for kind in kinds:
             title = {"adapter": f"{kind}", "base model": f"base model, {kind}", "imatrix": f"{kind}, imatrix"}[label]
             file = next((out / cfg.profile / made).glob(f"*-{kind}.gguf"))
@@ -72,7 +75,7 @@ def table(results: list[dict], rows: int, compared: int) -> str:
     """A Markdown table whose first line is what the others are compared with."""
     tasks_found = list(results[0]["scores"])
     heads = ["build", "MB", "KL divergence", "same next token"]
-    heads += [f"{task}: {score_tables.TITLES[MAIN[task]]}, difference (95 %)" for task in tasks_found]
+    heads += [f"{task}: {tables.TITLES[MAIN[task]]}, difference (95 %)" for task in tasks_found]
     heads += ["unreadable", "prompt tokens/s", "generated tokens/s", "memory, GiB"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for r in results:
@@ -106,30 +109,30 @@ def main(argv: list[str] | None = None) -> int:
     handoff.require(cfg.adapter_dir, made_by="python train_moe.py")
     folder = cfg.output_dir / "quality"
     folder.mkdir(parents=True, exist_ok=True)
-    files = build(args, cfg, args.overrides, folder)
+    paths = build(args, cfg, args.overrides, folder)
 
-    tokenizer = models.tokenizer(cfg.train.base_model, cfg.base_dir)
+    tokenizer = base_model.tokenizer(cfg.train.base_model, cfg.base_dir)
     encoded = export_gguf.verify_rows(cfg, tokenizer)
     rows = test_moe.select(test_moe.read_rows(cfg.training_dir / "test.jsonl")[0], args.rows_per_task)
     with tempfile.TemporaryDirectory(dir=folder) as work:
         threads = cfg.inference.threads or os.cpu_count() or 1
-        measured = gguf_quality.measure(list(files.values()), encoded, Path(work), threads)
+        measured = quality.measure(list(paths.values()), encoded, Path(work), threads)
     results: list[dict] = []
     first: list[dict] = []
-    for (name, path), found in zip(files.items(), measured, strict=True):
+    for (name, path), found in zip(paths.items(), measured, strict=True):
         made_from = handoff.manifest_of(path.parent)["fingerprint"]
-        answered = handoff.fingerprint([made_from, path.name, [row["id"] for row in rows]])
+        answered = files.fingerprint([made_from, path.name, [row["id"] for row in rows]])
         made = predictions(path, cfg, rows, folder / f"{answered}.jsonl")
         first = first or made
         compared = scores.compare(made, first, cfg.evaluate.bootstrap_samples)
         of_tasks = {task: found[MAIN[task]] for task, found in compared.items()}
         unreadable = sum(entry["record"] is None for entry in made)
         results.append({"name": name, **found, "scores": of_tasks, "unreadable": unreadable})
-    handoff.write_json(folder / "quality.json", {"rows": len(rows), "compared": len(encoded), "results": results})
-    handoff.write_text(folder / "quality.md", table(results, len(rows), len(encoded)))
+    files.write_json(folder / "quality.json", {"rows": len(rows), "compared": len(encoded), "results": results})
+    files.write_text(folder / "quality.md", table(results, len(rows), len(encoded)))
     print(table(results, len(rows), len(encoded)), end="")
     return 0
 
 
 if __name__ == "__main__":
-    handoff.run_stage(main)
+    stage.run_stage(main)

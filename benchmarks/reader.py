@@ -36,9 +36,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from extraction import documents, worker  # noqa: E402
-from extraction.limits import DocumentError, Limits  # noqa: E402
-from extraction.ocr import ENGINES  # noqa: E402
+from extraction.reading import documents, layout, worker  # noqa: E402
+from extraction.reading.limits import DocumentError, Limits  # noqa: E402
+from extraction.reading.ocr import ENGINES  # noqa: E402
 
 IMAGES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".heic"}
 ANGLES = (0, 1, 2, 3, 5, 8)  # degrees
@@ -182,10 +182,10 @@ def skew(path: Path) -> list[str]:
         for angle in ANGLES:
             cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
             items = [(w["text"], turned(q, cos, sin)) for w, q in zip(words, quads, strict=True)]
-            upright = documents.words_from_quads(items)
-            raw = documents.page_layout(items).words
+            upright = layout.words_from_quads(items)
+            raw = layout.page_layout(items).words
             for name, boxes in (("de-skewed", upright), ("as they are", raw)):
-                made = pairs(documents.rows(boxes))
+                made = pairs(layout.rows(boxes))
                 found = {"kept": len(made & true), "true": len(true), "made": len(made)}
                 counts.setdefault((angle, name), Counter()).update(found)
     lines = [f"{len(rows)} receipts", "", "| boxes | | " + " | ".join(f"{a}°" for a in ANGLES) + " |"]

@@ -30,8 +30,10 @@ sys.path.insert(0, str(ROOT))
 
 import config  # noqa: E402
 import inference  # noqa: E402
-from extraction import documents, handoff, metrics  # noqa: E402
-from extraction.limits import DocumentError  # noqa: E402
+from extraction import files, stage  # noqa: E402
+from extraction.reading import documents, layout  # noqa: E402
+from extraction.reading.limits import DocumentError  # noqa: E402
+from extraction.scoring import metrics  # noqa: E402
 
 FIELDS = {
     "Store_name_value": ("merchant", "name"),
@@ -67,9 +69,9 @@ def receipts(folder: Path, file: str) -> list[dict]:
             if image.is_file():
                 found.append({"image": image, "segments": segments})
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise handoff.StageError(f"{folder / file} is not a file of WildReceipt's annotations: {error}") from error
+        raise files.StageError(f"{folder / file} is not a file of WildReceipt's annotations: {error}") from error
     if not found:
-        raise handoff.StageError(f"no image that {folder / file} names is there")
+        raise files.StageError(f"no image that {folder / file} names is there")
     return found
 
 
@@ -81,7 +83,7 @@ def corners(box: list[float]) -> list[tuple[float, float]]:
 
 def gold(segments: list[tuple[str, list, str]]) -> tuple[documents.Document, dict]:
     """The annotated words as a document, and the record that they make."""
-    laid = documents.page_layout([(text, quad) for text, quad, _ in segments])
+    laid = layout.page_layout([(text, quad) for text, quad, _ in segments])
     order = sorted(range(len(segments)), key=lambda i: laid.spans[i])
     values = defaultdict(list)
     for i in order:
@@ -112,11 +114,11 @@ def squeezed(text: str) -> str:
     return "".join(text.casefold().split())
 
 
-def segment_counts(segments: list[tuple[str, list, str]], words: list[documents.Word]) -> tuple[int, int, int, int]:
+def segment_counts(segments: list[tuple[str, list, str]], words: list[layout.Word]) -> tuple[int, int, int, int]:
     """Segments read right, segments; words in a segment read right, words. Where boxes overlap, as those of crumpled
     paper do, a word belongs to the one whose middle line is nearest."""
     boxes = [tuple(f(c) for c in zip(*quad, strict=True) for f in (min, max)) for _, quad, _ in segments]
-    inside: dict[int, list[documents.Word]] = defaultdict(list)
+    inside: dict[int, list[layout.Word]] = defaultdict(list)
     for word in sorted(words, key=lambda w: w.box[0]):
         x, y = (word.box[0] + word.box[2]) / 2, (word.box[1] + word.box[3]) / 2
         around = [i for i, (left, right, top, bottom) in enumerate(boxes) if left <= x <= right and top <= y <= bottom]
@@ -183,4 +185,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    handoff.run_stage(main)
+    stage.run_stage(main)

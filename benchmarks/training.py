@@ -32,7 +32,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import config  # noqa: E402
-from extraction import handoff, memory, models  # noqa: E402
+from extraction import files, stage  # noqa: E402
+from extraction.models import base_model  # noqa: E402
+from extraction.training import memory  # noqa: E402
 
 # --- a checkpoint without a download ---------------------------------------------------------------------------
 
@@ -65,9 +67,9 @@ def write_checkpoint(folder: Path, shape: memory.Shape, tokenizer: Any, workers:
 
     folder.mkdir(parents=True, exist_ok=True)
     needed = 2 * (shape.layers * (shape.expert_parameters + shape.attention_parameters) + shape.other_parameters)
-    free = handoff.free_bytes(folder)
+    free = files.free_bytes(folder)
     if free < needed * 1.01:
-        raise handoff.StageError(
+        raise files.StageError(
             f"{folder} has {free / 1e9:.0f} GB free, a random checkpoint takes {needed / 1e9:.0f} GB"
         )
     largest = max(2 * shape.vocabulary * shape.hidden, 2 * shape.expert_parameters // shape.experts * 64)
@@ -98,21 +100,21 @@ def write_checkpoint(folder: Path, shape: memory.Shape, tokenizer: Any, workers:
                 place += size
 
     name = f"model-{{:05d}}-of-{shape.layers + 1:05d}.safetensors"
-    files = {name.format(n + 1): tensors_of_layer(shape, n) for n in range(shape.layers)}
+    paths = {name.format(n + 1): tensors_of_layer(shape, n) for n in range(shape.layers)}
     ends = [("model.embed_tokens.weight", [shape.vocabulary, shape.hidden]), ("model.norm.weight", [shape.hidden])]
     ends.append(("lm_head.weight", [shape.vocabulary, shape.hidden]))
-    files[name.format(shape.layers + 1)] = ends
+    paths[name.format(shape.layers + 1)] = ends
     with ThreadPoolExecutor(workers) as pool_of_threads:
-        starts = (2 * 7919 * n % (1 << 20) for n in range(len(files)))
-        list(pool_of_threads.map(write, files, files.values(), starts))
-    weight_map = {tensor: name for name, tensors in files.items() for tensor, _ in tensors}
+        starts = (2 * 7919 * n % (1 << 20) for n in range(len(paths)))
+        list(pool_of_threads.map(write, paths, paths.values(), starts))
+    weight_map = {tensor: name for name, tensors in paths.items() for tensor, _ in tensors}
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
-    handoff.write_json(folder / "generation_config.json", ids)
+    files.write_json(folder / "generation_config.json", ids)
     tokenizer.save_pretrained(folder)
-    handoff.write_json(
+    files.write_json(
         folder / "model.safetensors.index.json", {"metadata": {"total_size": needed}, "weight_map": weight_map}
     )
-    handoff.write_json(folder / "config.json", model_config(shape) | ids)  # last: it says that the rest is there
+    files.write_json(folder / "config.json", model_config(shape) | ids)  # last: it says that the rest is there
 
 
 def model_config(shape: memory.Shape) -> dict:
@@ -169,7 +171,7 @@ def card_of(gib: float | None) -> Iterator[None]:
     try:
         line = holder.stdout.readline()
         if not line:
-            raise handoff.StageError("the process that takes the rest of the card's memory did not start")
+            raise files.StageError("the process that takes the rest of the card's memory did not start")
         yield
     finally:
         holder.stdin.close()
@@ -218,9 +220,9 @@ def parse_row(text: str) -> Row:
         try:
             values[name] = types.get(name, str)(value)
         except ValueError as error:
-            raise handoff.StageError(f"--row {text}: {name} must be a number, got {value!r}") from error
+            raise files.StageError(f"--row {text}: {name} must be a number, got {value!r}") from error
         if not equals or name not in {f.name for f in fields(Row)}:
-            raise handoff.StageError(f"--row {text}: a row has {', '.join(f.name for f in fields(Row))}")
+            raise files.StageError(f"--row {text}: a row has {', '.join(f.name for f in fields(Row))}")
     return Row(**values)
 
 
@@ -244,8 +246,8 @@ def measure(row: Row, options: list[str], output: Path, processes: int = 1) -> d
     if row.peer:
         return measured | json.loads(done.stdout.splitlines()[-1])
     cfg = config.read(config.parser(""), ["--profile", "gpu", *arguments])[1]
-    plan = handoff.read_json(cfg.adapter_dir / "memory_plan.json")
-    log = [e for e in handoff.read_jsonl(cfg.adapter_dir / "training_log.jsonl") if "loss" in e]
+    plan = files.read_json(cfg.adapter_dir / "memory_plan.json")
+    log = [e for e in files.read_jsonl(cfg.adapter_dir / "training_log.jsonl") if "loss" in e]
     return measured | {
         "offloaded_layers": plan["offloaded_layers"],
         "predicted_gib": plan["peak_gib"],
@@ -390,7 +392,7 @@ def main(argv: list[str] | None = None) -> int:
     import torch
 
     if not torch.cuda.is_available():
-        raise handoff.StageError("this measures training on a CUDA device, and none was found")
+        raise files.StageError("this measures training on a CUDA device, and none was found")
     rows = [parse_row(text) for text in args.row] if args.row else ROWS
     if not (args.model / "config.json").is_file():
         from transformers import AutoTokenizer
@@ -398,29 +400,29 @@ def main(argv: list[str] | None = None) -> int:
         tokenizer = (
             AutoTokenizer.from_pretrained(args.tokenizer)
             if args.tokenizer
-            else models.tokenizer(models.UPCYCLED, Path())
+            else base_model.tokenizer(base_model.UPCYCLED, Path())
         )
         print(f"writing random weights to {args.model}", file=sys.stderr)
         write_checkpoint(args.model, memory.KNOWN["Qwen/Qwen3-30B-A3B"], tokenizer)
     args.output.mkdir(parents=True, exist_ok=True)
     results_path = args.output / "training.jsonl"
-    results = list(handoff.read_jsonl(results_path)) if results_path.is_file() else []
+    results = list(files.read_jsonl(results_path)) if results_path.is_file() else []
     training_rows = prepare(str(args.model), args.output)
     options = [f"train.base_model={args.model}", f"data.training_dir={training_rows}"]
     options = [part for item in options for part in ("--set", item)]
     for row in rows:
-        key = handoff.plain({**asdict(row), "processes": args.processes})
+        key = files.plain({**asdict(row), "processes": args.processes})
         done = [r for r in results if all(r[name] == value for name, value in key.items())]
         if done and not args.again:
             continue
         print(f"measuring {row}", file=sys.stderr)
         results = [r for r in results if r not in done] + [measure(row, options, args.output / "run", args.processes)]
-        handoff.write_jsonl(results_path, results)
-        handoff.write_text(args.output / "training.md", table(results, versions()))
+        files.write_jsonl(results_path, results)
+        files.write_text(args.output / "training.md", table(results, versions()))
     print(table(results, versions()))
     print("Random weights: memory and speed are real, the losses say nothing about quality.")
     return 0
 
 
 if __name__ == "__main__":
-    handoff.run_stage(main)
+    stage.run_stage(main)

@@ -8,24 +8,18 @@ whenever the process is killed. From `begin` to `seal` the folder is locked agai
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
-import json
 import os
 import re
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 import time
-import traceback
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+from extraction.files import StageError, crc32, fingerprint, plain, read_json, sha256, write_json
 
 try:
     import fcntl
@@ -34,100 +28,8 @@ except ImportError:  # Windows: two runs of a stage at once are not told apart t
 
 MANIFEST = "manifest.json"
 NEEDED = {"stage", "settings", "inputs", "files", "fingerprint"}  # of a manifest
-NO_SPACE = os.strerror(errno.ENOSPC)
 OPTIONAL = {"created", "commit", "check"}
 _unsealed: set[Path] = set()  # folders that `begin` gave out and `seal` has not put in their place
-
-
-class StageError(Exception):
-    """An expected failure: one sentence that says what to do. `status` is the exit status."""
-
-    def __init__(self, message: str, status: int = 2):
-        super().__init__(message)
-        self.status = status
-
-
-def sha256(path: Path) -> str:
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
-
-
-def crc32(path: Path) -> str:
-    """A checksum that finds damage but not malice, at several times the speed of `sha256`."""
-    found = 0
-    with open(path, "rb") as f:
-        while block := f.read(1 << 20):
-            found = zlib.crc32(block, found)
-    return f"{found:08x}"
-
-
-def fingerprint(value: Any) -> str:
-    """16 hexadecimal digits that change when the JSON value does."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON gives it back: tuples become lists."""
-    return json.loads(json.dumps(value, default=str))
-
-
-# --- files ---------------------------------------------------------------------------------------------------
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        # A file name may hold bytes that are no UTF-8; in JSON the backslash makes an escape of them.
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
-
-
-def write_json(path: Path, value: Any) -> Path:
-    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_jsonl(path: Path, rows: Iterable[dict]) -> Path:
-    return write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise StageError(f"{path} is not valid JSON: {error}") from error
-    except FileNotFoundError as error:
-        raise StageError(f"{path} does not exist") from error
-
-
-def read_jsonl(path: Path) -> Iterator[dict]:
-    """The rows of a JSON Lines file. Raises StageError naming the line that is not a JSON object."""
-    if not path.is_file():
-        raise StageError(f"{path} does not exist")
-    with open(path, encoding="utf-8") as f:
-        try:
-            for number, line in enumerate(f, start=1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise StageError(f"{path}, line {number}: not a JSON object")
-                    yield row
-        except json.JSONDecodeError as error:
-            raise StageError(f"{path}, line {number}: {error}") from error
-        except UnicodeDecodeError as error:
-            raise StageError(f"{path}: not UTF-8 text: {error}") from error
-
-
-# --- folders -------------------------------------------------------------------------------------------------
-
-
-def free_bytes(folder: Path) -> int:
-    """Free space of the disk that holds the folder, or will once it is made."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(existing).free
 
 
 def _neighbor(folder: Path, suffix: str) -> Path:
@@ -401,65 +303,3 @@ def _commit() -> str | None:
         return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None  # a copy without git, such as an unpacked archive
-
-
-# --- running a stage -----------------------------------------------------------------------------------------
-
-
-def show_bug(error: BaseException) -> None:
-    """Print where an unexpected error came from: the lines of code and the kind of error.
-
-    Its message may hold text of a document, so that it is only shown with DOC_INTEL_DEBUG=1 in the environment.
-    """
-    if os.environ.get("DOC_INTEL_DEBUG") == "1":
-        traceback.print_exception(error)
-        return
-    chain = [error]
-    while (earlier := chain[-1].__cause__ or chain[-1].__context__) and earlier not in chain:
-        chain.append(earlier)
-    for one in reversed(chain):
-        print("".join(traceback.format_tb(one.__traceback__)), type(one).__name__, sep="", file=sys.stderr)
-    print("The message may hold text of a document. DOC_INTEL_DEBUG=1 shows it.", file=sys.stderr, flush=True)
-
-
-def show_bugs_without_text() -> None:
-    """From now on, whatever ends this process or one of its threads unexpectedly is shown by `show_bug`."""
-    sys.excepthook = lambda kind, error, trace: show_bug(error)
-    threading.excepthook = lambda bug: show_bug(bug.exc_value) if bug.exc_value else None
-
-
-def _terminated(*_: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the cleaning up
-    sys.exit(143)
-
-
-def run_stage(main: Callable[[list[str] | None], int]) -> None:
-    """Run a stage's main and exit: an expected failure is one sentence on stderr, a traceback means a bug.
-
-    However it ends, short of SIGKILL, no unfinished folder stays behind.
-    """
-    show_bugs_without_text()
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        status = main(None)
-    except StageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        status = error.status
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM, errno.EDQUOT):
-            raise
-        print(f"error: {error.strerror}: {error.filename or 'the output folder'}", file=sys.stderr)
-        status = 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        status = 130
-    except Exception as error:
-        if NO_SPACE not in str(error):  # libraries in other languages raise errors of their own
-            raise
-        print(f"error: {NO_SPACE}: the output folder", file=sys.stderr)
-        status = 2
-    finally:
-        for staging in list(_unsealed):
-            abandon(staging)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it has ended: only what `atexit` cleans up is left to do
-    sys.exit(status)

@@ -18,7 +18,11 @@ from PIL import Image, ImageDraw, ImageFont
 import app
 import config
 import inference
-from extraction import backends, checks, documents, grounding, handoff, tasks
+from extraction import files, stage
+from extraction.evidence import checks, grounding
+from extraction.models import backends
+from extraction.reading import documents
+from extraction.tasks import schemas
 
 ROOT = Path(app.__file__).parent
 HOSTILE = "<img src=http://198.51.100.7/seen.png onerror=document.title='ran'> ${document.title=/ran/.source} Cafe"
@@ -146,9 +150,9 @@ def extract(visitor):
 
 def an_opened(text=RECEIPT, **record):
     document = documents.Document(text)
-    fields = grounding.ground(record, tasks.RECEIPT, document)
+    fields = grounding.ground(record, schemas.RECEIPT, document)
     result = {"file": "a.txt", "document_type": "receipt", "record": record, "fields": fields, "answers": []}
-    result |= {"checks": checks.check(record, tasks.RECEIPT), "problems": ["only the first page was read"]}
+    result |= {"checks": checks.check(record, schemas.RECEIPT), "problems": ["only the first page was read"]}
     result["problems"] += [inference.not_found(f) for f in fields if f["grounding"] == "none"]
     return app.Opened(Path("a.txt"), document, result | {"summary": "old", "pages": 1, "pages_skipped": 0})
 
@@ -234,7 +238,7 @@ def test_the_limits_under_the_upload_are_those_of_the_settings():
 
 
 def test_every_document_type_can_be_chosen():
-    assert [name for _, name in app.DOCUMENT_TYPES] == ["auto", *tasks.DOCUMENT_TYPES]
+    assert [name for _, name in app.DOCUMENT_TYPES] == ["auto", *schemas.DOCUMENT_TYPES]
 
 
 def test_examples_are_shown_for_the_sample_documents_that_exist(tmp_path):
@@ -639,7 +643,7 @@ def test_this_machine_needs_no_password_and_takes_one(host, monkeypatch):
     monkeypatch.delenv("DOC_INTEL_PASSWORD", raising=False)
     assert app.login(host) is None
     monkeypatch.setenv("DOC_INTEL_USER", "ann")
-    with pytest.raises(handoff.StageError):  # half a login is a mistake
+    with pytest.raises(files.StageError):  # half a login is a mistake
         app.login(host)
     monkeypatch.setenv("DOC_INTEL_PASSWORD", "secret")
     assert app.login(host) == ("ann", "secret")
@@ -669,4 +673,4 @@ def test_with_a_password_the_page_asks_for_it_and_ctrl_c_leaves_nothing_behind(t
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore Ctrl-C
     inference.open_backend = lambda cfg, model: Reader()
-    handoff.run_stage(app.main)
+    stage.run_stage(app.main)

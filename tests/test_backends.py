@@ -1,4 +1,4 @@
-"""extraction/backends.py: what a backend answers, by the tiny model and by a real server on loopback."""
+"""extraction/models/backends.py: what a backend answers, by the tiny model and by a real server on loopback."""
 
 import json
 from functools import partial
@@ -8,7 +8,9 @@ from chat_server import chat
 
 import config
 import inference
-from extraction import backends, confidence, handoff, tasks
+from extraction import files
+from extraction.models import backends, confidence
+from extraction.tasks import completions, prompts, schemas
 
 CFG = config.PROFILES["cpu"]
 RECEIPT = "Corner Shop\nTea    2.00\nCake   3.50\nSUBTOTAL   5.50\nTAX  0.50\nTOTAL  6.00\nCASH  10.00\nCHANGE  4.00\n"
@@ -21,14 +23,14 @@ def test_a_random_model_writes_only_records_under_the_grammar(tiny_cfg):
     """Nothing but the constraint makes this model write JSON: it is random."""
     backend = inference.open_backend(tiny_cfg, "base")
     requests = [
-        backends.Request(tasks.messages(task, RECEIPT, "What?" if task is tasks.QUESTION else None), task.schema)
-        for task in tasks.TASKS.values()
+        backends.Request(prompts.messages(task, RECEIPT, "What?" if task is schemas.QUESTION else None), task.schema)
+        for task in schemas.TASKS.values()
         for _ in range(2)
     ]
     answers = backend.complete(requests)
     for request, answer in zip(requests, answers, strict=True):
-        task = next(t for t in tasks.TASKS.values() if t.schema == request.schema)
-        reading = tasks.parse(task, answer.text)
+        task = next(t for t in schemas.TASKS.values() if t.schema == request.schema)
+        reading = completions.parse(task, answer.text)
         assert reading.record is not None, answer.text
         assert 0 < answer.completion_tokens <= 96
 
@@ -36,7 +38,7 @@ def test_a_random_model_writes_only_records_under_the_grammar(tiny_cfg):
 def test_answers_do_not_depend_on_the_batch_they_were_made_in(tiny_cfg):
     backend = inference.open_backend(tiny_cfg, "base")
     requests = [
-        backends.Request(tasks.messages(tasks.QUESTION, RECEIPT * n, "What is the total?"), tasks.QUESTION.schema)
+        backends.Request(prompts.messages(schemas.QUESTION, RECEIPT * n, "What is the total?"), schemas.QUESTION.schema)
         for n in (1, 2, 1)
     ]
     together = [a.text for a in backend.complete(requests)]
@@ -47,8 +49,8 @@ def test_answers_do_not_depend_on_the_batch_they_were_made_in(tiny_cfg):
 
 def test_a_prompt_over_the_context_is_an_error_and_not_an_answer(tiny_cfg):
     backend = inference.open_backend(tiny_cfg, "base")
-    long = backends.Request(tasks.messages(tasks.RECEIPT, "word " * 3000), tasks.RECEIPT.schema)
-    short = backends.Request(tasks.messages(tasks.RECEIPT, RECEIPT), tasks.RECEIPT.schema)
+    long = backends.Request(prompts.messages(schemas.RECEIPT, "word " * 3000), schemas.RECEIPT.schema)
+    short = backends.Request(prompts.messages(schemas.RECEIPT, RECEIPT), schemas.RECEIPT.schema)
     first, second = backend.complete([long, short])
     assert "fit" in first.error and first.text == ""
     assert second.error is None and second.text.startswith("{")
@@ -65,7 +67,7 @@ def test_a_server_is_asked_with_the_schema_and_without_thinking(server):
     path, body = server.seen[0]
     assert path == "/v1/chat/completions"
     assert body["model"] == "doc-intel" and body["temperature"] == 0
-    assert body["response_format"]["json_schema"]["schema"] == tasks.RECEIPT.schema
+    assert body["response_format"]["json_schema"]["schema"] == schemas.RECEIPT.schema
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
@@ -87,7 +89,7 @@ def test_a_server_that_fails_gives_an_error_for_the_document(server, reply):
 
 def test_no_server_is_one_sentence_with_status_3():
     backend = inference.open_backend(CFG, "http://127.0.0.1:9/v1")
-    with pytest.raises(handoff.StageError, match="no server answers") as error:
+    with pytest.raises(files.StageError, match="no server answers") as error:
         backend.complete([backends.Request([{"role": "user", "content": "x"}], {})])
     assert error.value.status == 3
 
@@ -118,7 +120,7 @@ def test_probabilities_that_a_server_hides_or_that_are_of_another_text_give_none
     assert (answer.text, answer.confidences) == ('{"total":"6"}', None)
 
 
-QUESTION = backends.Request(tasks.messages(tasks.QUESTION, RECEIPT, "What is the total?"), tasks.QUESTION.schema)
+QUESTION = backends.Request(prompts.messages(schemas.QUESTION, RECEIPT, "What is the total?"), schemas.QUESTION.schema)
 
 
 def test_confidences_are_the_models_own_probabilities_among_what_the_grammar_allows(tiny_cfg):
@@ -160,8 +162,8 @@ def test_a_gguf_answers_with_the_tokens_that_llama_cpps_own_greedy_sampler_takes
 
     backend = inference.open_backend(tiny_gguf, "base-gguf")
     llm = backend.llm
-    for task in (tasks.RECEIPT, tasks.DOCUMENT, tasks.CONTRACT):
-        request = backends.Request(tasks.messages(task, RECEIPT), task.schema)
+    for task in (schemas.RECEIPT, schemas.DOCUMENT, schemas.CONTRACT):
+        request = backends.Request(prompts.messages(task, RECEIPT), task.schema)
         matcher = llguidance.LLMatcher(backend.tokenizer, backends.grammar(task.schema))
 
         def only_allowed(_, scores, matcher=matcher):
@@ -189,7 +191,7 @@ def test_a_gguf_answers_with_the_tokens_that_llama_cpps_own_greedy_sampler_takes
 def test_a_prompt_that_begins_like_the_one_before_is_not_evaluated_anew_and_gets_the_same_answer(tiny_gguf):
     backend = inference.open_backend(tiny_gguf, "base-gguf")
     texts = [RECEIPT, RECEIPT.replace("TOTAL", "Total"), RECEIPT]
-    requests = [backends.Request(tasks.messages(tasks.RECEIPT, text), tasks.RECEIPT.schema) for text in texts]
+    requests = [backends.Request(prompts.messages(schemas.RECEIPT, text), schemas.RECEIPT.schema) for text in texts]
     alone = []
     for request in requests:
         backend.llm.reset()
@@ -197,7 +199,7 @@ def test_a_prompt_that_begins_like_the_one_before_is_not_evaluated_anew_and_gets
     backend.llm.reset()
     together = backend.complete([*requests, requests[-1]])
     assert [answer.cached_tokens for answer in alone] == [0, 0, 0]
-    system = backend.count(tasks.RECEIPT.instructions)
+    system = backend.count(schemas.RECEIPT.instructions)
     cached = [answer.cached_tokens for answer in together]
     assert cached[0] == 0 and system < cached[1] == cached[2] < together[0].prompt_tokens - 1
     assert cached[3] == together[3].prompt_tokens - 1  # the last is needed for what follows it
@@ -210,7 +212,7 @@ def test_both_backends_give_the_same_confidences(tiny_gguf, monkeypatch):
     cfg = tiny_gguf
     exact = {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32}  # the cache, as transformers has it
     monkeypatch.setattr(llama_cpp, "Llama", partial(llama_cpp.Llama, **exact))
-    requests = [backends.Request(tasks.messages(t, RECEIPT), t.schema) for t in (tasks.RECEIPT, tasks.CONTRACT)]
+    requests = [backends.Request(prompts.messages(t, RECEIPT), t.schema) for t in (schemas.RECEIPT, schemas.CONTRACT)]
     ours, others = (inference.open_backend(cfg, name).complete([*requests, QUESTION]) for name in ("base-gguf", "base"))
     assert [answer.text for answer in ours] == [answer.text for answer in others]
     assert sum(len(answer.confidences) for answer in ours) > 0

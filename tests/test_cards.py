@@ -2,16 +2,17 @@ import numpy as np
 import pytest
 
 from benchmarks import card
-from extraction import cards, memory
+from extraction.export import fit
+from extraction.training import memory
 
 SHAPE = memory.KNOWN["Qwen/Qwen3-30B-A3B"]
 
 
-def of_bits(bits: float, layers: int = 48) -> cards.Sizes:
+def of_bits(bits: float, layers: int = 48) -> fit.Sizes:
     """The 30B model with every weight in so many bits."""
     experts = tuple(int(SHAPE.expert_parameters * bits / 8) for _ in range(layers))
     rest = (SHAPE.attention_parameters * layers + SHAPE.vocabulary * SHAPE.hidden) * bits / 8
-    return cards.Sizes(experts, int(rest), layers * SHAPE.kv_heads * SHAPE.head_dim * 4)
+    return fit.Sizes(experts, int(rest), layers * SHAPE.kv_heads * SHAPE.head_dim * 4)
 
 
 def test_a_token_of_the_cache_takes_96_kib_in_the_30b_model():
@@ -20,11 +21,11 @@ def test_a_token_of_the_cache_takes_96_kib_in_the_30b_model():
 
 def test_the_fewest_layers_are_taken_off_the_card_that_make_the_rest_fit():
     found, card = of_bits(4.86), 15.99
-    advice = cards.advise(found, 8192, card)
-    needed = found.rest + 8192 * found.token + cards.OVERHEAD
+    advice = fit.advise(found, 8192, card)
+    needed = found.rest + 8192 * found.token + fit.OVERHEAD
 
     def used(layers):
-        return (needed + sum(found.experts[layers:])) / cards.GIB
+        return (needed + sum(found.experts[layers:])) / fit.GIB
 
     assert used(advice.layers_on_cpu) <= card < used(advice.layers_on_cpu - 1)
     assert advice.used == pytest.approx(used(advice.layers_on_cpu), abs=0.01)
@@ -32,29 +33,29 @@ def test_the_fewest_layers_are_taken_off_the_card_that_make_the_rest_fit():
 
 
 def test_a_card_that_holds_everything_keeps_all_experts():
-    assert cards.advise(of_bits(4.86), 8192, 23.99).layers_on_cpu == 0
+    assert fit.advise(of_bits(4.86), 8192, 23.99).layers_on_cpu == 0
 
 
 def test_a_longer_context_or_a_smaller_card_leaves_more_on_the_cpu():
     found = of_bits(4.86)
-    short, long = (cards.advise(found, context, 15.99).layers_on_cpu for context in (2048, 32_768))
+    short, long = (fit.advise(found, context, 15.99).layers_on_cpu for context in (2048, 32_768))
     assert short < long
-    assert cards.advise(found, 8192, 11.99).layers_on_cpu > cards.advise(found, 8192, 15.99).layers_on_cpu
+    assert fit.advise(found, 8192, 11.99).layers_on_cpu > fit.advise(found, 8192, 15.99).layers_on_cpu
 
 
 def test_what_does_not_fit_without_any_experts_is_said():
-    advice = cards.advise(of_bits(16), 8192, 2.0)
+    advice = fit.advise(of_bits(16), 8192, 2.0)
     assert not advice.fits
-    assert cards.say({"card": 2.0, "layers_on_cpu": 48, "used": 3.0, "fits": False}) == "2 GB card: does not fit"
+    assert fit.say({"card": 2.0, "layers_on_cpu": 48, "used": 3.0, "fits": False}) == "2 GB card: does not fit"
 
 
 def test_qwen3_30b_as_q4_k_m_keeps_the_experts_of_eight_layers_off_a_card_of_16_gb():
     more = {layer for layer in range(48) if layer < 6 or layer >= 42 or (layer - 6) % 3 == 2}  # llama.cpp's own rule
     experts = tuple(391_643_136 if layer in more else 339_738_624 for layer in range(48))  # as a build of 4 layers has
-    found = cards.Sizes(experts, 255_252_480 + 48 * 11_820_032, 98_304)
+    found = fit.Sizes(experts, 255_252_480 + 48 * 11_820_032, 98_304)
     assert 18.3e9 < sum(experts) + found.rest + 0.175e9 < 18.7e9  # the published file has 18.56 GB
-    assert cards.advise(found, 8192, 15.99).layers_on_cpu == 8
-    assert cards.advise(found, 8192, 23.99).layers_on_cpu == 0
+    assert fit.advise(found, 8192, 15.99).layers_on_cpu == 8
+    assert fit.advise(found, 8192, 23.99).layers_on_cpu == 0
 
 
 def test_repeated_layers_are_copies_in_their_order_and_llama_cpp_takes_the_file(tiny_gguf, tmp_path):

@@ -1,11 +1,12 @@
 import pytest
 
-from extraction import checks, tasks
+from extraction.evidence import checks
+from extraction.tasks import schemas
 
 GOOD_IBAN, BAD_IBAN = "DE89 3704 0044 0532 0130 00", "DE88 3704 0044 0532 0130 00"
 
 
-def verdicts(record, task=tasks.RECEIPT):
+def verdicts(record, task=schemas.RECEIPT):
     return {c["rule"]: c["verdict"] for c in checks.check(record, task)}
 
 
@@ -95,12 +96,12 @@ def test_a_rule_about_a_receipt_has_its_verdict(rule, record, verdict):
     ],
 )
 def test_a_contract_ends_after_it_begins(begins, ends, verdict):
-    assert verdicts(dated(begins, ends), tasks.CONTRACT) == {TERM: verdict}
+    assert verdicts(dated(begins, ends), schemas.CONTRACT) == {TERM: verdict}
 
 
 def test_dates_and_bank_accounts_of_other_documents_are_checked_too():
     pairs = [("Start", "31.02.2024"), ("End", "01.03.2024"), ("Account", GOOD_IBAN), ("Phone", "01632 960188")]
-    found = verdicts({"key_values": [{"key": k, "value": v} for k, v in pairs]}, tasks.DOCUMENT)
+    found = verdicts({"key_values": [{"key": k, "value": v} for k, v in pairs]}, schemas.DOCUMENT)
     assert found == {
         "key_values[0].value is a date of the calendar": "fails",
         "key_values[1].value is a date of the calendar": "holds",
@@ -108,14 +109,14 @@ def test_dates_and_bank_accounts_of_other_documents_are_checked_too():
     }
 
 
-@pytest.mark.parametrize("task", [tasks.RECEIPT, tasks.CONTRACT, tasks.DOCUMENT])
+@pytest.mark.parametrize("task", [schemas.RECEIPT, schemas.CONTRACT, schemas.DOCUMENT])
 def test_what_a_record_does_not_have_is_not_checked(task):
     assert checks.check(None, task) == checks.check({}, task) == []
     assert verdicts({"total": "8.80", "line_items": None, "merchant": None, "clauses": None}, task) == {}
 
 
 def test_a_failed_rule_says_the_figures():
-    (failed,) = checks.check(row("2", "2.00", "5.00"), tasks.RECEIPT)
+    (failed,) = checks.check(row("2", "2.00", "5.00"), schemas.RECEIPT)
     assert failed == {"rule": ROW, "verdict": "fails", "detail": "2 x 2.00 = 4.00, not 5.00"}
-    (failed,) = checks.check({"currency": "USD", "tax": "€1.00", "tip": "€5.00"}, tasks.RECEIPT)
+    (failed,) = checks.check({"currency": "USD", "tax": "€1.00", "tip": "€5.00"}, schemas.RECEIPT)
     assert failed["detail"] == "USD, €1.00"

@@ -5,7 +5,10 @@ import random
 import pytest
 
 import inference
-from extraction import confidence, grounding, handoff, metrics, tasks
+from extraction import files
+from extraction.models import confidence
+from extraction.scoring import metrics
+from extraction.tasks import completions, records, schemas
 
 
 def pieces_of(text, *cuts):
@@ -46,10 +49,10 @@ def test_the_place_of_a_value_is_its_text_and_its_closing_quote():
     ],
 )
 def test_every_value_of_a_record_has_a_place_and_reads_back_from_it(text):
-    record = tasks.parse(tasks.RECEIPT, text).record
+    record = completions.parse(schemas.RECEIPT, text).record
     spans = confidence.value_spans(text)
     written = {path: json.loads('"' + text[a:b]) for path, (a, b) in spans.items()}
-    assert written == {leaf.path: leaf.value for leaf in grounding.leaves(record)}
+    assert written == {leaf.path: leaf.value for leaf in records.leaves(record)}
 
 
 def test_an_answer_that_cannot_be_read_has_no_values():
@@ -92,10 +95,10 @@ def test_the_entries_of_a_list_keep_their_confidences_when_windows_are_joined():
         ({"line_items": [{"amount": "1"}, {"amount": "2"}], "total": "3"}, {"line_items[1].amount": 0.2, "total": 0.9}),
         ({"line_items": [{"amount": "4"}], "total": "5"}, {"line_items[0].amount": 0.4, "total": 0.1}),
     ]
-    record = inference.merge(tasks.RECEIPT, [record for record, _ in windows])
-    found = confidence.merged(tasks.RECEIPT, windows)
+    record = inference.merge(schemas.RECEIPT, [record for record, _ in windows])
+    found = confidence.merged(schemas.RECEIPT, windows)
     assert found == {"line_items[1].amount": 0.2, "line_items[2].amount": 0.4, "total": 0.9}
-    assert set(found) <= {leaf.path for leaf in grounding.leaves(record)}
+    assert set(found) <= {leaf.path for leaf in records.leaves(record)}
 
 
 def test_a_quote_in_two_windows_has_the_higher_confidence():
@@ -104,7 +107,7 @@ def test_a_quote_in_two_windows_has_the_higher_confidence():
         ({"clauses": {"Parties": ["Acme Inc."]}}, {"clauses.Parties[0]": 0.8}),
         ({"clauses": {}}, None),
     ]
-    assert confidence.merged(tasks.CONTRACT, windows) == {"clauses.Parties[0]": 0.8, "clauses.Parties[1]": 0.5}
+    assert confidence.merged(schemas.CONTRACT, windows) == {"clauses.Parties[0]": 0.8, "clauses.Parties[1]": 0.5}
 
 
 # --- calibration ---------------------------------------------------------------------------------------------
@@ -187,5 +190,5 @@ def test_a_calibration_is_read_back_for_its_own_model_only(tmp_path):
     assert confidence.load(path, "other weights") is None
     assert confidence.load(tmp_path / "absent.json", "weights") is None
     path.write_text(json.dumps({**json.loads(path.read_text()), "curves": {"all": [[0.5, 7]]}}))
-    with pytest.raises(handoff.StageError, match="is not a calibration"):
+    with pytest.raises(files.StageError, match="is not a calibration"):
         confidence.load(path, "weights")

@@ -14,8 +14,9 @@ import pikepdf
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from extraction import documents, ocr, pages, worker
-from extraction.documents import DocumentError, Limits, Word
+from extraction.reading import documents, layout, ocr, pages, worker
+from extraction.reading.documents import DocumentError, Limits
+from extraction.reading.layout import Word
 
 SAMPLES = Path("data/samples/documents")
 
@@ -42,7 +43,7 @@ def rotated(items, degrees):
 
 
 def test_columns_stay_columns_and_phrases_stay_phrases():
-    text = documents.layout(documents.words_from_quads(RECEIPT)).text
+    text = layout.layout(layout.words_from_quads(RECEIPT)).text
     tea, cake, total = text.split("\n")
     assert cake.startswith("Cheese cake ")
     assert tea.index("2.00") == cake.index("13.50") + 1 == total.index("15.50") + 1
@@ -50,46 +51,46 @@ def test_columns_stay_columns_and_phrases_stay_phrases():
 
 @pytest.mark.parametrize("degrees", [-8, -3, 1, 2, 5, 8])
 def test_a_skewed_page_keeps_its_rows(degrees):
-    straight = documents.layout(documents.words_from_quads(RECEIPT)).text
-    skewed = documents.layout(documents.words_from_quads(rotated(RECEIPT, degrees))).text
+    straight = layout.layout(layout.words_from_quads(RECEIPT)).text
+    skewed = layout.layout(layout.words_from_quads(rotated(RECEIPT, degrees))).text
     assert [line.split() for line in skewed.split("\n")] == [line.split() for line in straight.split("\n")]
 
 
 @pytest.mark.parametrize("degrees", [90, 180, -90, 93, 177, -178])
 def test_a_page_that_lies_on_its_side_or_its_head_is_laid_out_upright(degrees):
-    straight = documents.layout(documents.words_from_quads(RECEIPT)).text
-    turned = documents.layout(documents.words_from_quads(rotated(RECEIPT, degrees))).text
+    straight = layout.layout(layout.words_from_quads(RECEIPT)).text
+    turned = layout.layout(layout.words_from_quads(rotated(RECEIPT, degrees))).text
     assert [line.split() for line in turned.split("\n")] == [line.split() for line in straight.split("\n")]
 
 
 def test_a_page_on_its_head_is_laid_out_upright_though_its_words_lean_to_both_sides():
     """The angles lie about 179 and -179 degrees; their plain middle would be 0."""
     leaning = [rotated([item], 179.5 if i % 2 else -179.5)[0] for i, item in enumerate(RECEIPT)]
-    straight = documents.layout(documents.words_from_quads(RECEIPT)).text
-    turned = documents.layout(documents.words_from_quads(leaning)).text
+    straight = layout.layout(layout.words_from_quads(RECEIPT)).text
+    turned = layout.layout(layout.words_from_quads(leaning)).text
     assert [line.split() for line in turned.split("\n")] == [line.split() for line in straight.split("\n")]
 
 
 def test_each_span_of_a_layout_holds_its_word():
-    found = documents.layout(documents.words_from_quads(RECEIPT))
+    found = layout.layout(layout.words_from_quads(RECEIPT))
     assert [found.text[a:b] for a, b in found.spans] == [w.text for w in found.words]
 
 
 def test_an_empty_page_is_empty_text():
-    assert documents.layout([]).text == ""
-    assert documents.layout([Word("  ", (0, 0, 1, 1))]).text == ""
+    assert layout.layout([]).text == ""
+    assert layout.layout([Word("  ", (0, 0, 1, 1))]).text == ""
 
 
 def test_prose_keeps_every_printed_character():
     text = "A  b\t c\r\n\r\n\r\n  d\n e  "
-    assert documents.prose(text) == "A b c\n\nd\ne"
-    assert "".join(documents.prose(text).split()) == "".join(text.split())
+    assert layout.prose(text) == "A b c\n\nd\ne"
+    assert "".join(layout.prose(text).split()) == "".join(text.split())
 
 
 @pytest.mark.parametrize("length", [1, 50, 200, 1000, 7777])
 def test_windows_cover_the_text_overlap_and_keep_their_size(length):
     text = ("Some words here. " * 1000)[:length]
-    spans = documents.windows(text, 200, 40)
+    spans = layout.windows(text, 200, 40)
     assert spans[0][0] == 0 and spans[-1][1] == len(text)
     assert all(0 < b - a <= 200 for a, b in spans)
     assert all(
@@ -98,12 +99,12 @@ def test_windows_cover_the_text_overlap_and_keep_their_size(length):
 
 
 def test_windows_of_text_without_blanks_come_to_an_end():
-    assert documents.windows("x" * 1000, 200, 90)[-1][1] == 1000
+    assert layout.windows("x" * 1000, 200, 90)[-1][1] == 1000
 
 
 def test_the_best_window_holds_what_is_asked_about():
     text = "filler words. " * 200 + "The warranty lasts nine months. " + "more filler. " * 200
-    assert "nine months" in documents.best_window(text, "How long is the warranty?", 400, 80)
+    assert "nine months" in layout.best_window(text, "How long is the warranty?", 400, 80)
 
 
 def picture(lines, size=(700, 300)):

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import test_moe
 from benchmarks import docvqa
-from extraction import handoff
+from extraction import files
 
 
 def rows_of(tmp_path, name, text, capsys):
@@ -40,6 +40,6 @@ def test_lines_with_a_text_of_another_ocr_say_so(tmp_path, capsys):
 @pytest.mark.parametrize("text", ['{"data": [{"question": "x"}]}', '{"data": []}', '{"rows": []}'])
 def test_another_file_is_refused_with_a_sentence_and_nothing_is_written(tmp_path, text):
     (tmp_path / "x.json").write_text(text)
-    with pytest.raises(handoff.StageError, match="x.json"):
+    with pytest.raises(files.StageError, match="x.json"):
         docvqa.main([str(tmp_path / "x.json"), "-o", str(tmp_path / "rows.jsonl")])
     assert not (tmp_path / "rows.jsonl").exists()

@@ -20,7 +20,7 @@ from hub_server import SHA, Hub, serving
 
 import config
 import download_datasets as stage
-from extraction import handoff
+from extraction import files, handoff
 
 CORD, DOCVQA = "naver-clova-ix/cord-v2", "pixparse/docvqa-single-page-questions"
 PNG = b"\x89PNG\r\n\x1a\n" + random.Random(7).randbytes(20_000)
@@ -75,11 +75,11 @@ def run(endpoint: str, folder: Path, *args: str, sources: dict | None = None) ->
 
 
 def rows(path: Path) -> list[dict]:
-    return list(handoff.read_jsonl(path))
+    return list(files.read_jsonl(path))
 
 
 def snapshot(folder: Path) -> dict[str, str]:
-    return {p.name: handoff.sha256(p) for p in folder.iterdir() if p.is_file()}
+    return {p.name: files.sha256(p) for p in folder.iterdir() if p.is_file()}
 
 
 # --- what the server publishes -------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def test_a_sample_receipt_names_its_published_split_and_keeps_its_ground_truth(t
 
 
 def test_sample_contracts_keep_their_published_split():
-    contracts = handoff.read_json(config.ROOT / "data/samples/cuad.json")["data"]
+    contracts = files.read_json(config.ROOT / "data/samples/cuad.json")["data"]
     assert all(entry["published_split"] == entry["sample_split"] for entry in contracts)
     assert len({entry["title"] for entry in contracts}) == 60
 
@@ -232,7 +232,7 @@ def test_a_changed_sample_file_is_read_again(tmp_path):
 
 
 def test_docvqa_has_no_samples_and_the_message_says_what_to_do(tmp_path):
-    with pytest.raises(handoff.StageError, match="no bundled samples of docvqa.*--source hub"):
+    with pytest.raises(files.StageError, match="no bundled samples of docvqa.*--source hub"):
         stage.main(["--profile", "gpu", "--source", "samples", "--set", f"data.datasets_dir={tmp_path}"])
 
 
@@ -348,7 +348,7 @@ def test_a_dataset_with_other_counts_is_not_sealed_and_the_old_folder_stays(hub,
 
 
 def test_a_missing_shard_is_noticed():
-    with pytest.raises(handoff.StageError, match="train split has 1 Parquet"):
+    with pytest.raises(files.StageError, match="train split has 1 Parquet"):
         stage.shards(["data/train-00001-of-00002.parquet"], "train")
 
 
@@ -365,7 +365,7 @@ def test_a_column_of_another_name_is_noticed(hub, tmp_path):
 
 def test_cuad_comes_with_its_official_split(cuad):
     folder = cuad()
-    splits = {name: handoff.read_json(folder / f"{name}.json") for name in ("train", "test")}
+    splits = {name: files.read_json(folder / f"{name}.json") for name in ("train", "test")}
     assert [entry["title"] for entry in splits["test"]["data"]] == [f"AGREEMENT {n}" for n in range(24, 30)]
     assert len(splits["train"]["data"]) == 24 and splits["train"]["version"] == "aok_v1.0"
     assert splits["test"]["data"][0] == contract("AGREEMENT 24")
@@ -390,14 +390,14 @@ def test_a_busy_server_is_asked_again(hub, cuad):
 
 def test_a_file_with_another_hash_is_deleted_and_the_old_folder_stays(cuad, tmp_path):
     before = snapshot(cuad())
-    with pytest.raises(handoff.StageError, match="not the published file: SHA-256"):
+    with pytest.raises(files.StageError, match="not the published file: SHA-256"):
         cuad("--force", sha256="0" * 64)
     assert snapshot(tmp_path / "cuad") == before
     assert not list((tmp_path / ".downloads").rglob("*.zip*"))
 
 
 def test_a_file_of_another_size_is_deleted(cuad, tmp_path):
-    with pytest.raises(handoff.StageError, match="instead of 7"):
+    with pytest.raises(files.StageError, match="instead of 7"):
         cuad(size=7)
     assert not (tmp_path / "cuad").exists() and not list((tmp_path / ".downloads").rglob("*.zip*"))
 
@@ -413,28 +413,28 @@ def test_zenodo_steps_in_for_github_but_gives_no_test_split(hub, cuad, capsys):
 
 def test_with_neither_github_nor_zenodo_there_is_one_clear_sentence(cuad, tmp_path):
     gone = {"archive": "http://127.0.0.1:9/data.zip", "fallback": "http://127.0.0.1:9/CUAD_v1.zip"}
-    with pytest.raises(handoff.StageError, match="--source samples"):
+    with pytest.raises(files.StageError, match="--source samples"):
         cuad(files=gone)
     assert not (tmp_path / "cuad").exists()
 
 
 def test_a_contract_without_all_categories_is_not_sealed(cuad, tmp_path):
     contracts = [contract(f"AGREEMENT {n}") for n in range(29)] + [contract("SHORT", CATEGORIES[1:])]
-    with pytest.raises(handoff.StageError, match="SHORT: 40 categories instead of 41"):
+    with pytest.raises(files.StageError, match="SHORT: 40 categories instead of 41"):
         cuad(archive=cuad_zip(contracts, 6))
     assert not (tmp_path / "cuad").exists()
 
 
 def test_an_archive_that_unpacks_too_large_is_refused(cuad, monkeypatch):
     monkeypatch.setattr(stage, "MAX_MEMBER_BYTES", 1_000)
-    with pytest.raises(handoff.StageError, match="larger than 1,000 bytes"):
+    with pytest.raises(files.StageError, match="larger than 1,000 bytes"):
         cuad()
 
 
 def test_a_full_disk_is_noticed_before_anything_is_fetched(hub, cuad, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(stage.shutil, "disk_usage", lambda path: usage(10, 10, 999))
-    with pytest.raises(handoff.StageError, match="GB free"):
+    with pytest.raises(files.StageError, match="GB free"):
         cuad()
     assert not hub.requests
 
@@ -462,8 +462,8 @@ def test_a_killed_download_leaves_no_folder_and_the_next_run_continues_it(hub, t
 def test_tatqa_comes_from_its_own_repository(hub, monkeypatch, tmp_path):
     context = {"table": {"uid": "t", "table": [["a"]]}, "paragraphs": [], "questions": []}
     hub.files = {"/train.json": json.dumps([context] * 3).encode(), "/dev.json": json.dumps([context]).encode()}
-    files = {"train": hub.address + "/train.json", "test": hub.address + "/dev.json"}
-    source = dataclasses.replace(stage.SOURCES["tatqa"], files=files, counts={"train": 3, "test": 1}, disk_bytes=1)
+    paths = {"train": hub.address + "/train.json", "test": hub.address + "/dev.json"}
+    source = dataclasses.replace(stage.SOURCES["tatqa"], files=paths, counts={"train": 3, "test": 1}, disk_bytes=1)
     monkeypatch.setitem(stage.SOURCES, "tatqa", source)
     stage.main(["--source", "hub", "--dataset", "tatqa", "--set", f"data.datasets_dir={tmp_path}"])
-    assert handoff.read_json(tmp_path / "tatqa" / "train.json") == [context] * 3
+    assert files.read_json(tmp_path / "tatqa" / "train.json") == [context] * 3

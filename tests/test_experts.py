@@ -1,7 +1,8 @@
 import numpy
 import pytest
 
-from extraction import experts, tasks
+from extraction.scoring import experts
+from extraction.tasks import prompts, schemas
 
 
 def drawn(documents, layers=3, width=8, seed=0, shape=None):
@@ -114,9 +115,9 @@ def test_the_picks_are_those_that_the_routers_make(model):
 
 
 def test_instructions_are_not_counted_as_text_of_the_document(tokenizer):
-    prompt = tasks.messages(tasks.RECEIPT, "TEA 2.00")
+    prompt = prompts.messages(schemas.RECEIPT, "TEA 2.00")
     tokens, skip = experts.document_tokens(tokenizer, prompt)
-    assert tasks.RECEIPT.instructions in tokenizer.decode(tokens[:skip])
+    assert schemas.RECEIPT.instructions in tokenizer.decode(tokens[:skip])
     rest = tokenizer.decode(tokens[skip:])
     assert rest.startswith("<|im_start|>user\nTEA 2.00") and "Extract" not in rest
 
@@ -153,13 +154,13 @@ def test_a_study_has_base_and_adapter_side_by_side_and_a_picture(tiny_moe, token
     from transformers import AutoModelForCausalLM
 
     rows = [
-        {"id": f"r{n}", "task": "receipt", "prompt": tasks.messages(tasks.RECEIPT, f"TEA {n}.00")} for n in range(3)
+        {"id": f"r{n}", "task": "receipt", "prompt": prompts.messages(schemas.RECEIPT, f"TEA {n}.00")} for n in range(3)
     ] + [
         {
             "id": f"c{n}#{w}",
             "document": f"c{n}",
             "task": "contract",
-            "prompt": tasks.messages(tasks.CONTRACT, f"By {n} {w}"),
+            "prompt": prompts.messages(schemas.CONTRACT, f"By {n} {w}"),
         }
         for n in range(3)
         for w in range(2)

@@ -4,7 +4,9 @@ import sys
 import pytest
 
 from benchmarks import export
-from extraction import handoff, lora, memory
+from extraction import files, handoff
+from extraction.models import lora
+from extraction.training import memory
 
 SHAPE = memory.Shape(3, 256, 8, 2, 512, 4, 2, 64, 512)
 
@@ -23,12 +25,12 @@ def test_the_random_adapter_touches_every_attention_and_expert_weight_of_the_sha
     assert len(lora.touched(adapter, shapes)) == SHAPE.layers * (4 + 3 * SHAPE.experts)
 
 
-def checkpoint(folder, files):
+def checkpoint(folder, paths):
     folder.mkdir()
-    for name in files.values():
+    for name in paths.values():
         (folder / name).write_bytes(b"")
-    handoff.write_json(folder / "config.json", {"num_hidden_layers": 2})
-    handoff.write_json(folder / "model.safetensors.index.json", {"weight_map": files})
+    files.write_json(folder / "config.json", {"num_hidden_layers": 2})
+    files.write_json(folder / "model.safetensors.index.json", {"weight_map": paths})
     return folder
 
 
@@ -41,13 +43,13 @@ def test_the_first_layers_of_a_checkpoint_are_links_to_their_files_alone(tmp_pat
     base = checkpoint(tmp_path / "base", names)
     found = export.first_layers(base, 1, tmp_path / "part")
     assert sorted(p.name for p in found.glob("*.safetensors")) == ["1.safetensors", "3.safetensors"]
-    assert handoff.read_json(found / "config.json")["num_hidden_layers"] == 1
-    assert handoff.read_json(base / "config.json")["num_hidden_layers"] == 2
+    assert files.read_json(found / "config.json")["num_hidden_layers"] == 1
+    assert files.read_json(base / "config.json")["num_hidden_layers"] == 2
 
 
 def test_a_file_with_several_layers_cannot_be_taken_in_part(tmp_path):
     names = {"model.layers.0.a": "1.safetensors", "model.layers.1.a": "1.safetensors"}
-    with pytest.raises(handoff.StageError, match="a file for each layer"):
+    with pytest.raises(files.StageError, match="a file for each layer"):
         export.first_layers(checkpoint(tmp_path / "base", names), 1, tmp_path / "part")
 
 
@@ -61,7 +63,7 @@ def test_memory_of_a_program_and_its_children_is_seen_part_by_part(tmp_path):
 
 
 def test_a_program_that_fails_is_told_with_its_last_words(tmp_path):
-    with pytest.raises(handoff.StageError, match="no room"):
+    with pytest.raises(files.StageError, match="no room"):
         export.watch([sys.executable, "-c", "raise SystemExit('no room')"], tmp_path)
 
 

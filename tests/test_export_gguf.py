@@ -12,7 +12,10 @@ import tiny_moe as builder
 import config
 import export_gguf
 import inference
-from extraction import cards, gguf_build, handoff, llama_source, lora, models, tasks
+from extraction import files, handoff
+from extraction.export import fit, gguf_build, llama_source
+from extraction.models import base_model, lora
+from extraction.tasks import completions, prompts, schemas
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
@@ -33,7 +36,7 @@ def random_adapter(base, **more):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    models.quiet()
+    base_model.quiet()
     arguments = {"r": 4, "lora_alpha": 8, "target_modules": ATTENTION, "target_parameters": EXPERTS, **more}
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     model = get_peft_model(model, LoraConfig(**arguments, task_type="CAUSAL_LM"))
@@ -62,9 +65,9 @@ def regroup(folder, experts):
             by_expert = tensor.reshape(tensor.shape[0], -1, experts).transpose(1, 2)
             tensors[name] = by_expert.reshape(tensor.shape).contiguous()
     save_file(tensors, path)
-    found = handoff.read_json(folder / "adapter_config.json")
+    found = files.read_json(folder / "adapter_config.json")
     found |= {"lora_B_layout": "grouped_by_expert", "auto_mapping": {"unsloth_fixed": True}}
-    handoff.write_json(folder / "adapter_config.json", found)
+    files.write_json(folder / "adapter_config.json", found)
 
 
 def reseal(folder):
@@ -90,7 +93,7 @@ def tiny_mixtral(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("tiny_mixtral")
     tokens = builder.tokenizer()
-    tokens.chat_template = tasks.chat_template("mixtral")
+    tokens.chat_template = prompts.chat_template("mixtral")
     shape = MixtralConfig(
         vocab_size=builder.VOCABULARY,
         hidden_size=256,
@@ -132,11 +135,13 @@ def test_base_and_adapter_become_gguf_files_that_compute_and_answer_the_same(tin
     assert manifest["inputs"]["adapter"] == handoff.manifest_of(cfg.adapter_dir)["fingerprint"]
     sizes = [manifest["files"][cfg.gguf_file(kind).name]["size"] for kind in ("F32", "Q8_0", "Q4_K_M")]
     assert sizes == sorted(sizes, reverse=True)
-    found = handoff.read_json(cfg.gguf_dir / "verification.json")
+    found = files.read_json(cfg.gguf_dir / "verification.json")
     assert found["logits"]["max_difference"] < 1e-3
     assert found["logits"]["same_next_token"] == found["logits"]["tokens"] > 50
     assert found["adapter"] == {"changed_tensors": 4 * (4 + 3 * 8), "untrained_tensors": 0}
-    assert all(tasks.parse(tasks.RECEIPT, entry["answer"]).record is not None for entry in found["files"].values())
+    assert all(
+        completions.parse(schemas.RECEIPT, entry["answer"]).record is not None for entry in found["files"].values()
+    )
     assert "FROM ./doc-intel-F32.gguf\n" in (cfg.gguf_dir / "Modelfile").read_text()
 
     before = cfg.gguf_file("Q8_0").stat().st_mtime_ns
@@ -146,7 +151,7 @@ def test_base_and_adapter_become_gguf_files_that_compute_and_answer_the_same(tin
 
     ids = list(range(40, 80))  # the comparison must also notice an adapter that is missing
     without_adapter = export_gguf.reference_logits(gguf_build.read_base(tiny_moe), None, ids, tmp_path)
-    with pytest.raises(handoff.StageError, match="computes other logits"):
+    with pytest.raises(files.StageError, match="computes other logits"):
         export_gguf.compare_logits(cfg.gguf_file("F32"), ids, without_adapter)
 
     backend = inference.open_backend(cfg, str(cfg.gguf_file("Q8_0")))  # the file as stage 5 uses it
@@ -157,14 +162,14 @@ def test_an_adapter_with_rslora_and_grouped_experts_is_merged_as_it_was_trained(
     arguments = options(tiny_moe, tmp_path, "export.quantization=F32")
     cfg = settings_of(arguments)
     save_sealed(random_adapter(tiny_moe, use_rslora=True), cfg.adapter_dir)
-    plain = lora.read_adapter(cfg.adapter_dir, handoff.read_json(tiny_moe / "config.json"))
+    plain = lora.read_adapter(cfg.adapter_dir, files.read_json(tiny_moe / "config.json"))
     regroup(cfg.adapter_dir, experts=8)
     reseal(cfg.adapter_dir)
-    grouped = lora.read_adapter(cfg.adapter_dir, handoff.read_json(tiny_moe / "config.json"))
+    grouped = lora.read_adapter(cfg.adapter_dir, files.read_json(tiny_moe / "config.json"))
     for key, factors in plain.experts.items():
         assert grouped.experts[key].delta().equal(factors.delta())
     assert export_gguf.main(arguments) == 0
-    assert handoff.read_json(cfg.gguf_dir / "verification.json")["logits"]["max_difference"] < 1e-3
+    assert files.read_json(cfg.gguf_dir / "verification.json")["logits"]["max_difference"] < 1e-3
 
 
 def test_the_architecture_of_the_cpu_profile_is_merged_too(tiny_mixtral, tmp_path):
@@ -172,7 +177,7 @@ def test_the_architecture_of_the_cpu_profile_is_merged_too(tiny_mixtral, tmp_pat
     cfg = settings_of(arguments)
     save_sealed(random_adapter(tiny_mixtral), cfg.adapter_dir)
     assert export_gguf.main(arguments) == 0
-    found = handoff.read_json(cfg.gguf_dir / "verification.json")
+    found = files.read_json(cfg.gguf_dir / "verification.json")
     assert found["logits"]["max_difference"] < 1e-3
     assert found["adapter"]["changed_tensors"] == 2 * (4 + 3 * 4)
     assert "think" not in (cfg.gguf_dir / "Modelfile").read_text()
@@ -187,7 +192,7 @@ def test_a_large_base_model_alone_goes_through_16_bits_and_says_that_logits_were
     folder = settings_of(arguments).output_dir / "gguf_base"
     assert (folder / "doc-intel-base-Q4_K_M.gguf").is_file()
     assert "FROM ./doc-intel-base-Q4_K_M.gguf\n" in (folder / "Modelfile").read_text()
-    found = handoff.read_json(folder / "verification.json")
+    found = files.read_json(folder / "verification.json")
     assert found["logits"] is None and "not compared" in found["logits_reason"]
     assert found["adapter"] is None
     said = capsys.readouterr().out
@@ -218,8 +223,8 @@ def test_a_merged_checkpoint_computes_what_base_and_adapter_compute(tiny_moe, tm
         torch.testing.assert_close(merged[name], weight, rtol=2**-8, atol=1e-6)  # bfloat16 keeps eight bits
     changed = [name for name in base if not torch.equal(base[name], merged[name])]
     assert len(changed) == 4 * (4 + 2)
-    tokenizer = models.tokenizer(str(folder), folder)
-    assert tokenizer.chat_template == tasks.chat_template("qwen3_moe")
+    tokenizer = base_model.tokenizer(str(folder), folder)
+    assert tokenizer.chat_template == prompts.chat_template("qwen3_moe")
 
 
 def test_a_missing_adapter_is_one_sentence_with_the_command_and_status_2(tiny_moe, tmp_path):
@@ -231,7 +236,7 @@ def test_a_missing_adapter_is_one_sentence_with_the_command_and_status_2(tiny_mo
 
 
 def test_a_missing_base_model_names_the_stage_that_builds_it(tmp_path):
-    with pytest.raises(handoff.StageError, match="base_model is not there yet. Run: python train_moe.py"):
+    with pytest.raises(files.StageError, match="base_model is not there yet. Run: python train_moe.py"):
         export_gguf.main(["--set", f"output.dir={tmp_path}"])
 
 
@@ -242,7 +247,7 @@ def test_a_base_model_that_the_hub_does_not_give_is_one_sentence(tmp_path, monke
         raise huggingface_hub.errors.LocalEntryNotFoundError("no connection\nmore about it")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
-    with pytest.raises(handoff.StageError, match="^the base model a/b could not be downloaded: no connection$"):
+    with pytest.raises(files.StageError, match="^the base model a/b could not be downloaded: no connection$"):
         export_gguf.main(options("a/b", tmp_path))
 
 
@@ -262,9 +267,9 @@ def test_a_base_model_from_the_hub_is_recorded_with_its_revision(tiny_moe, tmp_p
 def test_a_quantized_base_model_is_refused(tiny_moe, tmp_path):
     quantized = tmp_path / "base"
     quantized.mkdir()
-    found = handoff.read_json(tiny_moe / "config.json") | {"quantization_config": {"quant_method": "bitsandbytes"}}
-    handoff.write_json(quantized / "config.json", found)
-    with pytest.raises(handoff.StageError, match=r"quantized checkpoint \(bitsandbytes\).*16-bit"):
+    found = files.read_json(tiny_moe / "config.json") | {"quantization_config": {"quant_method": "bitsandbytes"}}
+    files.write_json(quantized / "config.json", found)
+    with pytest.raises(files.StageError, match=r"quantized checkpoint \(bitsandbytes\).*16-bit"):
         export_gguf.main(options(quantized, tmp_path))
 
 
@@ -278,18 +283,18 @@ def test_an_adapter_of_another_model_is_refused_and_nothing_stays_behind(tiny_mo
     save_file(tensors, cfg.adapter_dir / "adapter_model.safetensors")
     (cfg.adapter_dir / "adapter_config.json").write_bytes((adapter / "adapter_config.json").read_bytes())
     reseal(cfg.adapter_dir)
-    with pytest.raises(handoff.StageError, match="6 modules of the adapter are not in the base model"):
+    with pytest.raises(files.StageError, match="6 modules of the adapter are not in the base model"):
         export_gguf.main(options(tiny_moe, tmp_path))
     assert [path.name for path in cfg.output_dir.iterdir()] == ["lora_adapters"]
 
 
 def test_an_adapter_of_another_shape_is_refused(tiny_moe, adapter):
-    settings = handoff.read_json(tiny_moe / "config.json")
+    settings = files.read_json(tiny_moe / "config.json")
     base = gguf_build.read_base(tiny_moe)
     shapes = base.shapes | {"model.layers.0.self_attn.q_proj.weight": (256, 128)}
-    with pytest.raises(handoff.StageError, match="q_proj"):
+    with pytest.raises(files.StageError, match="q_proj"):
         lora.touched(lora.read_adapter(adapter, settings), shapes)
-    with pytest.raises(handoff.StageError, match="does not fit 8 experts of 300 by 256"):
+    with pytest.raises(files.StageError, match="does not fit 8 experts of 300 by 256"):
         lora.read_adapter(adapter, settings | {"moe_intermediate_size": 300})
 
 
@@ -309,21 +314,21 @@ def test_an_adapter_of_another_shape_is_refused(tiny_moe, adapter):
 def test_an_adapter_that_is_more_than_plain_lora_is_refused(tiny_moe, tmp_path, adapter, change, named):
     for path in adapter.iterdir():
         (tmp_path / path.name).symlink_to(path)
-    found = handoff.read_json(adapter / "adapter_config.json") | change
+    found = files.read_json(adapter / "adapter_config.json") | change
     (tmp_path / "adapter_config.json").unlink()
-    handoff.write_json(tmp_path / "adapter_config.json", found)
-    with pytest.raises(handoff.StageError, match=named):
-        lora.read_adapter(tmp_path, handoff.read_json(tiny_moe / "config.json"))
+    files.write_json(tmp_path / "adapter_config.json", found)
+    with pytest.raises(files.StageError, match=named):
+        lora.read_adapter(tmp_path, files.read_json(tiny_moe / "config.json"))
 
 
 def test_too_little_disk_space_is_found_out_before_anything_is_written(tiny_moe, tmp_path, adapter, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000_000))
-    with pytest.raises(handoff.StageError, match="GB are needed"):
+    with pytest.raises(files.StageError, match="GB are needed"):
         export_gguf.main([*options(tiny_moe, tmp_path), "--adapter", str(adapter)])
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, handoff.StageError("the disk is full")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, files.StageError("the disk is full")])
 def test_a_run_that_breaks_off_leaves_the_old_build_and_no_parts(tiny_moe, tmp_path, adapter, monkeypatch, error):
     def broken(source, target, kind, requantize):
         target.write_bytes(b"GGUF")
@@ -343,9 +348,9 @@ def test_a_run_that_breaks_off_leaves_the_old_build_and_no_parts(tiny_moe, tmp_p
     for old in (False, True):
         if old:
             staging = handoff.begin(folder)
-            handoff.write_text(staging / "doc-intel-Q8_0.gguf", "old")
+            files.write_text(staging / "doc-intel-Q8_0.gguf", "old")
             handoff.seal(staging, stage="export_gguf", settings={})
-        with pytest.raises((KeyboardInterrupt, handoff.StageError)):
+        with pytest.raises((KeyboardInterrupt, files.StageError)):
             export_gguf.main(arguments)
         assert [path.name for path in folder.parent.iterdir()] == (["gguf"] if old else [])
     assert (folder / "doc-intel-Q8_0.gguf").read_text() == "old"
@@ -360,22 +365,22 @@ def test_a_source_package_that_is_not_the_published_one_is_refused(tmp_path, mon
         return folder / "llama_cpp_python-0.3.36.tar.gz"
 
     monkeypatch.setattr(llama_source, "download_sdist", fake)
-    with pytest.raises(handoff.StageError, match="is not the published file"):
+    with pytest.raises(files.StageError, match="is not the published file"):
         llama_source.converter(tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_without_a_connection_the_way_around_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(llama_source, "download_sdist", lambda version, folder: None)
-    with pytest.raises(handoff.StageError, match="--llama-cpp DIR"):
+    with pytest.raises(files.StageError, match="--llama-cpp DIR"):
         llama_source.converter(tmp_path / "cache")
     monkeypatch.setattr(llama_source, "SDIST_SHA256", {})
-    with pytest.raises(handoff.StageError, match="are unknown"):
+    with pytest.raises(files.StageError, match="are unknown"):
         llama_source.converter(tmp_path / "cache")
 
 
 def test_only_a_tokenizer_that_splits_like_qwen2_is_taken_for_one(tiny_moe):
-    found = handoff.read_json(tiny_moe / "tokenizer.json")
+    found = files.read_json(tiny_moe / "tokenizer.json")
     assert gguf_build.splits_like_qwen2(found)
     other = copy.deepcopy(found)
     other["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = builder.QWEN2_PATTERN.replace(
@@ -409,7 +414,7 @@ def test_every_weight_is_the_one_that_peft_merges(request, tmp_path, checkpoint,
     model.save_pretrained(tmp_path / "adapter")
     model.merge_and_unload().save_pretrained(tmp_path / "merged")
     before, after = (load_file(folder / "model.safetensors") for folder in (base, tmp_path / "merged"))
-    adapter = lora.read_adapter(tmp_path / "adapter", handoff.read_json(base / "config.json"))
+    adapter = lora.read_adapter(tmp_path / "adapter", files.read_json(base / "config.json"))
     names = lora.touched(adapter, {name: tuple(tensor.shape) for name, tensor in before.items()})
     changed = [name for name in before if not before[name].float().equal(after[name])]
     assert sorted(names) == sorted(changed)
@@ -421,7 +426,7 @@ def test_every_weight_is_the_one_that_peft_merges(request, tmp_path, checkpoint,
 def test_a_checkpoint_with_stacked_experts_gets_the_same_weights(tiny_moe, adapter):
     import torch
 
-    read = lora.read_adapter(adapter, handoff.read_json(tiny_moe / "config.json"))
+    read = lora.read_adapter(adapter, files.read_json(tiny_moe / "config.json"))
     layer = "model.layers.2.mlp.experts"
 
     def delta(name):
@@ -461,9 +466,9 @@ def test_an_expert_without_training_tokens_stays_and_an_adapter_of_zeros_is_refu
     assert report == {"changed": ["a.weight"], "untrained": ["b.weight"]}
     counted = lora.check_report(report, ["a.weight", "b.weight"])
     assert counted == {"changed_tensors": 1, "untrained_tensors": 1}
-    with pytest.raises(handoff.StageError, match="2 weights should have been merged"):
+    with pytest.raises(files.StageError, match="2 weights should have been merged"):
         lora.check_report({"changed": ["a.weight"], "untrained": []}, ["a.weight", "b.weight"])
-    with pytest.raises(handoff.StageError, match="changes nothing"):
+    with pytest.raises(files.StageError, match="changes nothing"):
         lora.check_report({"changed": [], "untrained": ["b.weight"]}, ["b.weight"])
 
 
@@ -482,49 +487,49 @@ def test_the_checkpoint_is_staged_with_our_template_and_none_of_its_own(tiny_moe
     for path in tiny_moe.iterdir():
         (source / path.name).symlink_to(path)
     (source / "tokenizer_config.json").unlink()
-    found = handoff.read_json(tiny_moe / "tokenizer_config.json")
-    handoff.write_json(source / "tokenizer_config.json", found | {"chat_template": "{{ '<think></think>' }}"})
-    handoff.write_json(source / "chat_template.json", {"chat_template": "another"})
+    found = files.read_json(tiny_moe / "tokenizer_config.json")
+    files.write_json(source / "tokenizer_config.json", found | {"chat_template": "{{ '<think></think>' }}"})
+    files.write_json(source / "chat_template.json", {"chat_template": "another"})
     staged = gguf_build.stage_checkpoint(gguf_build.read_base(source), tmp_path / "staged")
-    assert (staged / "chat_template.jinja").read_text() == tasks.chat_template("qwen3_moe")
-    assert "chat_template" not in handoff.read_json(staged / "tokenizer_config.json")
+    assert (staged / "chat_template.jinja").read_text() == prompts.chat_template("qwen3_moe")
+    assert "chat_template" not in files.read_json(staged / "tokenizer_config.json")
     assert not (staged / "chat_template.json").exists()
-    assert json.loads((staged / "config.json").read_text()) == handoff.read_json(tiny_moe / "config.json")
+    assert json.loads((staged / "config.json").read_text()) == files.read_json(tiny_moe / "config.json")
 
 
 def test_experts_merged_side_by_side_and_rounded_in_torch_are_the_same_file(tiny_moe, adapter, tmp_path, monkeypatch):
     converter = llama_source.converter(config.PROFILES["cpu"].cache_dir)
-    files = []
+    paths = []
     for name in ("fast", "plain"):
         work = tmp_path / name
         work.mkdir()
         checkpoint = gguf_build.stage_checkpoint(gguf_build.read_base(tiny_moe), work / "checkpoint")
-        files.append(work / "build.gguf")
+        paths.append(work / "build.gguf")
         job = {"converter": str(converter), "checkpoint": str(checkpoint), "adapter": str(adapter), "type": "BF16"}
-        job |= {"outfile": str(files[-1]), "report": str(work / "report.json")}
-        handoff.write_json(work / "job.json", job)
+        job |= {"outfile": str(paths[-1]), "report": str(work / "report.json")}
+        files.write_json(work / "job.json", job)
         program = "from extraction import gguf_build; "
         program += "gguf_build.use_all_cores = lambda: None; " if name == "plain" else ""
         program += "gguf_build.main()"
         command = [sys.executable, "-c", program, str(work / "job.json")]
         subprocess.run(command, check=True, cwd=config.ROOT, capture_output=True)
-    assert files[0].read_bytes() == files[1].read_bytes()
+    assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 def test_with_little_disk_the_intermediate_file_is_rounded_and_the_build_still_answers(tiny_moe, tmp_path, adapter):
     arguments = [*options(tiny_moe, tmp_path, "export.quantization=Q4_K_M"), "--adapter", str(adapter), "--low-disk"]
     assert export_gguf.main(arguments) == 0
     folder = settings_of(options(tiny_moe, tmp_path)).gguf_dir
-    result = handoff.read_json(folder / "verification.json")
+    result = files.read_json(folder / "verification.json")
     assert result["logits"] is None
     assert "--low-disk" in result["logits_reason"]
     assert result["files"]["doc-intel-Q4_K_M.gguf"]["answer"].startswith("{")
-    assert [card["card"] for card in result["files"]["doc-intel-Q4_K_M.gguf"]["cards"]] == list(cards.CARDS)
+    assert [card["card"] for card in result["files"]["doc-intel-Q4_K_M.gguf"]["cards"]] == list(fit.CARDS)
 
 
 def test_little_disk_needs_less_space_than_the_whole(tiny_moe, tmp_path, monkeypatch):
     base = replace(gguf_build.read_base(tiny_moe), shapes={"w": (30_000, 1_000_000)})
     monkeypatch.setattr(handoff, "free_bytes", lambda folder: 70e9)
-    with pytest.raises(handoff.StageError, match="82.5 GB are needed.*70.0 GB are free; --low-disk needs less"):
+    with pytest.raises(files.StageError, match="82.5 GB are needed.*70.0 GB are free; --low-disk needs less"):
         export_gguf.check_space(tmp_path, base, ("Q4_K_M",))
     export_gguf.check_space(tmp_path, base, ("Q4_K_M",), low_disk=True)

@@ -8,16 +8,20 @@ from importlib import import_module
 
 import pytest
 
-from extraction import checks, documents, generate, metrics, tasks
-from extraction.generate_parts import COUNTRIES, INJECTIONS, Money, Page, share_of, tax_id
-from extraction.generate_words import BELOW, MENU, PACKING, SLIP
-from extraction.values import CURRENCIES
+from extraction.evidence import checks
+from extraction.evidence.values import CURRENCIES
+from extraction.reading import layout
+from extraction.scoring import metrics
+from extraction.synthetic import generate
+from extraction.synthetic.parts import COUNTRIES, INJECTIONS, Money, Page, share_of, tax_id
+from extraction.synthetic.words import BELOW, MENU, PACKING, SLIP
+from extraction.tasks import completions, records, schemas
 
 COUNT = 1500
 
 
 def laid_out(document):
-    return documents.layout([documents.Word(text, tuple(box)) for text, *box in document["words"]]).text
+    return layout.layout([layout.Word(text, tuple(box)) for text, *box in document["words"]]).text
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +65,11 @@ def charged(record):
 
 @pytest.mark.parametrize("kind", generate.KINDS)
 def test_every_record_is_one_of_its_task(made, kind):
-    task = tasks.DOCUMENT if kind == "letter" else tasks.RECEIPT
+    task = schemas.DOCUMENT if kind == "letter" else schemas.RECEIPT
     for n, document in enumerate(made[kind]):
         assert set(document) - {"text"} == {"id", "kind", "words", "record", "questions", "traits"}
         assert (document["id"], document["kind"]) == (f"generated/{kind}/{n:05d}", kind)
-        assert tasks.ordered(task, document["record"]) == tasks.prune(document["record"]) == document["record"]
+        assert completions.ordered(task, document["record"]) == records.prune(document["record"]) == document["record"]
         assert "summary" not in document["record"]
 
 
@@ -322,7 +326,7 @@ def test_tax_numbers_have_the_form_and_the_check_digits_of_their_country(code):
 
 @pytest.mark.parametrize("kind", generate.KINDS)
 def test_no_check_fails_but_where_noise_changed_an_amount(made, kind):
-    task, found = tasks.DOCUMENT if kind == "letter" else tasks.RECEIPT, Counter()
+    task, found = schemas.DOCUMENT if kind == "letter" else schemas.RECEIPT, Counter()
     for document in made[kind]:
         for verdict in checks.check(document["record"], task):
             found[verdict["verdict"]] += 1

@@ -8,7 +8,9 @@ import pytest
 
 import config
 import export_gguf
-from extraction import gguf_quality, handoff, llama_source, tasks
+from extraction import files, handoff
+from extraction.export import llama_source, quality
+from extraction.tasks import completions, prompts, schemas
 
 ROOT_CACHE = config.PROFILES["cpu"].cache_dir
 
@@ -19,18 +21,18 @@ def log(*rows):
 
 def test_a_distribution_has_no_divergence_from_itself():
     same = log([0.7, 0.2, 0.1], [0.1, 0.1, 0.8])
-    assert gguf_quality.compare(same, same) == {"divergence": 0, "same_next_token": 1}
+    assert quality.compare(same, same) == {"divergence": 0, "same_next_token": 1}
 
 
 def test_the_divergence_is_that_of_kullback_and_leibler():
-    found = gguf_quality.compare(log([0.75, 0.25]), log([0.25, 0.75]))
+    found = quality.compare(log([0.75, 0.25]), log([0.25, 0.75]))
     assert found["divergence"] == pytest.approx(0.5 * math.log(3), abs=1e-6)
     assert found["same_next_token"] == 0
 
 
 def test_log_softmax_is_the_logarithm_of_a_distribution():
     logits = numpy.array([[1000.0, 1000.0, 999.0], [-5.0, 0.0, 5.0]])
-    found = numpy.exp(gguf_quality.log_softmax(logits))
+    found = numpy.exp(quality.log_softmax(logits))
     assert found.sum(axis=1) == pytest.approx([1, 1])
     assert found[0, 0] / found[0, 2] == pytest.approx(math.e)
 
@@ -48,11 +50,11 @@ def project(tiny_moe, tmp_path_factory):
                 {
                     "id": f"{split}/{n}",
                     "task": "receipt",
-                    "prompt": tasks.messages(tasks.RECEIPT, f"CAFE {n}\nTOTAL   {n}.50"),
-                    "completion": [{"role": "assistant", "content": tasks.completion(record)}],
+                    "prompt": prompts.messages(schemas.RECEIPT, f"CAFE {n}\nTOTAL   {n}.50"),
+                    "completion": [{"role": "assistant", "content": completions.completion(record)}],
                 }
             )
-        handoff.write_jsonl(staging / f"{split}.jsonl", rows)
+        files.write_jsonl(staging / f"{split}.jsonl", rows)
     handoff.seal(staging, stage="prepare_training_data", settings={"profile": "cpu", "base_model": str(tiny_moe)})
 
     def options(*overrides):
@@ -68,7 +70,7 @@ def test_the_builds_are_compared_with_the_largest_and_fewer_bits_lie_farther(pro
     capsys.readouterr()
     assert export_gguf.main(["--base-only", "--verify", *arguments]) == 0
     cfg = config.read(config.parser(""), arguments)[1]
-    found = handoff.read_json(cfg.output_dir / "gguf_quality" / "quality.json")
+    found = files.read_json(cfg.output_dir / "gguf_quality" / "quality.json")
     largest, eight, four = found["results"]
     assert [r["file"] for r in found["results"]] == [
         f"doc-intel-base-{kind}.gguf" for kind in ("F32", "Q8_0", "Q4_K_M")
@@ -81,22 +83,22 @@ def test_the_builds_are_compared_with_the_largest_and_fewer_bits_lie_farther(pro
 
 def test_without_builds_the_command_that_makes_them_is_named(project, tmp_path):
     arguments = [*project(), "--set", f"output.dir={tmp_path}"]
-    with pytest.raises(handoff.StageError, match=r"Run: python export_gguf\.py"):
+    with pytest.raises(files.StageError, match=r"Run: python export_gguf\.py"):
         export_gguf.main(["--verify", *arguments])
 
 
 def test_the_calibration_text_takes_tasks_in_turn_up_to_so_many_tokens(tiny_moe, tmp_path):
-    from extraction import models
+    from extraction.models import base_model
 
-    tokenizer = models.tokenizer(str(tiny_moe), tiny_moe)
+    tokenizer = base_model.tokenizer(str(tiny_moe), tiny_moe)
     rows = [
-        {"task": task, "prompt": tasks.messages(tasks.RECEIPT, f"{task} {n}"), "completion": [{"content": "{}"}]}
+        {"task": task, "prompt": prompts.messages(schemas.RECEIPT, f"{task} {n}"), "completion": [{"content": "{}"}]}
         for task in ("receipt", "contract")
         for n in range(20)
     ]
-    text = export_gguf.calibration_text(handoff.write_jsonl(tmp_path / "rows.jsonl", rows), tokenizer, 1000)
+    text = export_gguf.calibration_text(files.write_jsonl(tmp_path / "rows.jsonl", rows), tokenizer, 1000)
     assert 1000 <= len(export_gguf.encode(tokenizer, text)) < 1500
-    assert abs(text.count("receipt ") - text.count("contract ")) <= 1 + text.count(tasks.RECEIPT.instructions)
+    assert abs(text.count("receipt ") - text.count("contract ")) <= 1 + text.count(schemas.RECEIPT.instructions)
 
 
 needs_tools = pytest.mark.skipif(
@@ -122,7 +124,7 @@ def test_an_importance_matrix_lowers_the_divergence_of_small_types(project):
         assert export_gguf.main(["--base-only", *arguments]) == 0
         assert export_gguf.main(["--base-only", "--verify", *arguments]) == 0
         cfg = config.read(config.parser(""), arguments)[1]
-        found = handoff.read_json(cfg.output_dir / "gguf_quality" / "quality.json")["results"]
+        found = files.read_json(cfg.output_dir / "gguf_quality" / "quality.json")["results"]
         divergences.append(found[1]["divergence"])
     assert (cfg.base_gguf_dir / "imatrix.gguf").is_file()
     assert divergences[1] != divergences[0]
@@ -148,6 +150,6 @@ def test_a_tensor_type_that_does_not_exist_is_refused():
 
 def test_without_cmake_the_command_that_installs_it_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
-    with pytest.raises(handoff.StageError, match="pip install cmake ninja"):
+    with pytest.raises(files.StageError, match="pip install cmake ninja"):
         llama_source.tools(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from extraction import documents, grounding, tasks, values
-from extraction.documents import Document, Word
+from extraction import cord
+from extraction.evidence import grounding, values
+from extraction.reading import layout
+from extraction.reading.documents import Document
+from extraction.reading.layout import Word
+from extraction.scoring import places
+from extraction.tasks import schemas
 
 RECEIPT = """High Street Cafe
 12 Long Lane, Aldermouth
@@ -21,12 +26,12 @@ Cash                      10.00
 Change                     1.20"""
 
 
-def cord(split):
+def truths_of(split):
     rows = map(json.loads, Path("data/samples/cord.jsonl").read_text(encoding="utf-8").splitlines())
     return [json.loads(row["ground_truth"]) for row in rows if row["sample_split"] == split]
 
 
-def place(record, text=RECEIPT, task=tasks.RECEIPT):
+def place(record, text=RECEIPT, task=schemas.RECEIPT):
     """Path -> field, of a text without boxes."""
     return {f["path"]: f for f in grounding.ground(record, task, Document(text))}
 
@@ -45,7 +50,10 @@ def test_every_value_has_one_entry_with_its_path_in_the_order_of_the_record():
     paths = list(place(record))
     assert paths == ["merchant.name", "line_items[0].description", "line_items[0].sub_items[0].amount"]
     quotes = {"clauses": {"Governing Law": ["Ohio", "Iowa"]}}
-    assert list(place(quotes, "Ohio Iowa", tasks.CONTRACT)) == ["clauses.Governing Law[0]", "clauses.Governing Law[1]"]
+    assert list(place(quotes, "Ohio Iowa", schemas.CONTRACT)) == [
+        "clauses.Governing Law[0]",
+        "clauses.Governing Law[1]",
+    ]
 
 
 def test_a_value_as_printed_is_exact_and_its_span_holds_it():
@@ -175,7 +183,7 @@ def test_values_of_other_documents_are_normalized_only_where_they_say_what_they_
     pairs = [("Fee", "1.500,00"), ("Price", "EUR 12"), ("Account", "70315"), ("Start", "04 May 2026")]
     text = "\n".join(f"{k}: {v}" for k, v in pairs)
     record = {"key_values": [{"key": k, "value": v} for k, v in pairs]}
-    fields = place(record, text, tasks.DOCUMENT)
+    fields = place(record, text, schemas.DOCUMENT)
     assert [fields[f"key_values[{i}].value"]["normalized"] for i in range(4)] == [1500.0, 12.0, None, "2026-05-04"]
 
 
@@ -183,7 +191,7 @@ def test_quotes_of_a_contract_are_found_across_lines_and_may_overlap():
     text = "This Agreement\nis governed by  the laws of Ohio.\nIt is governed by the laws of Iowa, not Ohio."
     quote = "This Agreement is governed by the laws of Ohio."
     record = {"clauses": {"Governing Law": [quote, "It is governed by the laws of Iowa"], "Insurance": [quote, "Ohio"]}}
-    fields = place(record, text, tasks.CONTRACT)
+    fields = place(record, text, schemas.CONTRACT)
     assert [f["grounding"] for f in fields.values()] == ["exact"] * 4
     assert fields["clauses.Insurance[1]"]["span"] == [43, 47]
     assert fields["clauses.Insurance[0]"]["span"] == fields["clauses.Governing Law[0]"]["span"] == [0, 48]
@@ -197,10 +205,10 @@ def test_a_value_over_two_rows_has_a_box_for_each_without_the_columns_between():
         Word("TOTAL", (0, 80, 50, 100), 2),
         Word("4.00", (300, 80, 340, 100), 2),
     ]
-    laid = documents.layout(words)
+    laid = layout.layout(words)
     document = Document(laid.text, words=laid.words, spans=laid.spans)
     record = {"line_items": [{"description": "Cheese cake", "amount": "4.00"}], "total": "4.00"}
-    boxes = {f["path"]: f["boxes"] for f in grounding.ground(record, tasks.RECEIPT, document)}
+    boxes = {f["path"]: f["boxes"] for f in grounding.ground(record, schemas.RECEIPT, document)}
     assert boxes["line_items[0].description"] == [
         {"page": 2, "left": 0, "top": 0, "right": 60, "bottom": 20},
         {"page": 2, "left": 0, "top": 40, "right": 40, "bottom": 60},
@@ -209,7 +217,7 @@ def test_a_value_over_two_rows_has_a_box_for_each_without_the_columns_between():
 
 
 def test_an_empty_record_and_a_value_without_letters_do_no_harm():
-    assert grounding.ground(None, tasks.RECEIPT, Document("")) == []
+    assert grounding.ground(None, schemas.RECEIPT, Document("")) == []
     assert place({"total": "4.00", "merchant": {"name": "***"}}, "")["total"]["grounding"] == "none"
     assert place({"merchant": {"name": "***"}}, "a *** b")["merchant.name"]["span"] == [2, 5]
 
@@ -218,12 +226,12 @@ def test_an_empty_record_and_a_value_without_letters_do_no_harm():
 
 
 def test_on_cord_spans_hold_their_values_boxes_lie_on_the_page_and_numbers_share_no_place():
-    for truth in cord("train"):
-        document, _ = grounding.from_cord(truth)
+    for truth in truths_of("train"):
+        document, _ = cord.gold_words(truth)
         right, bottom = (max(w.box[i] for w in document.words) for i in (2, 3))
         left, top = (min(w.box[i] for w in document.words) for i in (0, 1))
         places = []
-        for field in grounding.ground(tasks.from_cord(truth["gt_parse"]), tasks.RECEIPT, document):
+        for field in grounding.ground(cord.from_cord(truth["gt_parse"]), schemas.RECEIPT, document):
             printed = " ".join(document.text[slice(*field["span"])].split())
             if field["grounding"] == "exact":
                 assert printed == " ".join(field["value"].split())
@@ -245,37 +253,37 @@ def test_on_cord_the_words_are_those_that_were_annotated(split):
     from extraction import metrics
 
     counts = []
-    for truth in cord(split):
-        document, gold = grounding.from_cord(truth)
-        fields = grounding.ground(tasks.from_cord(truth["gt_parse"]), tasks.RECEIPT, document)
+    for truth in truths_of(split):
+        document, gold = cord.gold_words(truth)
+        fields = grounding.ground(cord.from_cord(truth["gt_parse"]), schemas.RECEIPT, document)
         assert {f["path"] for f in fields} == set(gold)
-        counts += [grounding.word_counts(gold[f["path"]], f, document) for f in fields]
+        counts += [places.word_counts(gold[f["path"]], f, document) for f in fields]
     assert metrics.f1(counts) >= 0.95
 
 
 def test_word_counts_take_the_words_in_the_boxes():
     document = Document("a b", words=[Word("a", (0, 0, 10, 10)), Word("b", (20, 0, 30, 10))], spans=[(0, 1), (2, 3)])
     box = {"page": 1, "left": 0, "top": 0, "right": 12, "bottom": 10}
-    counts = grounding.word_counts({0, 1}, {"boxes": [box]}, document)
+    counts = places.word_counts({0, 1}, {"boxes": [box]}, document)
     assert (counts.tp, counts.fp, counts.fn) == (1, 0, 1)
-    assert grounding.word_counts({0}, {"boxes": [box | {"page": 2}]}, document).tp == 0
+    assert places.word_counts({0}, {"boxes": [box | {"page": 2}]}, document).tp == 0
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_words_of_a_row_lay_out_as_the_receipt_and_lead_its_own_record_to_them(split):
-    from extraction import metrics
+    from extraction.scoring import metrics
 
-    truths = cord(split)
+    truths = truths_of(split)
     counts, foreign = [], []
     for truth, other in zip(truths, truths[1:] + truths[:1], strict=True):
-        document, gold = grounding.from_cord(truth)
-        words = json.loads(json.dumps(grounding.words_of(document, gold)))
-        record = tasks.from_cord(truth["gt_parse"])
-        assert grounding._of_words(words).text == document.text
-        counts.append(grounding.record_counts(words, record, tasks.RECEIPT))
-        nothing = grounding.record_counts(words, None, tasks.RECEIPT)
+        document, gold = cord.gold_words(truth)
+        words = json.loads(json.dumps(cord.words_of(document, gold)))
+        record = cord.from_cord(truth["gt_parse"])
+        assert places._of_words(words).text == document.text
+        counts.append(places.record_counts(words, record, schemas.RECEIPT))
+        nothing = places.record_counts(words, None, schemas.RECEIPT)
         assert (nothing.tp, nothing.fp, nothing.fn) == (0, 0, counts[-1].tp + counts[-1].fn)
-        foreign.append(grounding.foreign_counts(words, tasks.from_cord(other["gt_parse"]), tasks.RECEIPT))
+        foreign.append(places.foreign_counts(words, cord.from_cord(other["gt_parse"]), schemas.RECEIPT))
     assert metrics.f1(counts) >= 0.95
     found, absent = map(sum, zip(*foreign, strict=True))
     assert absent > 50 and found / absent <= 0.02
@@ -294,11 +302,11 @@ def test_a_word_counts_for_the_field_that_it_was_annotated_for_in_whichever_row(
         )
     ]
     cake_first = {"line_items": [{"description": "Cake", "amount": "3.50"}, {"description": "Tea", "amount": "2.00"}]}
-    counts = grounding.record_counts(words, {**cake_first, "total": "5.50"}, tasks.RECEIPT)
+    counts = places.record_counts(words, {**cake_first, "total": "5.50"}, schemas.RECEIPT)
     assert (counts.tp, counts.fp, counts.fn) == (5, 0, 0)
-    counts = grounding.record_counts(words, {"total": "3.50", "merchant": {"name": "TOTAL"}}, tasks.RECEIPT)
+    counts = places.record_counts(words, {"total": "3.50", "merchant": {"name": "TOTAL"}}, schemas.RECEIPT)
     assert (counts.tp, counts.fp, counts.fn) == (0, 2, 5)
-    assert grounding.foreign_counts(words, {"total": "5.50", "tax": "7.77", "cash": "9.00"}, tasks.RECEIPT) == (0, 2)
+    assert places.foreign_counts(words, {"total": "5.50", "tax": "7.77", "cash": "9.00"}, schemas.RECEIPT) == (0, 2)
 
 
 def test_the_benchmark_keeps_its_limits():

@@ -9,18 +9,18 @@ import time
 
 import pytest
 
-from extraction import handoff
+from extraction import files, handoff, stage
 
 
 def make(folder, content="rows", **settings):
     staging = handoff.begin(folder)
-    handoff.write_text(staging / "a.txt", content)
+    files.write_text(staging / "a.txt", content)
     return handoff.seal(staging, stage="test", settings=settings)
 
 
 def test_a_folder_appears_only_when_it_is_sealed(tmp_path):
     staging = handoff.begin(tmp_path / "made")
-    handoff.write_text(staging / "a.txt", "x")
+    files.write_text(staging / "a.txt", "x")
     assert not (tmp_path / "made").exists()
     handoff.seal(staging, stage="test", settings={})
     assert (tmp_path / "made" / "a.txt").read_text() == "x"
@@ -29,7 +29,7 @@ def test_a_folder_appears_only_when_it_is_sealed(tmp_path):
 
 def test_an_unfinished_second_run_leaves_the_first_result(tmp_path):
     first = make(tmp_path / "made")
-    handoff.write_text(handoff.begin(tmp_path / "made") / "a.txt", "half")
+    files.write_text(handoff.begin(tmp_path / "made") / "a.txt", "half")
     assert handoff.require(tmp_path / "made", made_by="make it") == first
 
 
@@ -41,7 +41,7 @@ def test_a_kill_between_the_two_renames_of_a_seal_is_recovered(tmp_path):
 
 
 def test_a_missing_folder_is_reported_with_the_command_that_makes_it(tmp_path):
-    with pytest.raises(handoff.StageError, match="is not there yet. Run: python stage.py") as error:
+    with pytest.raises(files.StageError, match="is not there yet. Run: python stage.py") as error:
         handoff.require(tmp_path / "absent", made_by="python stage.py")
     assert error.value.status == 2
 
@@ -58,7 +58,7 @@ def test_a_damaged_folder_is_refused(tmp_path, damage):
         target.unlink()
     else:
         (tmp_path / "made" / "manifest.json").write_text("{")
-    with pytest.raises(handoff.StageError):
+    with pytest.raises(files.StageError):
         handoff.require(tmp_path / "made", made_by="make it")
 
 
@@ -68,7 +68,7 @@ def test_a_folder_made_from_other_inputs_is_refused(tmp_path):
     handoff.seal(staging, stage="train", settings={}, inputs={"rows": rows})
     handoff.require(tmp_path / "adapter", made_by="train", built_from={"rows": rows})
     other = make(tmp_path / "rows", "other")
-    with pytest.raises(handoff.StageError, match="made from other rows"):
+    with pytest.raises(files.StageError, match="made from other rows"):
         handoff.require(tmp_path / "adapter", made_by="train", built_from={"rows": other})
 
 
@@ -113,7 +113,7 @@ def test_every_changed_byte_of_a_manifest_is_noticed_unless_it_means_the_same(tm
         path.write_bytes(whole[:place] + changed + whole[place + 1 :])
         try:
             found = handoff.manifest_of(tmp_path / "made")
-        except handoff.StageError:
+        except files.StageError:
             continue
         assert found == manifest
 
@@ -145,7 +145,7 @@ def test_a_second_process_waits_for_the_name_of_one_that_has_just_got_the_lock(t
 
 def test_a_second_process_is_told_who_works_on_a_folder_until_that_one_ends(tmp_path):
     process = other_process(tmp_path / "made")
-    with pytest.raises(handoff.StageError, match=rf"process {process.pid} \(-c\) works on .*made: wait") as error:
+    with pytest.raises(files.StageError, match=rf"process {process.pid} \(-c\) works on .*made: wait") as error:
         handoff.begin(tmp_path / "made")
     assert error.value.status == 2
     make(tmp_path / "another")
@@ -219,22 +219,22 @@ def test_what_a_killed_run_left_running_cannot_write_into_the_next_one(tmp_path)
 
 def test_a_broken_json_line_is_named(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"a": 1}\n{"a": \n')
-    with pytest.raises(handoff.StageError, match="line 2"):
-        list(handoff.read_jsonl(tmp_path / "rows.jsonl"))
+    with pytest.raises(files.StageError, match="line 2"):
+        list(files.read_jsonl(tmp_path / "rows.jsonl"))
 
 
 def test_an_unwritable_output_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(handoff.StageError, match="cannot write to"):
+    with pytest.raises(files.StageError, match="cannot write to"):
         handoff.begin(tmp_path / "file" / "folder")
 
 
 def test_a_stage_exits_with_the_status_of_its_error(capsys):
     def fails(argv):
-        raise handoff.StageError("no model", status=3)
+        raise files.StageError("no model", status=3)
 
     with pytest.raises(SystemExit) as stopped:
-        handoff.run_stage(fails)
+        stage.run_stage(fails)
     assert stopped.value.code == 3
     assert capsys.readouterr().err == "error: no model\n"
 
@@ -245,7 +245,7 @@ def test_a_full_disk_that_a_library_notices_is_one_sentence(capsys, text):
         raise ValueError(text)
 
     with pytest.raises(SystemExit) as stopped:
-        handoff.run_stage(fails)
+        stage.run_stage(fails)
     assert stopped.value.code == 2
     assert capsys.readouterr().err == "error: No space left on device: the output folder\n"
 

@@ -15,8 +15,12 @@ import config
 from benchmarks.hardening import documents as hardening
 from benchmarks.hardening import fuzz
 from benchmarks.hardening import hostile_files as hostile
-from extraction import batch, documents, grounding, handoff, output, own_schema, pages, tasks, text_files, worker
-from extraction.limits import DocumentError, Limits
+from extraction import files
+from extraction.evidence import grounding
+from extraction.reading import documents, layout, pages, text_files, worker
+from extraction.reading.limits import DocumentError, Limits
+from extraction.runs import results, workers
+from extraction.tasks import completions, custom, detection, records, schemas
 
 
 @pytest.fixture(scope="module")
@@ -119,19 +123,19 @@ def test_words_beyond_the_limit_of_text_are_not_sent_and_that_is_said():
 
 
 def test_a_hundred_thousand_words_in_one_row_are_laid_out_in_seconds():
-    words = [documents.Word("a", (10.0 * n, 0, 10.0 * n + 8, 10)) for n in range(60_000)]
+    words = [layout.Word("a", (10.0 * n, 0, 10.0 * n + 8, 10)) for n in range(60_000)]
     started = time.monotonic()
-    assert len(documents.rows(words)[0]) == 60_000
+    assert len(layout.rows(words)[0]) == 60_000
     assert time.monotonic() - started < 20
 
 
 def test_the_height_of_a_row_is_the_median_of_its_words():
     heights = [10, 30, 12, 11]
-    words = [documents.Word("a", (20.0 * n, -h / 2, 20.0 * n + 8, h / 2)) for n, h in enumerate(heights)]
-    beside = documents.Word("b", (100, 5.4 - 10, 108, 5.4 + 10))  # within half of 11.5, not of 30 or 10
-    assert len(documents.rows([*words, beside])) == 1
-    beside = documents.Word("b", (100, 5.9 - 10, 108, 5.9 + 10))
-    assert len(documents.rows([*words, beside])) == 2
+    words = [layout.Word("a", (20.0 * n, -h / 2, 20.0 * n + 8, h / 2)) for n, h in enumerate(heights)]
+    beside = layout.Word("b", (100, 5.4 - 10, 108, 5.4 + 10))  # within half of 11.5, not of 30 or 10
+    assert len(layout.rows([*words, beside])) == 1
+    beside = layout.Word("b", (100, 5.9 - 10, 108, 5.9 + 10))
+    assert len(layout.rows([*words, beside])) == 2
 
 
 def test_one_long_cell_does_not_pad_every_row_of_its_table():
@@ -154,22 +158,22 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.pdf")
     with pytest.raises(DocumentError, match="no regular file"):
         documents.read(tmp_path / "pipe.pdf")
-    with pytest.raises(handoff.StageError, match="neither a file nor a folder"):
-        batch.find_inputs([str(tmp_path / "pipe.pdf")], {".pdf"})
+    with pytest.raises(files.StageError, match="neither a file nor a folder"):
+        workers.find_inputs([str(tmp_path / "pipe.pdf")], {".pdf"})
 
 
 def test_a_name_that_no_file_can_have_is_one_sentence():
-    with pytest.raises(handoff.StageError, match="cannot be opened: File name too long"):
-        batch.find_inputs(["n" * 300], {".pdf"})
+    with pytest.raises(files.StageError, match="cannot be opened: File name too long"):
+        workers.find_inputs(["n" * 300], {".pdf"})
 
 
 def test_a_file_whose_name_is_no_utf_8_has_its_row_and_is_found_again(tmp_path):
     name = os.fsdecode(b"caf\xe9\n.txt")
     row = {"file": name, "key": "k", "error": "x"}
-    output.write_rows(tmp_path / "rows.jsonl", [row])
-    assert output.earlier(tmp_path / "rows.jsonl") == [row]
-    assert json.loads(output.json_text(row).encode()) == row
-    assert output.shown(name) == "caf\\udce9\\n.txt"
+    results.write_rows(tmp_path / "rows.jsonl", [row])
+    assert results.earlier(tmp_path / "rows.jsonl") == [row]
+    assert json.loads(files.json_text(row).encode()) == row
+    assert files.shown(name) == "caf\\udce9\\n.txt"
 
 
 def test_an_answer_that_ends_in_the_middle_is_no_answer():
@@ -224,17 +228,19 @@ def test_no_reader_of_a_format_that_was_not_asked_for_is_tried():
 
 def test_an_answer_that_is_nested_too_deep_is_unreadable_and_no_crash():
     for text in ("[" * 100_000, '{"total":' * 100_000):
-        assert "nested too deep" in tasks.parse(tasks.RECEIPT, text).problem
+        assert "nested too deep" in completions.parse(schemas.RECEIPT, text).problem
 
 
 def test_an_entry_with_an_empty_key_does_not_stop_the_summary():
-    reading = tasks.parse(tasks.DOCUMENT, '{"title":"A","key_values":[{"key":"","value":"0"},{"key":"B","value":"1"}]}')
-    assert tasks.summarize(tasks.DOCUMENT, reading.record) == "A. B: 1."
+    reading = completions.parse(
+        schemas.DOCUMENT, '{"title":"A","key_values":[{"key":"","value":"0"},{"key":"B","value":"1"}]}'
+    )
+    assert records.summarize(schemas.DOCUMENT, reading.record) == "A. B: 1."
 
 
 @pytest.mark.parametrize("number", ["-", "-1", "1.", "1.5", "1e", "1E-"])
 def test_an_answer_that_stops_within_a_number_keeps_what_came_before(number):
-    assert tasks.close_json(f'{{"total":"6.00","x":{number}') == ({"total": "6.00"}, "answer.x")
+    assert completions.close_json(f'{{"total":"6.00","x":{number}') == ({"total": "6.00"}, "answer.x")
 
 
 @pytest.mark.parametrize("value", ["[" * 100_000, "1" * 5000, "1" * 400, "NaN", "Infinity", "1e999"])
@@ -244,16 +250,16 @@ def test_a_setting_without_an_end_is_refused(value):
 
 
 def test_a_schema_with_a_number_without_an_end_is_refused():
-    with pytest.raises(handoff.StageError, match="not valid JSON"):
-        own_schema.parse('{"a": ' + "1" * 5000 + "}", "fields.json")
+    with pytest.raises(files.StageError, match="not valid JSON"):
+        custom.parse('{"a": ' + "1" * 5000 + "}", "fields.json")
 
 
 def test_a_text_that_says_one_thing_again_and_again_is_told_its_kind_and_searched_in_seconds():
     started = time.monotonic()
-    assert tasks.detect("TOTAL 5.50 CASH 5.50 " + "a" * 150_000) is tasks.RECEIPT
+    assert detection.detect("TOTAL 5.50 CASH 5.50 " + "a" * 150_000) is schemas.RECEIPT
     text = ("TOTAL 5.50 " * 20_000)[:200_000]
     record = {"merchant": {"name": "TOTAL no 5.50"}, "total": "5.50", "cash": "5.50"}
-    fields = grounding.ground(record, tasks.RECEIPT, documents.Document(text))
+    fields = grounding.ground(record, schemas.RECEIPT, documents.Document(text))
     assert [field["grounding"] for field in fields] == ["fuzzy", "exact", "exact"]
     assert time.monotonic() - started < 20
 

@@ -13,7 +13,7 @@ import pytest
 
 import inference
 from benchmarks.hardening import load
-from extraction import output
+from extraction.runs import results
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_of_several_rows_of_a_file_the_last_is_kept_in_the_place_of_the_first(tm
     rows = [{"file": name, "n": n, "text": "é" * n} for n, name in enumerate("abcab")]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    output.keep_last_of_each(path)
+    results.keep_last_of_each(path)
     kept = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert [(row["file"], row["n"], len(row["text"])) for row in kept] == [("a", 3, 3), ("b", 4, 4), ("c", 2, 2)]
     assert list(tmp_path.iterdir()) == [path]

@@ -13,7 +13,8 @@ import app
 import config
 import inference
 from benchmarks.hardening import privacy
-from extraction import backends, documents
+from extraction.models import backends
+from extraction.reading import documents
 
 ROOT = config.ROOT
 CANARY = "quetzal0123456789ab"
@@ -178,7 +179,7 @@ def test_the_reading_process_that_crashes_does_not_quote_the_file(tmp_path):
         "import runpy; from extraction import pages\n"
         "def read(data, *_): raise ValueError(data.decode())\n"
         "pages.read = read\n"
-        "runpy.run_module('extraction.worker', run_name='__main__')"
+        "runpy.run_module('extraction.reading.worker', run_name='__main__')"
     )
     request = b'{"do": "read", "kind": "pdf", "first": 1, "limits": {}, "bytes": %d}\n' % len(CANARY)
     done = subprocess.run([sys.executable, "-c", code], input=request + CANARY.encode(), cwd=ROOT, capture_output=True)

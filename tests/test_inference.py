@@ -18,7 +18,11 @@ from chat_server import chat
 
 import config
 import inference
-from extraction import backends, confidence, documents, handoff, output, own_schema, tasks
+from extraction import files
+from extraction.models import backends, confidence
+from extraction.reading import limits
+from extraction.runs import results
+from extraction.tasks import completions, custom, prompts, schemas
 
 CFG = config.PROFILES["cpu"]
 RECEIPT = "Corner Shop\nTea    2.00\nCake   3.50\nSUBTOTAL   5.50\nTAX  0.50\nTOTAL  6.00\nCASH  10.00\nCHANGE  4.00\n"
@@ -85,7 +89,7 @@ def test_a_contract_is_read_in_windows_and_merged():
     assert result["document_type"] == "contract"
     assert result["record"]["clauses"]["Governing Law"] == ["governed by Ohio law"]
     assert result["record"]["clauses"]["Insurance"] is None
-    assert set(result["record"]["clauses"]) == set(tasks.CLAUSES)
+    assert set(result["record"]["clauses"]) == set(schemas.CLAUSES)
 
 
 def test_a_contract_is_asked_for_in_the_form_of_its_model_and_numbers_become_its_sentences():
@@ -97,7 +101,7 @@ def test_a_contract_is_asked_for_in_the_form_of_its_model_and_numbers_become_its
     backend = Scripted(lambda window: '{"clauses":{"Parties":["Acme Inc."],"Governing Law":["14"],"Insurance":["99"]}}')
     backend.contract_form = "sentences"
     result = inference.extract(text.encode(), backend, CFG, document_type="contract")
-    assert backend.requests[0].schema == tasks.NUMBERED_CONTRACT.schema
+    assert backend.requests[0].schema == schemas.NUMBERED_CONTRACT.schema
     assert backend.requests[0].messages[1]["content"].startswith("[1] This Agreement is made by Acme Inc.")
     assert result["record"]["clauses"]["Governing Law"] == ["Ohio law governs."]
     assert {f["path"]: f["grounding"] for f in result["fields"]} == {
@@ -230,7 +234,7 @@ def test_limits_of_the_settings_reach_the_reader():
     cfg = config.override(CFG, "inference.max_text_chars=100")
     result = inference.extract(RECEIPT.encode() * 5, Scripted(lambda _: "{}"), cfg)
     assert "only the first 100" in result["problems"][0]
-    with pytest.raises(documents.DocumentError):
+    with pytest.raises(limits.DocumentError):
         inference.extract(io.BytesIO(b"\x00\x01").getvalue(), Scripted(lambda _: "{}"), cfg)
 
 
@@ -399,21 +403,21 @@ def test_a_file_that_no_run_wrote_is_not_written_over(tmp_path, content):
 def test_a_row_that_was_changed_after_it_was_written_is_refused_with_its_line(tmp_path):
     out = tmp_path / "out.jsonl"
     rows = [{"file": f"{n}.txt", "record": {"total": "6.00"}, "key": "k"} for n in range(2)]
-    output.write_rows(out, rows)
-    assert output.earlier(out) == rows
+    results.write_rows(out, rows)
+    assert results.earlier(out) == rows
     whole = out.read_bytes()
     place = whole.index(b"6.00", whole.index(b"1.txt"))
     for changed in (b"8", b"\xff"):
         out.write_bytes(whole[:place] + changed + whole[place + 1 :])
-        with pytest.raises(handoff.StageError, match="line 2: it was changed after it was written"):
-            output.earlier(out)
+        with pytest.raises(files.StageError, match="line 2: it was changed after it was written"):
+            results.earlier(out)
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 3))
 def test_a_first_line_that_was_cut_off_anywhere_is_no_row(tmp_path, cut):
     out = tmp_path / "out.jsonl"
     out.write_text('{"file": "a.txt", "error": "the PDF is broken", "key": null}'[:cut])
-    assert output.earlier(out) == [] and out.read_text() == ""
+    assert results.earlier(out) == [] and out.read_text() == ""
 
 
 def collect(screen, pieces):
@@ -459,7 +463,7 @@ TEMPLATE = {"vendor": "who sells", "kind": ["receipt", "invoice"], "items": [{"n
 
 
 def own(value):
-    return own_schema.parse(json.dumps(value), "my.json")
+    return custom.parse(json.dumps(value), "my.json")
 
 
 def test_a_template_becomes_a_bounded_schema_that_names_every_field():
@@ -519,7 +523,7 @@ def described(**node):
     ],
 )
 def test_what_a_schema_may_not_hold_is_refused_with_its_path(value, sentence):
-    with pytest.raises(handoff.StageError) as error:
+    with pytest.raises(files.StageError) as error:
         own(value)
     assert sentence in str(error.value) and "\n" not in str(error.value)
     assert error.value.status == 2
@@ -552,7 +556,7 @@ def test_own_fields_are_asked_for_bound_validated_and_traced(server, tmp_path):
     assert fields["items[1].price"]["normalized"] == 3.5
     assert result["problems"] == ['model_config: "Nowhere Ltd" was not found in the document']
     body = server.seen[0][1]
-    assert body["response_format"]["json_schema"]["schema"] == own_schema.read(schema).schema
+    assert body["response_format"]["json_schema"]["schema"] == custom.read(schema).schema
     assert '"items":[{"name":"","price":""}]' in body["messages"][0]["content"]
 
 
@@ -578,8 +582,8 @@ def test_a_required_field_that_is_missing_is_a_problem_and_not_invented():
 def test_a_random_model_keeps_an_own_schema_under_the_grammar(tiny_cfg):
     backend = inference.open_backend(tiny_cfg, "base")
     task = own(TEMPLATE)
-    answer = backend.complete([backends.Request(tasks.messages(task, RECEIPT), task.schema)])[0]
-    assert tasks.parse(task, answer.text).record is not None, answer.text
+    answer = backend.complete([backends.Request(prompts.messages(task, RECEIPT), task.schema)])[0]
+    assert completions.parse(task, answer.text).record is not None, answer.text
     assert answer.text.startswith('{"vendor":')
 
 
@@ -614,12 +618,12 @@ def test_csv_has_a_line_per_document_and_one_per_line_item_and_no_formulas(serve
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", " =1", "\n-1", "＝1"])
 def test_no_cell_begins_like_a_formula(text):
-    assert output.safe_cell(text) == f"'{text}"
+    assert files.safe_cell(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("text", ["6.00", "a-b", "", "1=1", "'=1"])
 def test_other_cells_are_kept(text):
-    assert output.safe_cell(text) == text
+    assert files.safe_cell(text) == text
 
 
 def test_json_of_several_documents_is_one_array_and_a_table_is_for_people(server, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 import inference
 from benchmarks import inference as benchmark
-from extraction import handoff
+from extraction import files
 
 
 def row(task, document, number, prompt, answer):
@@ -45,12 +45,12 @@ def test_rates_are_two_positive_numbers():
 
 @pytest.mark.parametrize("text", ["", "prompt=1", "prompt=1,generation=0", "prompt=1,generation=x", "a=1,b=2"])
 def test_other_rates_are_refused_in_a_sentence_that_says_how_they_are_written(text):
-    with pytest.raises(handoff.StageError, match="write --rates prompt="):
+    with pytest.raises(files.StageError, match="write --rates prompt="):
         benchmark.rates_of(text)
 
 
 def test_rates_need_no_model(tmp_path, capsys):
-    handoff.write_jsonl(tmp_path / "rows.jsonl", [row("receipt", "r", 0, 400, 100)])
+    files.write_jsonl(tmp_path / "rows.jsonl", [row("receipt", "r", 0, 400, 100)])
     rates = ["--rates", "prompt=100,generation=10"]
     assert benchmark.main([*rates, "--rows", str(tmp_path / "rows.jsonl")]) == 0
     assert "| receipt | 1 | 400 | 100 | 14.00 | 14.00 |" in capsys.readouterr().out
@@ -76,5 +76,5 @@ def test_every_document_is_measured_and_the_cache_changes_no_answer(tiny_gguf):
 
 def test_a_document_that_does_not_fit_is_an_error_and_not_a_fast_one(tiny_gguf):
     cfg = replace(tiny_gguf, inference=replace(tiny_gguf.inference, context_tokens=1024))
-    with pytest.raises(handoff.StageError, match=r"tokens.*inference\.context_tokens"):
+    with pytest.raises(files.StageError, match=r"tokens.*inference\.context_tokens"):
         benchmark.measure(inference.open_backend(cfg, "base-gguf"), cfg, 1)

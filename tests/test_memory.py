@@ -6,7 +6,8 @@ import json
 import pytest
 
 import config
-from extraction import handoff, memory
+from extraction import files
+from extraction.training import memory
 
 QWEN = memory.KNOWN["Qwen/Qwen3-30B-A3B"]
 TRAIN = config.PROFILES["gpu"].train
@@ -122,8 +123,8 @@ def test_a_shape_is_read_from_a_configuration_on_disk(tiny_moe):
 
 
 def test_a_model_without_experts_is_refused(tmp_path):
-    handoff.write_json(tmp_path / "config.json", {"num_hidden_layers": 2, "hidden_size": 64})
-    with pytest.raises(handoff.StageError, match="no mixture of experts"):
+    files.write_json(tmp_path / "config.json", {"num_hidden_layers": 2, "hidden_size": 64})
+    with pytest.raises(files.StageError, match="no mixture of experts"):
         memory.shape_of(str(tmp_path))
 
 

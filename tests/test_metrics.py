@@ -3,8 +3,9 @@ import random
 
 import pytest
 
-from extraction import metrics, tasks
-from extraction.metrics import Counts
+from extraction import cord
+from extraction.scoring import differences, metrics
+from extraction.scoring.metrics import Counts
 
 TEA, CAKE = {"description": "Tea", "amount": "2.00"}, {"description": "Cake", "amount": "3.50"}
 
@@ -178,7 +179,7 @@ def test_a_distance_too_great_for_any_score_is_not_worked_out(monkeypatch):
 
 
 def test_the_lines_of_a_value_count_one_by_one_as_in_cords_tree():
-    record = tasks.from_cord({"menu": {"nm": ["Tea", "hot"], "price": "1"}})
+    record = cord.from_cord({"menu": {"nm": ["Tea", "hot"], "price": "1"}})
     assert metrics.field_counts(record, record) == Counts(tp=3)
     half = {"line_items": [{"description": "Tea", "amount": "1"}]}
     assert metrics.field_counts(record, half) == Counts(tp=2, fn=1)
@@ -200,7 +201,7 @@ def test_scoring_leaves_the_records_as_they_are():
     target, found = copy.deepcopy(TWO), copy.deepcopy(SWAPPED)
     for score in (metrics.row_counts, metrics.nted_accuracy, metrics.anls_star, metrics.field_counts):
         score(target, found)
-    metrics.differences("receipt", target, found)
+    differences.differences("receipt", target, found)
     assert (target, found) == (TWO, SWAPPED)
 
 
@@ -359,6 +360,6 @@ def test_anls_takes_lengths_after_white_space_is_normalized():
     ],
 )
 def test_each_difference_has_its_reason(task, target, prediction, expected):
-    found = metrics.differences(task, target, prediction)
+    found = differences.differences(task, target, prediction)
     assert [(d.path, d.target, d.prediction, d.reason) for d in found] == expected
-    assert {d.reason for d in found} <= set(metrics.REASONS)
+    assert {d.reason for d in found} <= set(differences.REASONS)

@@ -1,4 +1,4 @@
-"""The Modelfile says what config.py and extraction/tasks.py say; its Go template renders what the Jinja one does."""
+"""The Modelfile says what config.py and extraction/tasks say; its Go template renders what the Jinja one does."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 import config
 import export_gguf
-from extraction import tasks
+from extraction.tasks import prompts, schemas
 
 CPU, GPU = config.PROFILES["cpu"], config.PROFILES["gpu"]
 # What Ollama accepts, by type; any other name makes `ollama create` fail.
@@ -29,7 +29,7 @@ CONVERSATIONS = [
         {"role": "assistant", "content": '{"x":1}'},
         {"role": "user", "content": "b\n"},
     ],
-    tasks.messages(tasks.RECEIPT, "TEA   2.00\nTOTAL 2.00"),
+    prompts.messages(schemas.RECEIPT, "TEA   2.00\nTOTAL 2.00"),
 ]
 
 
@@ -142,7 +142,7 @@ def test_the_committed_modelfile_names_the_file_that_the_export_makes():
 
 def test_prompt_and_decoding_are_those_of_tasks_and_config():
     text = Path("Modelfile").read_text(encoding="utf-8")
-    assert value_of(text, "SYSTEM") == tasks.RECEIPT.instructions
+    assert value_of(text, "SYSTEM") == schemas.RECEIPT.instructions
     values = dict(parameters(text))
     assert int(values["num_ctx"]) == CPU.export.num_ctx
     assert int(values["num_predict"]) == CPU.inference.max_new_tokens
@@ -161,7 +161,7 @@ def test_every_parameter_is_one_that_ollama_knows(cfg, model_type):
 @pytest.mark.parametrize("messages", CONVERSATIONS, ids=lambda messages: f"{len(messages)} messages")
 def test_the_go_template_renders_what_the_chat_template_does(model_type, messages):
     template = value_of(export_gguf.modelfile(CPU, model_type, "./x.gguf"), "TEMPLATE")
-    assert go(template, messages) == jinja(tasks.chat_template(model_type), messages)
+    assert go(template, messages) == jinja(prompts.chat_template(model_type), messages)
 
 
 def test_only_a_model_that_was_trained_with_an_empty_thinking_block_gets_one():
@@ -171,6 +171,6 @@ def test_only_a_model_that_was_trained_with_an_empty_thinking_block_gets_one():
 
 @pytest.mark.parametrize("model_type", ["mixtral", "qwen3_moe"])
 def test_ollama_does_not_take_the_chat_template_for_one_that_thinks_or_calls_tools(model_type):
-    template = tasks.chat_template(model_type)
+    template = prompts.chat_template(model_type)
     for trap in ("<think>", "</think>", "tools", "tool_call"):
         assert trap not in template

@@ -6,7 +6,8 @@ import json
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from extraction import documents, page_view
+from extraction.page import view
+from extraction.reading import documents
 
 
 def a_field(path="total", value="9.25", grounding="exact", boxes=(), **rest):
@@ -59,7 +60,7 @@ def test_a_picture_has_the_boxes_of_its_page_and_knows_the_pages_of_all_fields(t
     frames = [Image.new("L", (200, 100), 255) for _ in range(3)]
     frames[0].save(tmp_path / "fax.tif", save_all=True, append_images=frames[1:])
     fields = [a_field("date", boxes=[a_box(1)]), a_field("total", boxes=[a_box(2), a_box(3)]), a_field("tip")]
-    value = page_view.picture(tmp_path / "fax.tif", 2, 3, fields, "total")
+    value = view.picture(tmp_path / "fax.tif", 2, 3, fields, "total")
     assert [(box["field"], box["left"], box["bottom"]) for box in value["boxes"]] == [("total", 10, 40)]
     assert value["places"] == {"date": 1, "total": 2}
     assert (value["page"], value["pages"], value["active"]) == (2, 3, "total")
@@ -83,17 +84,17 @@ def config_samples():
 
 def test_a_format_without_pages_has_a_sentence_and_no_picture(tmp_path):
     (tmp_path / "a.txt").write_text("Total 9.25")
-    value = page_view.picture(tmp_path / "a.txt", 1, 1, [a_field()])
+    value = view.picture(tmp_path / "a.txt", 1, 1, [a_field()])
     assert "src" not in value and value["boxes"] == [] and "Text" in value["note"]
 
 
 def test_the_templates_that_gradio_turns_into_code_hold_nothing_but_markup():
-    for template in (page_view.PICTURE_TEMPLATE, page_view.TABLE_TEMPLATE, page_view.TALK_TEMPLATE, page_view.style()):
+    for template in (view.PICTURE_TEMPLATE, view.TABLE_TEMPLATE, view.TALK_TEMPLATE, view.style()):
         assert "${" not in template and "{{" not in template and "`" not in template
 
 
 def test_the_script_sets_text_never_html():
-    script = page_view.script("fields")
+    script = view.script("fields")
     assert "textContent" in script
     for way in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "Function("):
         assert way not in script
@@ -104,7 +105,7 @@ def test_a_row_says_where_its_value_was_found_and_shows_whole_numbers_without_a_
         a_field(normalized=45500.0, confidence=0.974, boxes=[a_box(2)]),
         a_field("tip", "1.5", "none", normalized=1.5, edited=True),
     ]
-    total, tip = page_view.table(fields)["rows"]
+    total, tip = view.table(fields)["rows"]
     assert (total["normalized"], total["confidence"], total["page"], total["edited"]) == ("45500", 97, 2, False)
     assert (tip["normalized"], tip["confidence"], tip["page"], tip["edited"]) == ("1.5", None, None, True)
     assert (total["says"], tip["says"]) == ("as printed", "not found")
@@ -113,20 +114,20 @@ def test_a_row_says_where_its_value_was_found_and_shows_whole_numbers_without_a_
 def test_what_needs_a_look_comes_first_and_is_counted():
     made = [{"rule": "a", "verdict": "holds"}, {"rule": "b", "verdict": "cannot tell", "detail": "why"}]
     result = a_result(checks=[*made, {"rule": "c", "verdict": "fails"}], problems=["tip: not found"])
-    rows = page_view.verdicts(result)
+    rows = view.verdicts(result)
     assert [row[:2] for row in rows] == [
         ["fails", "c"],
         ["warning", "tip: not found"],
         ["cannot tell", "b"],
         ["holds", "a"],
     ]
-    assert page_view.needing_a_look(result) == 2
+    assert view.needing_a_look(result) == 2
 
 
 def test_exports_hold_the_same_values_and_can_be_read_back():
     fields = [a_field(value='1,000 "net"\nof tax', boxes=[a_box(3)], edited=True), a_field("date", "1 May", "none")]
     result = a_result(fields=fields)
-    files = page_view.exports(result)
+    files = view.exports(result)
     assert json.loads(files["json"]) == json.loads(files["jsonl"]) == result
     assert files["jsonl"].count("\n") == 1
     first, second = csv.DictReader(io.StringIO(files["csv"].removeprefix("\ufeff"), newline=""))
@@ -135,5 +136,5 @@ def test_exports_hold_the_same_values_and_can_be_read_back():
 
 
 def test_a_value_that_a_spreadsheet_would_run_becomes_text():
-    text = page_view.csv_text([a_result(fields=[a_field(value="=1+1")])])
+    text = view.csv_text([a_result(fields=[a_field(value="=1+1")])])
     assert next(csv.DictReader(io.StringIO(text)))["value"] == "'=1+1"

@@ -16,7 +16,7 @@ import inference
 import prepare_training_data
 import test_moe
 import train_moe
-from extraction import handoff
+from extraction import files, handoff
 
 STAGES = [download_datasets, prepare_training_data, train_moe, export_gguf]
 
@@ -56,7 +56,7 @@ def test_the_whole_line_runs_through_every_main(options, capsys):
         assert test_moe.main([*options, "--model", model]) == 0
     cfg = config.read(config.parser(""), options)[1]
     for name in ("base", "adapter", "gguf-Q8_0"):
-        found = handoff.read_json(cfg.evaluation_dir / name / "metrics.json")
+        found = files.read_json(cfg.evaluation_dir / name / "metrics.json")
         assert {task: entry["unreadable"] for task, entry in found["tasks"].items()} == {"question": 0, "receipt": 0}
     report = (cfg.evaluation_dir / "gguf-Q8_0" / "report.md").read_text()
     assert "| task | metric | base | adapter | gguf-Q8_0 |" in report
@@ -71,7 +71,7 @@ def test_the_whole_line_runs_through_every_main(options, capsys):
 def test_what_the_experts_do_is_written_beside_the_evaluations(options, capsys):
     assert test_moe.main([*options, "--experts"]) == 0
     folder = config.read(config.parser(""), options)[1].evaluation_dir / "experts"
-    found = handoff.read_json(folder / "experts.json")
+    found = files.read_json(folder / "experts.json")
     assert (found["layers"], found["experts"]) == (4, 8)
     assert found["documents"] == {"receipt": 3}  # questions count for the receipts that they are about
     assert all(min(layer) > 0 for layer in found["moved"]["experts"])
@@ -102,15 +102,15 @@ def test_contracts_answered_by_numbers_go_through_every_stage_in_that_form(optio
     assert test_moe.main([*quotes, "--model", "adapter"]) == 0
     build = str(cfg.gguf_file("Q8_0"))
     assert [inference.trained_form(cfg, m) for m in ("adapter", "gguf", build, "base")] == ["sentences"] * 3 + [None]
-    predictions = list(handoff.read_jsonl(cfg.evaluation_dir / "adapter" / "predictions.jsonl"))
+    predictions = list(files.read_jsonl(cfg.evaluation_dir / "adapter" / "predictions.jsonl"))
     assert len(predictions) == 2 and all(entry["record"] is not None for entry in predictions)
     capsys.readouterr()
     assert inference.main(["data/samples/documents/letter.txt", "--type", "contract", *quotes]) == 0
     assert "data.contract_form=sentences, which is used" in capsys.readouterr().err
     assert prepare_training_data.main(quotes) == 0
-    with pytest.raises(handoff.StageError, match="adapter was trained with sentences"):
+    with pytest.raises(files.StageError, match="adapter was trained with sentences"):
         test_moe.main([*quotes, "--model", "adapter"])
-    with pytest.raises(handoff.StageError, match="contract_form=sentences, the rows were prepared with quotes"):
+    with pytest.raises(files.StageError, match="contract_form=sentences, the rows were prepared with quotes"):
         train_moe.main([*quotes, "--set", f"train.init_adapter={cfg.adapter_dir}"])
 
 
@@ -130,7 +130,7 @@ def test_a_changed_input_is_noticed_by_the_next_stage(options, tmp_path):
     changed = [*options, "--set", "data.seed=7"]
     assert prepare_training_data.main(changed) == 0
     rows = handoff.manifest_of(cfg.training_dir)
-    with pytest.raises(handoff.StageError, match="made from other rows"):
+    with pytest.raises(files.StageError, match="made from other rows"):
         handoff.require(cfg.adapter_dir, made_by="python train_moe.py", built_from={"rows": rows})
     assert train_moe.main(changed) == 0
     handoff.require(cfg.adapter_dir, made_by="python train_moe.py", built_from={"rows": rows})

@@ -9,7 +9,10 @@ import pytest
 import config
 import download_datasets
 import prepare_training_data as prepare
-from extraction import documents, handoff, metrics, tasks
+from extraction import files, handoff
+from extraction.reading import layout
+from extraction.scoring import metrics
+from extraction.tasks import completions, records, schemas
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +22,7 @@ def rows(tmp_path_factory):
     options = options_for(root)
     assert download_datasets.main(options) == 0
     assert prepare.main(options) == 0
-    return root, {s: list(handoff.read_jsonl(root / "training" / f"{s}.jsonl")) for s in prepare.SPLITS}
+    return root, {s: list(files.read_jsonl(root / "training" / f"{s}.jsonl")) for s in prepare.SPLITS}
 
 
 def options_for(root, *more):
@@ -35,8 +38,8 @@ def test_every_row_has_the_documented_form_and_its_completion_reads_back_as_the_
         for row in rows[1][split]:
             more = {"form"} if row["task"] == "contract" else {"words"} & set(row)
             assert set(row) == {"id", "document", "task", "source", "prompt", "completion", "target", "tokens"} | more
-            task = tasks.TASKS[row["task"]]
-            reading = tasks.parse(task, row["completion"][0]["content"])
+            task = schemas.TASKS[row["task"]]
+            reading = completions.parse(task, row["completion"][0]["content"])
             assert reading.problem is None
             if row["task"] == "question":
                 assert reading.record["answer"] in row["target"]["answers"]
@@ -46,7 +49,7 @@ def test_every_row_has_the_documented_form_and_its_completion_reads_back_as_the_
                     assert all(len(quote) <= 300 for quote in quotes)
                     assert all(any(whole.startswith(q) for whole in row["target"]["clauses"][name]) for q in quotes)
             else:
-                assert reading.record == tasks.prune(row["target"])
+                assert reading.record == records.prune(row["target"])
 
 
 def test_the_official_splits_stay_whole_and_no_document_is_on_both_sides(rows):
@@ -56,7 +59,7 @@ def test_the_official_splits_stay_whole_and_no_document_is_on_both_sides(rows):
     assert not documents_of["eval"] & documents_of["test"]
     receipts = [r for r in rows[1]["test"] if r["task"] == "receipt"]
     assert len(receipts) == 22
-    contracts = handoff.read_json(rows[0] / "datasets" / "cuad" / "test.json")["data"]
+    contracts = files.read_json(rows[0] / "datasets" / "cuad" / "test.json")["data"]
     assert {f"cuad/test/{c['title']}" for c in contracts} <= documents_of["test"]
 
 
@@ -77,14 +80,14 @@ def numbered_rows(rows):
     """The same rows with contracts in the sentences form."""
     target = [f"data.training_dir={rows[0] / 'numbered'}", "data.contract_form=sentences"]
     assert prepare.main(options_for(rows[0], *target)) == 0
-    return {s: list(handoff.read_jsonl(rows[0] / "numbered" / f"{s}.jsonl")) for s in prepare.SPLITS}
+    return {s: list(files.read_jsonl(rows[0] / "numbered" / f"{s}.jsonl")) for s in prepare.SPLITS}
 
 
 def test_in_the_sentences_form_the_answer_quotes_the_window_and_little_else_than_the_target(numbered_rows):
     quotes, near = 0, 0
     for row in [row for split in prepare.SPLITS for row in numbered_rows[split] if row["task"] == "contract"]:
         shown, answer = row["prompt"][-1]["content"], row["completion"][0]["content"]
-        reading = tasks.parse(tasks.NUMBERED_CONTRACT, answer, shown)
+        reading = completions.parse(schemas.NUMBERED_CONTRACT, answer, shown)
         assert row["form"] == "sentences" and reading.problem is None and not reading.dropped
         found, target = reading.record.get("clauses", {}), row["target"]["clauses"]
         assert set(found) == set(target)
@@ -107,15 +110,15 @@ def test_the_two_forms_have_the_same_test_targets_and_numbers_are_shorter(rows, 
 def test_eval_and_test_contracts_keep_every_window_with_and_without_a_clause(rows):
     data = config.PROFILES["cpu"].data
     contracts = {
-        f"cuad/{name}/{c['title']}": documents.prose(c["paragraphs"][0]["context"])
+        f"cuad/{name}/{c['title']}": layout.prose(c["paragraphs"][0]["context"])
         for name in ("train", "test")
-        for c in handoff.read_json(rows[0] / "datasets" / "cuad" / f"{name}.json")["data"]
+        for c in files.read_json(rows[0] / "datasets" / "cuad" / f"{name}.json")["data"]
     }
-    too_long = handoff.read_json(rows[0] / "training" / "stats.json")["left_out"]
+    too_long = files.read_json(rows[0] / "training" / "stats.json")["left_out"]
     for split in ("eval", "test"):
         found = [row for row in rows[1][split] if row["task"] == "contract"]
         windows = sum(
-            len(documents.windows(contracts[name], data.window_chars, data.window_overlap))
+            len(layout.windows(contracts[name], data.window_chars, data.window_overlap))
             for name in {row["document"] for row in found}
         )
         assert len(found) + too_long.get(f"cuad/{split}: contract row longer than train.max_seq_length", 0) == windows
@@ -178,7 +181,7 @@ def test_generated_letters_give_records_and_questions_with_printed_answers(rows)
 
 
 def test_statistics_count_every_row_and_every_left_out_one_by_reason(rows):
-    stats = handoff.read_json(rows[0] / "training" / "stats.json")
+    stats = files.read_json(rows[0] / "training" / "stats.json")
     for split, found in rows[1].items():
         assert stats["rows"][split]["all"] == len(found)
         assert sum(v for k, v in stats["rows"][split].items() if k != "all") == len(found)
@@ -196,15 +199,15 @@ def injected_and_plain(tmp_path, rows, *more):
             rows[0], f"data.training_dir={out}", f"data.inject={share}", "data.max_documents=12", *more
         )
         assert prepare.main(options) == 0
-        found.append({row["id"]: row for row in handoff.read_jsonl(out / "train.jsonl")})
-    return *found, handoff.read_json(tmp_path / "0.5" / "stats.json"), tmp_path / "0.5"
+        found.append({row["id"]: row for row in files.read_jsonl(out / "train.jsonl")})
+    return *found, files.read_json(tmp_path / "0.5" / "stats.json"), tmp_path / "0.5"
 
 
 def test_rows_with_an_order_to_a_machine_keep_what_is_wanted_of_them_and_are_counted(tmp_path, rows):
     injected, plain, stats, out = injected_and_plain(tmp_path, rows)
     changed = [row for row in injected.values() if "injected" in row]
     assert 0.35 < len(changed) / len(injected) < 0.65
-    assert {row["task"] for row in changed} == set(tasks.TASKS)
+    assert {row["task"] for row in changed} == set(schemas.TASKS)
     for row in changed:
         was = plain[row["id"]]
         assert (row["completion"], row["target"]) == (was["completion"], was["target"])
@@ -217,7 +220,7 @@ def test_rows_with_an_order_to_a_machine_keep_what_is_wanted_of_them_and_are_cou
     assert sum(v for k, v in stats["injected"]["train"].items() if k != "all") == len(changed)
     assert stats["injected"]["eval"] == stats["injected"]["test"] == {"all": 0}
     for split in ("eval", "test"):
-        assert not any("injected" in row for row in handoff.read_jsonl(out / f"{split}.jsonl"))
+        assert not any("injected" in row for row in files.read_jsonl(out / f"{split}.jsonl"))
 
 
 def test_an_order_in_a_row_does_not_move_the_sentences_that_its_answer_points_at(tmp_path, rows):
@@ -227,7 +230,7 @@ def test_an_order_in_a_row_does_not_move_the_sentences_that_its_answer_points_at
     for row in changed:
         was = plain[row["id"]]
         readings = [
-            tasks.parse(tasks.NUMBERED_CONTRACT, r["completion"][0]["content"], r["prompt"][1]["content"])
+            completions.parse(schemas.NUMBERED_CONTRACT, r["completion"][0]["content"], r["prompt"][1]["content"])
             for r in (row, was)
         ]
         assert readings[0] == readings[1] and not readings[0].dropped
@@ -269,13 +272,11 @@ def test_docvqa_pages_become_question_rows_with_the_page_as_text(tmp_path):
     ]
     pages = [{"document": f"d{n}_1", "width": 400, "height": 100, "words": words} for n in range(12)]
     question = {"question": "What are the salaries?", "answers": ["$117,047", "117,047"]}
-    handoff.write_jsonl(tmp_path / "pages.jsonl", pages)
-    handoff.write_jsonl(
-        tmp_path / "train.jsonl", [{"id": f"q{n}", "document": f"d{n}_1", **question} for n in range(10)]
-    )
+    files.write_jsonl(tmp_path / "pages.jsonl", pages)
+    files.write_jsonl(tmp_path / "train.jsonl", [{"id": f"q{n}", "document": f"d{n}_1", **question} for n in range(10)])
     unanswered = {"id": "x", "document": "d0_1", "question": "Who?", "answers": ["Nobody"]}
-    handoff.write_jsonl(tmp_path / "train.jsonl", [*handoff.read_jsonl(tmp_path / "train.jsonl"), unanswered])
-    handoff.write_jsonl(tmp_path / "validation.jsonl", [{"id": "q", "document": "d11_1", **question}])
+    files.write_jsonl(tmp_path / "train.jsonl", [*files.read_jsonl(tmp_path / "train.jsonl"), unanswered])
+    files.write_jsonl(tmp_path / "validation.jsonl", [{"id": "q", "document": "d11_1", **question}])
     sources = prepare.Sources()
     prepare.from_docvqa(tmp_path, config.PROFILES["gpu"].data, sources)
     assert [len(sources.documents[s]) for s in prepare.SPLITS] == [9, 1, 1]
@@ -296,7 +297,7 @@ def test_receipts_to_be_scored_keep_their_words_with_boxes_and_training_rows_do_
 
 
 def test_a_missing_dataset_names_the_command_to_run(tmp_path):
-    with pytest.raises(handoff.StageError, match=r"Run: python download_datasets\.py"):
+    with pytest.raises(files.StageError, match=r"Run: python download_datasets\.py"):
         prepare.main(options_for(tmp_path))
 
 

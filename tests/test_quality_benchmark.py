@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks import quality
-from extraction import handoff
+from extraction import files
 
 
 def entry(name, divergence, value):
@@ -26,5 +26,5 @@ def test_an_unknown_type_ends_the_program_before_any_work(capsys):
 
 
 def test_it_asks_for_the_rows_first(tmp_path):
-    with pytest.raises(handoff.StageError, match="prepare_training_data.py"):
+    with pytest.raises(files.StageError, match="prepare_training_data.py"):
         quality.main(["--set", f"data.training_dir={tmp_path / 'none'}"])

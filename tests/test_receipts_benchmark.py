@@ -3,8 +3,8 @@ import json
 import pytest
 
 from benchmarks import receipts
-from extraction import handoff
-from extraction.documents import Word
+from extraction import files
+from extraction.reading.layout import Word
 
 
 def quad(left, top, right, bottom):
@@ -62,8 +62,8 @@ def test_a_segment_is_read_right_by_the_words_in_it(folder):
 
 
 def test_a_folder_without_annotations_or_images_is_refused(folder, tmp_path):
-    with pytest.raises(handoff.StageError, match="not a file of WildReceipt"):
+    with pytest.raises(files.StageError, match="not a file of WildReceipt"):
         receipts.receipts(folder, "nothing.txt")
     (folder / "a.jpg").unlink()
-    with pytest.raises(handoff.StageError, match="no image"):
+    with pytest.raises(files.StageError, match="no image"):
         receipts.receipts(folder, "test.txt")

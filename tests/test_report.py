@@ -4,14 +4,14 @@ import shutil
 
 import pytest
 
-from extraction import metrics, report
-from extraction.report import Table
+from extraction.scoring import differences, report
+from extraction.scoring.report import Table
 
 HOSTILE = """<img src=x onerror="document.title='taken'"></script><script>document.title='taken'</script>{{DATA}}"""
 
 
 def failure(name, task, text, target, prediction):
-    differences = [vars(d) for d in metrics.differences(task, target, prediction)]
+    found_differences = [vars(d) for d in differences.differences(task, target, prediction)]
     return {
         "id": name,
         "task": task,
@@ -21,7 +21,7 @@ def failure(name, task, text, target, prediction):
         "prediction": prediction,
         "completion": "{",
         "problem": None if prediction is not None else "not JSON",
-        "differences": differences,
+        "differences": found_differences,
     }
 
 

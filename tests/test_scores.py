@@ -1,8 +1,9 @@
-"""extraction/scores.py and score_tables.py: what follows from predictions."""
+"""extraction/scoring/scores.py and score_tables.py: what follows from predictions."""
 
 import pytest
 
-from extraction import confidence, score_tables, scores
+from extraction.models import confidence
+from extraction.scoring import scores, tables
 
 
 def entry(task, target, record, document="d", **more):
@@ -46,7 +47,7 @@ def test_the_report_shows_models_side_by_side_with_an_empty_cell_for_what_was_no
         [entry("receipt", {"total": "1"}, {"total": "1"}), entry("question", {"answers": ["x"]}, {"answer": "x"})],
         100,
     )
-    report = score_tables.render_report([receipts, both], {"profile": "cpu"})
+    report = tables.render_report([receipts, both], {"profile": "cpu"})
     assert "| task | metric | base | gguf |" in report
     assert "| receipt | field F1 | 0.0 (0.0 - 0.0) | 100.0 (100.0 - 100.0) |" in report
     assert "| question | ANLS |  | 100.0 (100.0 - 100.0) |" in report
@@ -57,7 +58,7 @@ def test_own_ocr_has_a_column_of_its_own():
         entry("receipt", {"total": "1"}, {"total": "1"}, "a"),
         entry("receipt", {"total": "1"}, {"total": "2"}, "a-photo", ocr="own"),
     ]
-    report = score_tables.render_report([scores.summarize("gguf", "m", rows, 100)], {})
+    report = tables.render_report([scores.summarize("gguf", "m", rows, 100)], {})
     assert "| task | metric | gguf | gguf, own OCR |" in report
     assert "| receipt | field F1 | 100.0 (100.0 - 100.0) | 0.0 (0.0 - 0.0) |" in report
     assert "| receipt | rows | 1 | 1 |" in report
@@ -69,7 +70,7 @@ def test_rows_out_of_domain_have_columns_of_their_own_that_say_so():
         entry("question", {"answers": ["x"]}, {"answer": "y"}, "b", domain="DocVQA"),
         entry("question", {"answers": ["x"]}, {"answer": "x"}, "c", domain="DocVQA", ocr="own"),
     ]
-    report = score_tables.render_report([scores.summarize("gguf", "m", rows, 100)], {})
+    report = tables.render_report([scores.summarize("gguf", "m", rows, 100)], {})
     assert "| task | metric | gguf | gguf, out of domain: DocVQA | gguf, out of domain: DocVQA, own OCR |" in report
     assert "| question | ANLS | 100.0 (100.0 - 100.0) | 0.0 (0.0 - 0.0) | 100.0 (100.0 - 100.0) |" in report
 
@@ -89,7 +90,7 @@ def test_counts_by_field_and_by_category_and_reasons_are_in_the_report():
         entry("contract", {"clauses": {"Parties": ["Acme"]}}, {"clauses": {"Insurance": ["y"]}}, "b"),
     ]
     result = scores.summarize("gguf", "m", rows, 100)
-    report = score_tables.render_report([result], {}, result)
+    report = tables.render_report([result], {}, result)
     assert "| total | 1 | 1 | 1 | 0 | 0 | 100.0 (100.0 - 100.0) |" in report
     assert "| tax | 1 | 1 | 0 | 1 | 0 | 0.0 (0.0 - 0.0) |" in report
     assert "| Insurance | 1 | 0 | 0 | 0 | 1 | 0.0 (0.0 - 0.0) |" in report
@@ -126,15 +127,15 @@ def test_places_of_values_are_scored_where_rows_tell_their_words_with_another_re
     right = entry("receipt", first["target"], first["target"], "a", words=first["words"])
     half = entry("receipt", second["target"], {"total": "37.00"}, "b", words=second["words"])
     found = scores.score([right, half], 100)["receipt"]["metrics"]
-    value = {name: found[name]["value"] for name in score_tables.PLACES}
+    value = {name: found[name]["value"] for name in tables.PLACES}
     assert (value["grounding_precision"], value["grounding_recall"]) == (1.0, 0.75)
     assert value["grounding_f1"] == pytest.approx(6 / 7)
     assert value["foreign_found"] == 0.0
-    assert "| receipt | grounding F1, words |" in score_tables.render_report(
+    assert "| receipt | grounding F1, words |" in tables.render_report(
         [scores.summarize("m", "m", [right, half], 100)], {}
     )
     without = scores.score([right, {**half, "words": None}], 100)["receipt"]["metrics"]
-    assert not set(score_tables.PLACES) & set(without)
+    assert not set(tables.PLACES) & set(without)
 
 
 def sure(task, target, record, confidences, document="d", **more):
@@ -163,7 +164,7 @@ def test_calibration_error_risk_coverage_and_aupr_follow_from_the_confidences_of
         {"from": 0.9, "to": 1.0, "n": 1, "confidence": 0.9, "right": 1.0},
     ]
     result = scores.summarize("gguf", "m", scores.with_confidences(rows, None), 100)
-    report = score_tables.render_report([result], {}, result)
+    report = tables.render_report([result], {}, result)
     assert "| receipt | 90.0 - 100.0 | 1 | 90.0 | 100.0 |" in report
     assert "| receipt | expected calibration error | 20.0 (" in report
 

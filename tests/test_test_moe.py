@@ -5,7 +5,10 @@ import pytest
 
 import inference
 import test_moe
-from extraction import backends, handoff, score_tables, scores, tasks
+from extraction import files, handoff
+from extraction.models import backends
+from extraction.scoring import scores, tables
+from extraction.tasks import prompts, schemas
 
 
 def test_rows_are_chosen_evenly_and_always_the_same():
@@ -22,12 +25,12 @@ def rows_file(tmp_path):
         {
             "id": f"r{n}",
             "task": "receipt",
-            "prompt": tasks.messages(tasks.RECEIPT, f"Tea  {n}.00\nTOTAL  {n}.00"),
+            "prompt": prompts.messages(schemas.RECEIPT, f"Tea  {n}.00\nTOTAL  {n}.00"),
             "target": {"total": f"{n}.00"},
         }
         for n in range(5)
     ]
-    return handoff.write_jsonl(tmp_path / "rows.jsonl", rows)
+    return files.write_jsonl(tmp_path / "rows.jsonl", rows)
 
 
 class Half:
@@ -67,7 +70,7 @@ def test_a_rows_file_is_scored_and_the_metrics_follow_from_the_predictions(monke
     assert task["metrics"]["field_f1"]["value"] == pytest.approx(1 / (1 + (3 + 4) / 2))
     assert set(task["metrics"]["field_f1"]) == {"value", "low", "high"}
     assert set(metrics["seconds_per_document"]) == {"median", "p95"}
-    predictions = list(handoff.read_jsonl(folder / "predictions.jsonl"))
+    predictions = list(files.read_jsonl(folder / "predictions.jsonl"))
     assert scores.score(predictions, 1000) == metrics["tasks"]
     assert predictions[4]["record"] is None and predictions[4]["problem"].startswith("not JSON")
     report = (folder / "report.md").read_text()
@@ -88,7 +91,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(monkeypatch, tmp_pat
     backend = Half()
     folder = run(monkeypatch, tmp_path, rows_file, backend)
     assert backend.asked == 3
-    assert len(list(handoff.read_jsonl(folder / "predictions.jsonl"))) == 5
+    assert len(list(files.read_jsonl(folder / "predictions.jsonl"))) == 5
     again = Half()
     run(monkeypatch, tmp_path, rows_file, again)
     assert again.asked == 0
@@ -97,7 +100,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(monkeypatch, tmp_pat
 def test_predictions_of_an_interrupted_run_that_were_damaged_are_made_again(tmp_path):
     partial = tmp_path / "partial.jsonl"
     entries = [{"id": f"r{n}", "record": {"total": "6.00"}, "completion": "é"} for n in range(3)]
-    handoff.write_jsonl(partial, map(test_moe.checked, entries))
+    files.write_jsonl(partial, map(test_moe.checked, entries))
     assert test_moe.saved(partial) == {entry["id"]: entry for entry in entries}
     whole = partial.read_bytes()
     lengths = [len(line) + 1 for line in whole.splitlines()]
@@ -158,10 +161,10 @@ def test_a_model_compared_with_itself_differs_by_0(monkeypatch, tmp_path, rows_f
 
 def test_a_comparison_with_other_rows_or_none_is_refused_before_anything_is_predicted(monkeypatch, tmp_path, rows_file):
     backend = Right()
-    with pytest.raises(handoff.StageError, match=r"is not there yet. Run: python test_moe\.py --model base --rows"):
+    with pytest.raises(files.StageError, match=r"is not there yet. Run: python test_moe\.py --model base --rows"):
         evaluate(monkeypatch, tmp_path, rows_file, "adapter", backend, "--compare", "base")
     evaluate(monkeypatch, tmp_path, rows_file, "base", Half(), "--limit", "3")
-    with pytest.raises(handoff.StageError, match="scored on other rows. Run: python") as error:
+    with pytest.raises(files.StageError, match="scored on other rows. Run: python") as error:
         evaluate(monkeypatch, tmp_path, rows_file, "adapter", backend, "--compare", "base")
     assert backend.asked == 0 and "\n" not in str(error.value)
 
@@ -229,7 +232,7 @@ def test_lines_that_cannot_be_scored_are_counted_and_named(monkeypatch, tmp_path
 def test_a_category_without_a_quote_is_not_in_the_contract(tmp_path):
     target = {"clauses": {"Parties": None, "Insurance": [""], "Audit Rights": ["x"]}}
     row = {"id": "a", "task": "contract", "prompt": PROMPT, "target": target}
-    rows, left_out = test_moe.read_rows(handoff.write_jsonl(tmp_path / "rows.jsonl", [row]))
+    rows, left_out = test_moe.read_rows(files.write_jsonl(tmp_path / "rows.jsonl", [row]))
     assert rows[0]["target"] == {"clauses": {"Audit Rights": ["x"]}} and left_out == {}
 
 
@@ -251,14 +254,14 @@ def test_a_window_without_clauses_and_a_target_longer_than_an_answer_may_be_are_
 )
 def test_rows_that_cannot_be_scored_are_named(tmp_path, line, sentence):
     (tmp_path / "rows.jsonl").write_text(line + "\n")
-    with pytest.raises(handoff.StageError, match=sentence):
+    with pytest.raises(files.StageError, match=sentence):
         test_moe.main(["--rows", str(tmp_path / "rows.jsonl")])
 
 
 def test_a_missing_model_or_missing_rows_name_the_command_to_run(tmp_path, rows_file):
-    with pytest.raises(handoff.StageError, match=r"Run: python prepare_training_data\.py"):
+    with pytest.raises(files.StageError, match=r"Run: python prepare_training_data\.py"):
         test_moe.main(["--set", f"data.training_dir={tmp_path / 'absent'}"])
-    with pytest.raises(handoff.StageError, match=r"Run: python export_gguf\.py") as error:
+    with pytest.raises(files.StageError, match=r"Run: python export_gguf\.py") as error:
         test_moe.main(["--rows", str(rows_file), "--set", f"output.dir={tmp_path}"])
     assert error.value.status == 3
 
@@ -266,7 +269,7 @@ def test_a_missing_model_or_missing_rows_name_the_command_to_run(tmp_path, rows_
 def contract_row(form, name="c"):
     text = "Acme Inc. agrees. Ohio law governs."
     more = {} if form is None else {"form": form}
-    prompt = tasks.messages(tasks.in_form(tasks.CONTRACT, form or "quotes"), text)
+    prompt = prompts.messages(schemas.in_form(schemas.CONTRACT, form or "quotes"), text)
     target = {"clauses": {"Governing Law": ["Ohio law governs."]}}
     return {"id": name, "task": "contract", **more, "prompt": prompt, "target": target}
 
@@ -279,7 +282,7 @@ def test_numbers_of_sentences_are_scored_as_the_quotes_they_stand_for_and_wrong_
     scored = scores.score([found], 100)["contract"]
     assert scored["metrics"]["span_f1"]["value"] == 1.0
     assert (scored["dropped_numbers"], scored["cut_off"], scored["unreadable"]) == (1, 0, 0)
-    report = score_tables.render_report([scores.summarize("m", "m", [found], 100)], {})
+    report = tables.render_report([scores.summarize("m", "m", [found], 100)], {})
     assert "| contract | numbers of no sentence, dropped | 1 |" in report
 
 
@@ -301,7 +304,7 @@ def test_rows_in_a_form_that_the_model_was_not_trained_with_are_refused():
     ):
         test_moe.check_form(rows, trained, "adapter")
     for rows, trained in (([numbered], "quotes"), ([quoted], "sentences"), ([old], "sentences")):
-        with pytest.raises(handoff.StageError, match=f"--set data.contract_form={trained}"):
+        with pytest.raises(files.StageError, match=f"--set data.contract_form={trained}"):
             test_moe.check_form(rows, trained, "adapter")
     assert "form" in test_moe.problem_of({**quoted, "form": "verses"})
 
@@ -355,7 +358,7 @@ def test_a_calibration_is_fitted_on_the_eval_rows_kept_beside_the_model_and_used
     assert again.asked == 0  # what is stored of a token's confidence is calibrated anew
     assert after["ece_before"]["value"] == pytest.approx(before["ece"]["value"]) == pytest.approx(0.19)
     assert after["ece"]["value"] < 0.1
-    prediction = next(handoff.read_jsonl(folder / "predictions.jsonl"))
+    prediction = next(files.read_jsonl(folder / "predictions.jsonl"))
     assert prediction["token_confidences"] == {"total": 0.99} and prediction["confidences"]["total"] < 0.9
 
     handoff.seal(handoff.begin(adapter), stage="train_moe", settings={"another": "training"})
@@ -368,11 +371,11 @@ def test_calibrating_needs_confidences_and_a_place_for_them(monkeypatch, tmp_pat
     handoff.seal(training, stage="prepare_training_data", settings={})
     monkeypatch.setattr(inference, "open_backend", lambda cfg, name: Right())
     items = ["--set", f"output.dir={tmp_path / 'out'}", "--set", f"data.training_dir={tmp_path / 'training'}"]
-    with pytest.raises(handoff.StageError, match="no folder beside which"):
+    with pytest.raises(files.StageError, match="no folder beside which"):
         test_moe.main(["--calibrate", "--model", "http://127.0.0.1/v1", *items])
     model = tmp_path / "m.gguf"
     model.write_bytes(b"weights")
-    with pytest.raises(handoff.StageError, match="gave no value with a confidence"):
+    with pytest.raises(files.StageError, match="gave no value with a confidence"):
         test_moe.main(["--calibrate", "--model", str(model), *items])
     with pytest.raises(SystemExit) as left:
         test_moe.main(["--calibrate", "--rows", str(rows_file), *items])

@@ -11,12 +11,14 @@ import pytest
 
 import config
 import train_moe
-from extraction import handoff, models, tasks
+from extraction import files, handoff
+from extraction.models import base_model
+from extraction.tasks import completions, prompts, schemas
 
 SETTINGS = ["train.init_adapter=null", "train.max_seq_length=256", "train.gradient_accumulation_steps=1"]
 
 
-def row(number, task=tasks.RECEIPT):
+def row(number, task=schemas.RECEIPT):
     text = f"Tea {number}  2.0{number % 10}\nTOTAL  2.0{number % 10}"
     record = {
         "line_items": [{"description": f"Tea {number}", "amount": f"2.0{number % 10}"}],
@@ -27,8 +29,8 @@ def row(number, task=tasks.RECEIPT):
         "document": f"made/{number}",
         "task": task.name,
         "source": "made",
-        "prompt": tasks.messages(task, text),
-        "completion": [{"role": "assistant", "content": tasks.completion(record)}],
+        "prompt": prompts.messages(task, text),
+        "completion": [{"role": "assistant", "content": completions.completion(record)}],
         "target": record,
     }
 
@@ -39,7 +41,7 @@ def project(tmp_path_factory, tiny_moe):
     root = tmp_path_factory.mktemp("project")
     staging = handoff.begin(root / "training")
     for split, numbers in (("train", range(40)), ("eval", range(40, 48)), ("test", range(48, 56))):
-        handoff.write_jsonl(staging / f"{split}.jsonl", [row(n) for n in numbers])
+        files.write_jsonl(staging / f"{split}.jsonl", [row(n) for n in numbers])
     handoff.seal(staging, stage="prepare_training_data", settings={"profile": "cpu", "base_model": str(tiny_moe)})
     overrides = [*SETTINGS, f"train.base_model={tiny_moe}", f"data.training_dir={root / 'training'}"]
     return root, [argument for item in overrides for argument in ("--set", item)]
@@ -61,13 +63,13 @@ def test_training_lowers_the_loss_and_leaves_a_sealed_adapter(project, capsys):
     cfg = settings_of(arguments)
     manifest = handoff.require(cfg.adapter_dir, made_by="train")
     assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "loss.png"} <= set(manifest["files"])
-    found = handoff.read_json(cfg.adapter_dir / "adapter_config.json")
+    found = files.read_json(cfg.adapter_dir / "adapter_config.json")
     assert found["target_modules"] == sorted(train_moe.ATTENTION)  # not in an order that changes with the process
     assert found["target_parameters"] == sorted(train_moe.EXPERTS)
-    log = list(handoff.read_jsonl(cfg.adapter_dir / "training_log.jsonl"))
+    log = list(files.read_jsonl(cfg.adapter_dir / "training_log.jsonl"))
     assert [e["step"] for e in log if "loss" in e] == list(range(1, 9))
     assert all(e["tokens_per_second"] > 0 and e["aux_loss"] > 0 for e in log if "loss" in e)
-    result = handoff.read_json(cfg.adapter_dir / "training_result.json")
+    result = files.read_json(cfg.adapter_dir / "training_result.json")
     assert result["eval_loss"] < result["base_eval_loss"]
     evals = {e["step"]: e["eval_loss"] for e in log if "eval_loss" in e and e.get("model") != "base"}
     assert result["best_step"] == min(evals, key=evals.get)
@@ -113,9 +115,9 @@ def test_rows_of_one_pack_do_not_see_each_other(tiny_moe):
 
 
 def test_only_the_completion_is_learned(tiny_moe, project):
-    tokenizer = models.tokenizer(str(tiny_moe), tiny_moe)
+    tokenizer = base_model.tokenizer(str(tiny_moe), tiny_moe)
     rows = train_moe.load_rows(project[0] / "training" / "train.jsonl", tokenizer)
-    for encoded, original in zip(rows, handoff.read_jsonl(project[0] / "training" / "train.jsonl"), strict=True):
+    for encoded, original in zip(rows, files.read_jsonl(project[0] / "training" / "train.jsonl"), strict=True):
         learned = [t for t, m in zip(encoded["input_ids"], encoded["completion_mask"], strict=True) if m]
         assert tokenizer.decode(learned) == original["completion"][0]["content"] + "<|im_end|>"
         prompt = tokenizer.decode(
@@ -142,7 +144,7 @@ def test_ctrl_c_saves_and_resume_ends_where_an_undisturbed_run_does(project):
     losses = [
         {
             e["step"]: e["loss"]
-            for e in handoff.read_jsonl(settings_of(a).adapter_dir / "training_log.jsonl")
+            for e in files.read_jsonl(settings_of(a).adapter_dir / "training_log.jsonl")
             if "loss" in e
         }
         for a in (whole, arguments)
@@ -167,7 +169,7 @@ def test_two_processes_train_as_one_does(project):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("[3/7] adapter of step") == 1
-    logs = [list(handoff.read_jsonl(settings_of(a).adapter_dir / "training_log.jsonl")) for a in (alone, shared)]
+    logs = [list(files.read_jsonl(settings_of(a).adapter_dir / "training_log.jsonl")) for a in (alone, shared)]
     for name in ("loss", "eval_loss"):
         expected, found = ([float(e[name]) for e in log if name in e] for log in logs)
         assert found == pytest.approx(expected, rel=1e-3)
@@ -176,14 +178,14 @@ def test_two_processes_train_as_one_does(project):
 
 def test_steps_that_processes_cannot_share_evenly_are_refused(monkeypatch):
     monkeypatch.setattr(train_moe, "processes_of", lambda train: SimpleNamespace(num_processes=3))
-    with pytest.raises(handoff.StageError, match="cannot be shared evenly by 3 processes"):
+    with pytest.raises(files.StageError, match="cannot be shared evenly by 3 processes"):
         train_moe.accumulation_steps(config.PROFILES["gpu"].train)
 
 
 def test_a_limit_of_tokens_takes_from_each_task_in_turn(tiny_moe, tmp_path):
-    tokenizer = models.tokenizer(str(tiny_moe), tiny_moe)
-    rows = [row(n) for n in range(30)] + [row(n, tasks.DOCUMENT) for n in range(30, 34)]
-    path = handoff.write_jsonl(tmp_path / "rows.jsonl", rows)
+    tokenizer = base_model.tokenizer(str(tiny_moe), tiny_moe)
+    rows = [row(n) for n in range(30)] + [row(n, schemas.DOCUMENT) for n in range(30, 34)]
+    path = files.write_jsonl(tmp_path / "rows.jsonl", rows)
     whole = train_moe.load_rows(path, tokenizer)
     total = sum(map(len, whole["input_ids"]))
     some = train_moe.load_rows(path, tokenizer, max_tokens=total / 3)
@@ -198,7 +200,7 @@ def test_training_is_logged_for_tensorboard(project):
 
     cfg = settings_of(options(project, "first"))
     events = EventAccumulator(str(cfg.adapter_dir / "tensorboard")).Reload()
-    log = [e for e in handoff.read_jsonl(cfg.adapter_dir / "training_log.jsonl") if "loss" in e]
+    log = [e for e in files.read_jsonl(cfg.adapter_dir / "training_log.jsonl") if "loss" in e]
     logged = {event.step: event.value for event in events.Scalars("train/loss")}
     assert logged == {e["step"]: pytest.approx(float(e["loss"])) for e in log}
 
@@ -238,7 +240,7 @@ def test_a_plan_that_does_not_fit_says_so_with_settings_that_do():
 def test_a_plan_tells_the_hours_of_the_prepared_rows(tmp_path):
     staging = handoff.begin(tmp_path / "rows")
     part = {"total": 3_600_000}
-    handoff.write_json(staging / "stats.json", {"tokens": {"train": {"receipt": {"prompt": part, "completion": part}}}})
+    files.write_json(staging / "stats.json", {"tokens": {"train": {"receipt": {"prompt": part, "completion": part}}}})
     handoff.seal(staging, stage="prepare_training_data", settings={"profile": "gpu"})
     rows = ["--set", f"data.training_dir={tmp_path / 'rows'}", "--set", "train.tokens_per_second=2000"]
     assert "2.0 h for the prepared rows" in planned("--gpu-memory", "15.99", *rows).stdout
@@ -249,18 +251,18 @@ def test_a_plan_without_a_card_asks_for_its_size(capsys):
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(handoff.StageError, match="--gpu-memory GIB"):
+    with pytest.raises(files.StageError, match="--gpu-memory GIB"):
         train_moe.main(["--profile", "gpu", "--plan"])
 
 
 def test_the_small_model_has_no_plan():
-    with pytest.raises(handoff.StageError, match="--profile gpu"):
+    with pytest.raises(files.StageError, match="--profile gpu"):
         train_moe.main(["--plan", "--gpu-memory", "8"])
 
 
 def test_hours_cannot_be_planned_for_an_unknown_card():
     cfg = config.override(config.PROFILES["gpu"], "train.max_hours=4")
-    with pytest.raises(handoff.StageError, match="tokens_per_second"):
+    with pytest.raises(files.StageError, match="tokens_per_second"):
         train_moe.tokens_within(cfg, {})
     assert train_moe.tokens_within(cfg, {"a": 1000.0, "b": 500.0}) == 4 * 3600 * 500 / cfg.train.epochs
 
@@ -298,26 +300,26 @@ def test_resume_refuses_checkpoints_of_other_settings(project):
     (checkpoint / "trainer_state.json").write_text('{"global_step": 2}')
     handoff.write_manifest(checkpoint, stage="train_moe", settings={})
     (cfg.checkpoints_dir / train_moe.RUN).write_text(json.dumps({"settings": {}, "inputs": {}}))
-    with pytest.raises(handoff.StageError, match="belong to other rows or settings"):
+    with pytest.raises(files.StageError, match="belong to other rows or settings"):
         train_moe.main([*arguments, "--resume"])
 
 
 def test_missing_or_foreign_rows_name_the_command_to_run(tmp_path, project):
-    with pytest.raises(handoff.StageError, match=r"Run: python prepare_training_data\.py"):
+    with pytest.raises(files.StageError, match=r"Run: python prepare_training_data\.py"):
         train_moe.main(["--set", f"data.training_dir={tmp_path / 'absent'}"])
-    with pytest.raises(handoff.StageError, match="was prepared for base_model"):
+    with pytest.raises(files.StageError, match="was prepared for base_model"):
         train_moe.main(["--set", f"data.training_dir={project[0] / 'training'}"])
 
 
 def test_resume_without_a_checkpoint_says_what_to_run(project):
-    with pytest.raises(handoff.StageError, match="no checkpoint"):
+    with pytest.raises(files.StageError, match="no checkpoint"):
         train_moe.main([*options(project, "nothing"), "--resume"])
 
 
 def test_an_adapter_with_other_settings_is_not_continued_from(project):
     first = settings_of(options(project, "first")).adapter_dir
     arguments = options(project, "next", f"train.init_adapter={first}", "train.lora_rank=8", "train.max_steps=2")
-    with pytest.raises(handoff.StageError, match=r"was trained with r=16, not 8"):
+    with pytest.raises(files.StageError, match=r"was trained with r=16, not 8"):
         train_moe.main(arguments)
 
 
@@ -328,7 +330,7 @@ def test_a_damaged_adapter_is_not_continued_from(project, tmp_path):
     weights[-100] ^= 1
     (damaged / "adapter_model.safetensors").write_bytes(weights)
     arguments = options(project, "next", f"train.init_adapter={damaged}", "train.max_steps=2")
-    with pytest.raises(handoff.StageError, match=r"adapter_model.safetensors was changed after it was made"):
+    with pytest.raises(files.StageError, match=r"adapter_model.safetensors was changed after it was made"):
         train_moe.main(arguments)
 
 
@@ -336,7 +338,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_so_is_one_whose_best_is_damaged
     def checkpoint(step, best):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
-        handoff.write_json(
+        files.write_json(
             folder / "trainer_state.json", {"global_step": step, "best_model_checkpoint": f"/x/checkpoint-{best}"}
         )
         (folder / "adapter_model.safetensors").write_bytes(b"weights")
@@ -359,10 +361,10 @@ def test_a_checkpoint_that_was_passed_over_is_removed_before_it_is_made_again(tm
     for step in (2, 4):
         folder = cfg.checkpoints_dir / f"checkpoint-{step}"
         folder.mkdir(parents=True)
-        handoff.write_json(folder / "trainer_state.json", {"global_step": step})
+        files.write_json(folder / "trainer_state.json", {"global_step": step})
         (folder / "README.md").write_text("card")
         handoff.write_manifest(folder, stage="train_moe", settings={})
-    handoff.write_json(cfg.checkpoints_dir / train_moe.RUN, run)
+    files.write_json(cfg.checkpoints_dir / train_moe.RUN, run)
     (cfg.checkpoints_dir / "checkpoint-4" / "README.md").write_bytes(b"ca\xffd")
     for args in (SimpleNamespace(resume=False, force=False), SimpleNamespace(resume=True, force=False)):
         assert train_moe.begin_run(cfg, run, args, writes=False).name == "checkpoint-2"
@@ -380,7 +382,7 @@ def test_an_interrupted_run_is_continued_unless_its_settings_changed_or_force_is
     def interrupted():
         assert train_moe.begin_run(cfg, run, SimpleNamespace(resume=False, force=True)) is None
         folder.mkdir()
-        handoff.write_json(folder / "trainer_state.json", {"global_step": 2})
+        files.write_json(folder / "trainer_state.json", {"global_step": 2})
         handoff.write_manifest(folder, stage="train_moe", settings={})
 
     interrupted()
@@ -398,7 +400,7 @@ def test_training_that_only_makes_it_worse_keeps_what_it_started_from(project):
     arguments = options(project, "worse", f"train.init_adapter={first}", *worse)
     assert train_moe.main(arguments) == 0
     cfg = settings_of(arguments)
-    assert handoff.read_json(cfg.adapter_dir / "training_result.json")["best_step"] == 0
+    assert files.read_json(cfg.adapter_dir / "training_result.json")["best_step"] == 0
     before, after = (load_file(folder / "adapter_model.safetensors") for folder in (first, cfg.adapter_dir))
     assert before.keys() == after.keys()
     assert all((before[name] == after[name]).all() for name in before)
@@ -410,7 +412,7 @@ def test_the_gpu_profile_without_a_gpu_is_one_sentence(tmp_path):
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
     staging = handoff.begin(tmp_path / "training")
-    handoff.write_jsonl(staging / "train.jsonl", [row(1)])
+    files.write_jsonl(staging / "train.jsonl", [row(1)])
     handoff.seal(staging, stage="prepare", settings={"profile": "gpu", "base_model": "Qwen/Qwen3-30B-A3B"})
     process = subprocess.run(
         [sys.executable, "train_moe.py", "--profile", "gpu", "--set", f"data.training_dir={tmp_path / 'training'}"]

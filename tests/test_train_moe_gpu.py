@@ -10,7 +10,8 @@ import time
 import pytest
 
 import config
-from extraction import handoff, tasks
+from extraction import files, handoff
+from extraction.tasks import completions, prompts, schemas
 
 torch = pytest.importorskip("torch")
 pytestmark = [
@@ -34,12 +35,12 @@ def project(tmp_path_factory, tiny_moe):
                     "document": f"made/{split}/{n}",
                     "task": "receipt",
                     "source": "made",
-                    "prompt": tasks.messages(tasks.RECEIPT, f"TOTAL {record['total']}"),
-                    "completion": [{"role": "assistant", "content": tasks.completion(record)}],
+                    "prompt": prompts.messages(schemas.RECEIPT, f"TOTAL {record['total']}"),
+                    "completion": [{"role": "assistant", "content": completions.completion(record)}],
                     "target": record,
                 }
             )
-        handoff.write_jsonl(staging / f"{split}.jsonl", rows)
+        files.write_jsonl(staging / f"{split}.jsonl", rows)
     handoff.seal(staging, stage="prepare_training_data", settings={"profile": "gpu", "base_model": str(tiny_moe)})
 
     def options(name, *overrides):
@@ -70,7 +71,7 @@ def settings_of(arguments):
 
 
 def losses_of(arguments):
-    log = handoff.read_jsonl(settings_of(arguments).adapter_dir / "training_log.jsonl")
+    log = files.read_jsonl(settings_of(arguments).adapter_dir / "training_log.jsonl")
     return {e["step"]: float(e["loss"]) for e in log if "loss" in e}
 
 
@@ -84,11 +85,11 @@ def whole(project):
 
 def test_training_lowers_the_loss_and_notes_memory_and_layout(whole):
     cfg = settings_of(whole)
-    result = handoff.read_json(cfg.adapter_dir / "training_result.json")
+    result = files.read_json(cfg.adapter_dir / "training_result.json")
     assert result["eval_loss"] < result["base_eval_loss"]
-    plan = handoff.read_json(cfg.adapter_dir / "memory_plan.json")
+    plan = files.read_json(cfg.adapter_dir / "memory_plan.json")
     assert plan["measured_gib"]["peak"]["allocated"] > 0
-    settings = handoff.read_json(cfg.adapter_dir / "adapter_config.json")
+    settings = files.read_json(cfg.adapter_dir / "adapter_config.json")
     assert settings["lora_B_layout"] == "rank_major"
 
 

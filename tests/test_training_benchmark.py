@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from benchmarks import training
-from extraction import handoff, memory
+from extraction import files, handoff
+from extraction.training import memory
 
 SHAPE = memory.Shape(2, 64, 8, 2, 96, 4, 2, 16, 2112)
 
@@ -38,7 +39,7 @@ def test_the_random_checkpoint_is_a_model_of_that_shape(checkpoint):
 
 def test_a_checkpoint_that_does_not_fit_the_disk_is_refused_before_it_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(handoff, "free_bytes", lambda folder: 10**9)
-    with pytest.raises(handoff.StageError, match="1 GB free, a random checkpoint takes 61 GB"):
+    with pytest.raises(files.StageError, match="1 GB free, a random checkpoint takes 61 GB"):
         training.write_checkpoint(tmp_path / "model", memory.KNOWN["Qwen/Qwen3-30B-A3B"], None)
     assert not list(tmp_path.rglob("*.safetensors"))
 
@@ -51,7 +52,7 @@ def test_a_row_is_read_from_the_command_line():
 
 @pytest.mark.parametrize(("text", "said"), [("cap=big", "cap must be a number"), ("size=3", "a row has cap,")])
 def test_a_row_that_cannot_be_read_says_why(text, said):
-    with pytest.raises(handoff.StageError, match=said):
+    with pytest.raises(files.StageError, match=said):
         training.parse_row(text)
 
 
@@ -73,7 +74,7 @@ def test_speed_leaves_out_the_first_steps():
 
 
 def test_the_table_shows_errors_and_leaves_unmeasured_cells_empty():
-    row = handoff.plain(training.asdict(training.Row(cap=8.0))) | {"processes": 1, "error": "error: too small"}
+    row = files.plain(training.asdict(training.Row(cap=8.0))) | {"processes": 1, "error": "error: too small"}
     line = training.table([row], "about").splitlines()[-1]
     assert "error: too small" in line
     assert line.endswith("|  |  |")

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from extraction import values
+from extraction.evidence import values
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ import pytest
 import config
 import download_datasets
 import prepare_training_data as prepare
-from extraction import grounding, handoff, tasks, variations
+from extraction import cord, files
+from extraction.synthetic import variations
 
 
 @pytest.fixture(scope="module")
 def truths():
-    rows = handoff.read_jsonl(config.ROOT / "data" / "samples" / "cord.jsonl")
+    rows = files.read_jsonl(config.ROOT / "data" / "samples" / "cord.jsonl")
     return [json.loads(row["ground_truth"]) for row in rows if row["sample_split"] == "train"]
 
 
@@ -51,7 +52,7 @@ def test_a_varied_receipt_has_the_same_layout_and_a_record_whose_values_are_all_
     for number, truth in enumerate(truths):
         varied = variations.of_cord(truth, pool, random.Random(number))
         assert json.dumps(varied["gt_parse"]) != json.dumps(truth["gt_parse"])
-        assert tasks.to_cord(tasks.from_cord(varied["gt_parse"])) == varied["gt_parse"]
+        assert cord.to_cord(cord.from_cord(varied["gt_parse"])) == varied["gt_parse"]
         before, after = (
             [(w["quad"], w["is_key"]) for line in t["valid_line"] for w in line["words"]] for t in (truth, varied)
         )
@@ -60,7 +61,7 @@ def test_a_varied_receipt_has_the_same_layout_and_a_record_whose_values_are_all_
         assert [variations.NUMBER.sub("", text) for text in labels[0]] == [
             variations.NUMBER.sub("", text) for text in labels[1]
         ]
-        gold, found = (grounding.from_cord(t)[1] for t in (truth, varied))
+        gold, found = (cord.gold_words(t)[1] for t in (truth, varied))
         assert found == gold  # each value stands on the same words as before
 
 
@@ -70,7 +71,7 @@ def test_only_training_documents_are_varied_and_their_rows_name_them(tmp_path):
     options = [argument for item in items for argument in ("--set", item)]
     assert download_datasets.main(options) == 0
     assert prepare.main(options) == 0
-    rows = {split: list(handoff.read_jsonl(tmp_path / "rows" / f"{split}.jsonl")) for split in prepare.SPLITS}
+    rows = {split: list(files.read_jsonl(tmp_path / "rows" / f"{split}.jsonl")) for split in prepare.SPLITS}
     assert not [row for split in ("eval", "test") for row in rows[split] if "~" in row["document"]]
     receipts = {row["document"] for row in rows["train"] if (row["task"], row["source"]) == ("receipt", "cord")}
     whole = {name for name in receipts if "~" not in name}

@@ -43,7 +43,7 @@ def tokenizer(seed=0, pattern=QWEN2_PATTERN):
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from extraction import tasks
+    from extraction.tasks import prompts
 
     made = Tokenizer(models.BPE())
     made.normalizer = normalizers.NFC()
@@ -66,7 +66,7 @@ def tokenizer(seed=0, pattern=QWEN2_PATTERN):
         tokenizer_object=made,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        chat_template=tasks.chat_template("qwen3_moe"),
+        chat_template=prompts.chat_template("qwen3_moe"),
         clean_up_tokenization_spaces=False,
     )
 

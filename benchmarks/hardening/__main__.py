@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import config
-from extraction import handoff
+from extraction import files, stage
 
 PARTS = ("faults", "documents", "injection", "privacy", "load")
 REPORT = Path(__file__).resolve().parent.parent / "HARDENING.md"
@@ -56,7 +56,7 @@ def run(part: str, short: bool, seed: int) -> tuple[Path, str]:
         "python": platform.python_version(),
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
-    path = handoff.write_json(RESULTS / f"{part}{'.short' if short else ''}.json", {**about, "found": found})
+    path = files.write_json(RESULTS / f"{part}{'.short' if short else ''}.json", {**about, "found": found})
     return path, f"{module.table(found).strip()}\n\n{measured(about)}\n"
 
 
@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"counts: {path}", file=sys.stderr)
     if not args.short:
         old = REPORT.read_text(encoding="utf-8") if REPORT.is_file() else ""
-        print(f"report: {handoff.write_text(REPORT, with_section(old, args.part, section))}", file=sys.stderr)
+        print(f"report: {files.write_text(REPORT, with_section(old, args.part, section))}", file=sys.stderr)
     return 0
 
 
@@ -108,4 +108,4 @@ def _command(args: argparse.Namespace) -> list[str]:
 
 
 if __name__ == "__main__":
-    handoff.run_stage(main)
+    stage.run_stage(main)

@@ -23,8 +23,8 @@ import psutil
 
 from benchmarks.hardening import fuzz, hostile_files
 from benchmarks.hardening.hostile_files import CANARY, READ, REFUSED, File
-from extraction import documents, worker
-from extraction.limits import DocumentError, Limits
+from extraction.reading import documents, worker
+from extraction.reading.limits import DocumentError, Limits
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLE_SECONDS = 0.02  # between two looks at the memory of the processes

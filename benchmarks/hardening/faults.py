@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import config
-from extraction import handoff
+from extraction import files, handoff
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 TIMES = ("seconds", "tokens_per_second", "timings", "created", "check", "commit", "seconds_per_row")
@@ -142,24 +142,24 @@ class Line:
                     begun = time.monotonic() - started
         reader.join()
         if process.returncode:
-            raise handoff.StageError(f"{stage.name} failed undisturbed: {said[0].strip()[-300:]}")
+            raise files.StageError(f"{stage.name} failed undisturbed: {said[0].strip()[-300:]}")
         self.seconds[stage.name] = begun or 0.0, time.monotonic() - started
         self.expected[stage.name] = self.found(stage)
 
     def found(self, stage: Stage) -> dict[str, str]:
         """Digest or text of each file that the stage made, without the times in it."""
         if stage.makes.is_file():
-            rows = sorted(map(timeless, handoff.read_jsonl(stage.makes)), key=lambda row: row["file"])
-            return {f"{number} {row['file']}": handoff.fingerprint(row) for number, row in enumerate(rows)}
+            rows = sorted(map(timeless, files.read_jsonl(stage.makes)), key=lambda row: row["file"])
+            return {f"{number} {row['file']}": files.fingerprint(row) for number, row in enumerate(rows)}
         digests = {}
         for path in sorted(p for p in stage.makes.rglob("*") if p.is_file()):
             name = str(path.relative_to(stage.makes))
             if name.startswith(stage.unequal) or name == handoff.MANIFEST:
                 continue
             if path.suffix == ".json":
-                digests[name] = json.dumps(timeless(handoff.read_json(path)))  # the order of keys counts too
+                digests[name] = json.dumps(timeless(files.read_json(path)))  # the order of keys counts too
             elif path.suffix == ".jsonl":
-                digests[name] = json.dumps([timeless(row) for row in handoff.read_jsonl(path)])
+                digests[name] = json.dumps([timeless(row) for row in files.read_jsonl(path)])
             else:
                 digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
         if stage.makes.is_dir():
@@ -235,7 +235,7 @@ def difference(line: Line, stage: Stage) -> str | None:
     """What is not as the undisturbed run left it."""
     try:
         found = line.found(stage)
-    except handoff.StageError as error:
+    except files.StageError as error:
         return f"the result cannot be read: {error}"
     expected = line.expected[stage.name]
     if found == expected:
@@ -275,7 +275,7 @@ def half_made(stage: Stage) -> str | None:
     try:
         manifest = handoff.manifest_of(stage.makes)
         found = handoff.damage(stage.makes, manifest) if manifest else "a folder without a manifest"
-    except handoff.StageError as error:
+    except files.StageError as error:
         found = str(error)
     return found and f"a half-made result was left: {found}"
 
@@ -413,7 +413,7 @@ def outcome(run: Callable[[], int]) -> tuple[int, str]:
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
         try:
             return run(), said.getvalue()
-        except handoff.StageError as error:
+        except files.StageError as error:
             return error.status, f"{said.getvalue()}error: {error}\n"
         except Exception as error:  # a traceback, in a process of its own
             return 1, f"{said.getvalue()}Traceback\n{type(error).__name__}: {error}\n"

@@ -23,9 +23,14 @@ from hypothesis import strategies as st
 
 import config
 from benchmarks.hardening import hostile_files
-from extraction import checks, documents, grounding, output, own_schema, page_view, sentences, tasks, text_files, values
-from extraction.handoff import StageError
-from extraction.limits import DocumentError, Limits
+from extraction import files
+from extraction.evidence import checks, grounding, values
+from extraction.files import StageError
+from extraction.page import view
+from extraction.reading import documents, layout, text_files
+from extraction.reading.limits import DocumentError, Limits
+from extraction.runs import results
+from extraction.tasks import completions, custom, detection, prompts, records, schemas, sentences
 
 SLOW = 30.0  # seconds; an input that takes longer is a failure, but of the reader, which has limits of its own
 
@@ -47,8 +52,8 @@ def _writable(value: Any) -> None:
 
 # --- inputs --------------------------------------------------------------------------------------------------
 
-EVERY_TASK = [*tasks.TASKS.values(), tasks.NUMBERED_CONTRACT]
-EVERY_TASK.append(own_schema.parse('{"a": "", "b": [{"c": "", "d": ["x", "y"]}]}', "fuzz"))
+EVERY_TASK = [*schemas.TASKS.values(), schemas.NUMBERED_CONTRACT]
+EVERY_TASK.append(custom.parse('{"a": "", "b": [{"c": "", "d": ["x", "y"]}]}', "fuzz"))
 ODD = "\0\x1b\ud800\udcff\u202e\u200b\u0301\ufeff\U0001f600\ufdfaß١²½"
 anything = st.text() | st.text(st.characters(categories=None) | st.sampled_from(ODD))
 printed = st.text(st.sampled_from("0123456789.,'’ -−()%$€RpXJanuaryMärz/:\n\u00a0\u202f١²½"), max_size=60)
@@ -60,11 +65,13 @@ json_values = st.recursive(
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> tuple[tasks.Task, str]:
+def answers(draw: st.DrawFn) -> tuple[schemas.Task, str]:
     """A task and an answer to it: right, cut off, altered, of another task, or no answer at all."""
     task = draw(st.sampled_from(EVERY_TASK))
     right = draw(_of_schema(task.schema))
-    text = draw(st.just(json.dumps(right)) | st.just(tasks.completion(right)) | json_values.map(json.dumps) | anything)
+    text = draw(
+        st.just(json.dumps(right)) | st.just(completions.completion(right)) | json_values.map(json.dumps) | anything
+    )
     kind = draw(st.sampled_from(("whole", "cut", "altered", "repeated", "nested")))
     if kind == "cut":
         text = text[: draw(st.integers(0, len(text)))]
@@ -102,16 +109,16 @@ def _of_schema(schema: dict) -> st.SearchStrategy:
 # --- what must hold ------------------------------------------------------------------------------------------
 
 
-def _record_parser(given: tuple[tasks.Task, str]) -> None:
+def _record_parser(given: tuple[schemas.Task, str]) -> None:
     task, text = given
-    reading = tasks.parse(task, text, "[1] One.\n[2] Two.")
+    reading = completions.parse(task, text, "[1] One.\n[2] Two.")
     assert (reading.record is None) <= (reading.problem is not None)
     if reading.record is not None:
         _writable(reading.record)
-        if task in (tasks.RECEIPT, tasks.CONTRACT, tasks.DOCUMENT):
-            tasks.summarize(task, reading.record)
-        if reading.written is None and task is not tasks.DOCUMENT:  # whose entries lose a key that is empty
-            again = tasks.parse(task, tasks.completion(reading.record))
+        if task in (schemas.RECEIPT, schemas.CONTRACT, schemas.DOCUMENT):
+            records.summarize(task, reading.record)
+        if reading.written is None and task is not schemas.DOCUMENT:  # whose entries lose a key that is empty
+            again = completions.parse(task, completions.completion(reading.record))
             assert again.record == reading.record and again.problem is None
         checks.check(reading.record, task)
 
@@ -119,11 +126,11 @@ def _record_parser(given: tuple[tasks.Task, str]) -> None:
 def _json_closer(given: tuple[Any, float]) -> None:
     value, share = given
     whole = json.dumps(value)
-    closed, cut = tasks.close_json(whole)
+    closed, cut = completions.close_json(whole)
     assert cut is None and json.dumps(closed) == whole
     part = whole[: int(len(whole) * share)]
     try:
-        closed, cut = tasks.close_json(part)
+        closed, cut = completions.close_json(part)
     except ValueError:
         assert not part or type(value) not in (dict, list)
     else:
@@ -143,12 +150,12 @@ def _settings(given: tuple[str, str, str]) -> None:
 
 def _own_schema(text: str) -> None:
     try:
-        task = own_schema.parse(text, "fields.json")
+        task = custom.parse(text, "fields.json")
     except StageError as error:
         assert "\n" not in str(error) or "\n" in text
         return
     _writable([task.schema, task.instructions])
-    reading = tasks.parse(task, "{}")
+    reading = completions.parse(task, "{}")
     assert reading.record == {} and task.missing({}) is not None
 
 
@@ -161,7 +168,7 @@ def _values(text: str) -> None:
 
 
 def _layout(given: list[tuple[str, list[tuple[float, float]]]]) -> None:
-    laid = documents.page_layout(given)
+    laid = layout.page_layout(given)
     for word, (start, end) in zip(laid.words, laid.spans, strict=True):
         assert laid.text[start:end] == word.text == " ".join(word.text.split())
     assert len(laid.words) == sum(bool(text.strip()) for text, _ in given)
@@ -169,18 +176,18 @@ def _layout(given: list[tuple[str, list[tuple[float, float]]]]) -> None:
     _writable([word.box for word in laid.words])
 
 
-def _grounding(given: tuple[tasks.Task, str, int, list[str]]) -> None:
+def _grounding(given: tuple[schemas.Task, str, int, list[str]]) -> None:
     """A text that says the same again and again, up to the most that is read, and values that it may hold."""
     task, unit, times, found = given
     text = (unit * times)[:200_000]
-    fields = ["merchant.name", "total", "date"] if task is tasks.RECEIPT else ["title", "value", "x"]
+    fields = ["merchant.name", "total", "date"] if task is schemas.RECEIPT else ["title", "value", "x"]
     record: dict = {}
     for name, value in zip(fields, found, strict=False):
         head, _, tail = name.partition(".")
         record[head] = {tail: value} if tail else value
-    if task is tasks.RECEIPT:
+    if task is schemas.RECEIPT:
         record["line_items"] = [{"description": value, "amount": value} for value in found]
-    elif task is tasks.CONTRACT:
+    elif task is schemas.CONTRACT:
         record = {"clauses": {"Parties": found, "Agreement Date": found}}
     for field in grounding.ground(record, task, documents.Document(text)):
         assert field["span"] is None or 0 <= field["span"][0] < field["span"][1] <= len(text)
@@ -188,17 +195,17 @@ def _grounding(given: tuple[tasks.Task, str, int, list[str]]) -> None:
 
 
 def _windows(text: str) -> None:
-    tasks.detect(text)
-    plain = documents.prose(text)
-    spans = documents.windows(plain, 2000, 300)
+    detection.detect(text)
+    plain = layout.prose(text)
+    spans = layout.windows(plain, 2000, 300)
     assert spans[0][0] == 0 and spans[-1][1] == len(plain)
     assert all(a < b <= a + 2000 for a, b in spans) or not plain
     for a, b in spans[:3]:
         parts = sentences.split(plain[a:b])
         assert "".join(plain[a:b][start:end] for start, end in parts) == plain[a:b]
-        shown = tasks.messages(tasks.NUMBERED_CONTRACT, plain[a:b])[-1]["content"]
+        shown = prompts.messages(schemas.NUMBERED_CONTRACT, plain[a:b])[-1]["content"]
         assert "<|" not in shown and "|>" not in shown
-    documents.best_window(plain, text[:100], 2000, 300)
+    layout.best_window(plain, text[:100], 2000, 300)
 
 
 def _text_file(data: bytes) -> None:
@@ -222,7 +229,7 @@ def _result(record: dict, names: tuple[str, str, str]) -> dict:
             "grounding": "none",
             "boxes": [{"page": 1, "left": 0, "top": 0, "right": 1, "bottom": 1}],
         }
-        for leaf in grounding.leaves(record)
+        for leaf in records.leaves(record)
     ]
     return {
         "file": file,
@@ -239,18 +246,18 @@ def _result(record: dict, names: tuple[str, str, str]) -> dict:
 
 def _csv(given: list[tuple[dict, tuple[str, str, str]]]) -> None:
     rows = [{"file": names[0], "summary": names[1], names[2]: names[1]} for _, names in given]
-    text = output.csv_text(rows, first=("file",))
+    text = files.csv_text(rows, first=("file",))
     read = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
     assert len(read) == len(rows) + 1 and len({len(line) for line in read}) == 1
     for cell in (cell for line in read for cell in line):
         assert not cell.strip().startswith(("=", "+", "-", "@")), repr(cell)
     for record, names in given:
         result = _result(record, names)
-        shown = output.document_table(result)
+        shown = results.document_table(result)
         assert all(c.isprintable() or c == "\n" for c in shown)
-        output.json_text(result).encode()
-        assert json.loads(output.json_text(result)) == _through_json(result)
-        assert output.shown(names[0]).isprintable()
+        files.json_text(result).encode()
+        assert json.loads(files.json_text(result)) == _through_json(result)
+        assert files.shown(names[0]).isprintable()
 
 
 def _through_json(value: Any) -> Any:
@@ -260,11 +267,11 @@ def _through_json(value: Any) -> Any:
 
 def _page_view(given: tuple[dict, tuple[str, str, str]]) -> None:
     result = _result(*given)
-    view = page_view.table(result["fields"])
-    assert len(view["rows"]) == len(result["fields"])
-    assert page_view.needing_a_look(result) == 2
-    assert len(page_view.batch_row(result)) == len(page_view.BATCH_HEADER)
-    made = page_view.exports(result)
+    shown_view = view.table(result["fields"])
+    assert len(shown_view["rows"]) == len(result["fields"])
+    assert view.needing_a_look(result) == 2
+    assert len(view.batch_row(result)) == len(view.BATCH_HEADER)
+    made = view.exports(result)
     assert json.loads(made["json"]) == json.loads(made["jsonl"]) == _through_json(result)
     read = list(csv.reader(io.StringIO(made["csv"].removeprefix("\ufeff"), newline="")))
     assert len(read) == len(result["fields"]) + 1
@@ -334,7 +341,7 @@ upright = st.tuples(st.integers(0, 600), st.integers(0, 800), st.integers(0, 90)
     lambda b: [(b[0], b[1]), (b[0] + b[2], b[1]), (b[0] + b[2], b[1] + b[3]), (b[0], b[1] + b[3])]
 )
 quads = upright | st.lists(points, min_size=4, max_size=4)
-records = _of_schema(tasks.RECEIPT.schema)
+own_records = _of_schema(schemas.RECEIPT.schema)
 names = st.tuples(anything, anything, anything)
 units = st.text(
     st.sampled_from("aA1., \n-:/\"'$§سTOTAL") | st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20
@@ -350,7 +357,7 @@ TARGETS = {
     "layout and de-skew": Target(st.lists(st.tuples(anything, quads), max_size=30), _layout),
     "grounding": Target(
         st.tuples(
-            st.sampled_from((tasks.RECEIPT, tasks.DOCUMENT, tasks.CONTRACT)),
+            st.sampled_from((schemas.RECEIPT, schemas.DOCUMENT, schemas.CONTRACT)),
             units,
             st.sampled_from((1, 3, 100, 20_000)),
             st.lists(units | printed.filter(bool), min_size=1, max_size=3),
@@ -360,8 +367,8 @@ TARGETS = {
     ),
     "windows and sentences": Target(anything | repeated, _windows, 20),
     "text files": Target(st.binary() | anything.map(lambda text: text.encode("utf-16", "replace")), _text_file, 50),
-    "CSV and tables": Target(st.lists(st.tuples(records, names), max_size=4), _csv),
-    "page view": Target(st.tuples(records, names), _page_view),
+    "CSV and tables": Target(st.lists(st.tuples(own_records, names), max_size=4), _csv),
+    "page view": Target(st.tuples(own_records, names), _page_view),
     "reader": Target(st.integers(0, 2**40), _reader, 20, 240),
 }
 

@@ -33,7 +33,7 @@ from pathlib import Path
 
 import config
 from benchmarks.hardening import load
-from extraction import llama_source
+from extraction.export import llama_source
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GUARD = Path(__file__).with_name("guard")

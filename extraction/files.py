@@ -1,0 +1,138 @@
+"""Files: text, JSON, JSON Lines and CSV, written whole or not at all; hashes; and the error of an expected failure."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """The value as JSON that can be written anywhere: of a file name that is no UTF-8, the odd bytes are escapes."""
+    return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode()
+
+
+def shown(text: str) -> str:
+    """The text on one line of a terminal: what would move its cursor, or cannot be printed, is an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def csv_text(rows: Sequence[dict], first: Sequence[str] = (), last: Sequence[str] = ()) -> str:
+    """A header of all columns in the order they come up, and the rows. UTF-8 with a mark, as spreadsheets want it."""
+    columns = list(dict.fromkeys([*first, *(name for row in rows for name in row if name not in last), *last]))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(map(safe_cell, columns))
+    writer.writerows([safe_cell(row.get(name)) for name in columns] for row in rows)
+    return "\ufeff" + out.getvalue()
+
+
+def safe_cell(value: Any) -> str:
+    """The value as text that no spreadsheet takes for a formula: one that begins like it gets an apostrophe before it.
+
+    That holds for negative amounts too: "-5.00" becomes "'-5.00".
+    """
+    text = "" if value is None else str(value).replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@", "＝", "＋", "－", "＠") and text.strip() else text
+
+
+NO_SPACE = os.strerror(errno.ENOSPC)
+
+
+class StageError(Exception):
+    """An expected failure: one sentence that says what to do. `status` is the exit status."""
+
+    def __init__(self, message: str, status: int = 2):
+        super().__init__(message)
+        self.status = status
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def crc32(path: Path) -> str:
+    """A checksum that finds damage but not malice, at several times the speed of `sha256`."""
+    found = 0
+    with open(path, "rb") as f:
+        while block := f.read(1 << 20):
+            found = zlib.crc32(block, found)
+    return f"{found:08x}"
+
+
+def fingerprint(value: Any) -> str:
+    """16 hexadecimal digits that change when the JSON value does."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON gives it back: tuples become lists."""
+    return json.loads(json.dumps(value, default=str))
+
+
+# --- files ---------------------------------------------------------------------------------------------------
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # A file name may hold bytes that are no UTF-8; in JSON the backslash makes an escape of them.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_json(path: Path, value: Any) -> Path:
+    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[dict]) -> Path:
+    return write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise StageError(f"{path} is not valid JSON: {error}") from error
+    except FileNotFoundError as error:
+        raise StageError(f"{path} does not exist") from error
+
+
+def read_jsonl(path: Path) -> Iterator[dict]:
+    """The rows of a JSON Lines file. Raises StageError naming the line that is not a JSON object."""
+    if not path.is_file():
+        raise StageError(f"{path} does not exist")
+    with open(path, encoding="utf-8") as f:
+        try:
+            for number, line in enumerate(f, start=1):
+                if line.strip():
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise StageError(f"{path}, line {number}: not a JSON object")
+                    yield row
+        except json.JSONDecodeError as error:
+            raise StageError(f"{path}, line {number}: {error}") from error
+        except UnicodeDecodeError as error:
+            raise StageError(f"{path}: not UTF-8 text: {error}") from error
+
+
+# --- folders -------------------------------------------------------------------------------------------------
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space of the disk that holds the folder, or will once it is made."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing).free

@@ -1,0 +1,427 @@
+"""What answers a prompt: llama.cpp or transformers in this process, or a server.
+
+Each backend has `complete(requests)`, `count(text)` in tokens, and the `prompt_limit` of tokens that a prompt may have.
+Answers are bound to the JSON schema of their request while they are written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from extraction import files
+from extraction.models import base_model, confidence
+
+RETRY_WAITS = (0.5, 1, 2, 4, 8, 15, 30)  # seconds before asking again a server that is busy, failing or restarting
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a backend is asked: chat messages, and the JSON schema that the answer must keep."""
+
+    messages: list[dict[str, str]]
+    schema: dict
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A backend's answer. `error` says why there is no text; token counts are None where a server hides them.
+
+    `confidences` has that of each value of the answer by its path; None where a server hides log-probabilities.
+    Of the prompt, `cached_tokens` were already evaluated, and the others took `prompt_seconds`, where that is known.
+    """
+
+    text: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    seconds: float = 0.0
+    error: str | None = None
+    confidences: dict[str, float] | None = None
+    cached_tokens: int = 0
+    prompt_seconds: float | None = None
+
+
+def grammar(schema: dict) -> str:
+    """The llguidance grammar of a schema: compact JSON, no blanks between tokens of the syntax."""
+    import llguidance
+
+    return llguidance.LLMatcher.grammar_from_json_schema(schema, defaults={"whitespace_flexible": False})
+
+
+class OneByOne:
+    """A backend that answers requests one after the other."""
+
+    calibration: confidence.Calibration | None = None
+
+    def complete(self, requests: Sequence[Request], done: Callable[[], Any] = lambda: None) -> list[Completion]:
+        """The answers in the order of the requests; `done` is called after each."""
+        answers = []
+        for request in requests:
+            answers.append(self._complete(request))
+            done()
+        return answers
+
+
+class LlamaBackend(OneByOne):
+    """A GGUF file in this process, by llama.cpp. A prompt that begins like the one before reuses its cache."""
+
+    def __init__(self, path: Path, context_tokens: int, max_new_tokens: int, threads: int):
+        # On two cores a second spinning thread costs more than it brings once anything else runs; see the README.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        import llama_cpp
+        import llguidance.llamacpp
+
+        self.name = path.name
+        self.max_new_tokens = max_new_tokens
+        cores = threads or os.cpu_count() or 1
+        try:
+            self.llm = llama_cpp.Llama(
+                str(path),
+                n_ctx=context_tokens,
+                n_threads=max(1, cores // 2),
+                n_threads_batch=cores,
+                verbose=False,
+            )
+        except ValueError as error:
+            raise files.StageError(f"{path} cannot be loaded by llama.cpp: {error}", status=3) from error
+        template = self.llm.metadata.get("tokenizer.chat_template")
+        if template is None:
+            raise files.StageError(f"{path} has no chat template; build it with python export_gguf.py", status=3)
+        self.render = renderer(template)
+        self.tokenizer = llguidance.llamacpp.lltokenizer_from_vocab(self.llm._model.vocab)
+        self.grammars: dict[str, str] = {}
+
+    def count(self, text: str) -> int:
+        return len(self.llm.tokenize(text.encode(), add_bos=False, special=False))
+
+    @property
+    def prompt_limit(self) -> int:
+        """Tokens that a prompt may have."""
+        return self.llm.n_ctx() - self.max_new_tokens
+
+    def _complete(self, request: Request) -> Completion:
+        import llguidance
+
+        started = time.monotonic()
+        prompt = self.llm.tokenize(self.render(request.messages).encode(), add_bos=False, special=True)
+        if len(prompt) > self.prompt_limit:
+            return Completion("", len(prompt), 0, 0.0, f"the prompt has {len(prompt)} tokens, {self.prompt_limit} fit")
+        key = json.dumps(request.schema)
+        if key not in self.grammars:
+            self.grammars[key] = grammar(request.schema)
+        matcher = llguidance.LLMatcher(self.tokenizer, self.grammars[key])
+        allowed = AllowedTokens([matcher], self.tokenizer.vocab_size)
+        ending = self.llm.token_eos()
+        cached = self._rewind(prompt)
+        logits = self._logits(prompt[cached:])
+        prompt_seconds = time.monotonic() - started
+        tokens: list[int] = []
+        while (token := allowed.likeliest(logits)) != ending:
+            tokens.append(token)
+            matcher.consume_token(token)
+            if matcher.is_stopped() or len(tokens) == self.max_new_tokens:
+                break
+            logits = self._logits([token])
+        text = self.llm.detokenize(tokens).decode("utf-8", errors="replace")
+        pieces = [self.tokenizer.decode_bytes([token]) for token in tokens]
+        sure = confidence.of_values(text, pieces, allowed.choices[0][: len(tokens)])
+        return Completion(
+            text,
+            len(prompt),
+            len(tokens),
+            time.monotonic() - started,
+            confidences=sure,
+            cached_tokens=cached,
+            prompt_seconds=prompt_seconds,
+        )
+
+    def _rewind(self, prompt: list[int]) -> int:
+        """Go back to where the prompt before begins to differ from this one; returns how many tokens they share."""
+        import llama_cpp
+
+        before = self.llm.input_ids[: min(self.llm.n_tokens, len(prompt) - 1)].tolist()
+        shared = next((i for i, (a, b) in enumerate(zip(before, prompt, strict=False)) if a != b), len(before))
+        if not llama_cpp.llama_memory_seq_rm(llama_cpp.llama_get_memory(self.llm.ctx), -1, shared, -1):
+            shared = 0  # a model whose memory cannot be cut, such as a recurrent one
+        if shared:
+            self.llm.n_tokens = shared
+        else:
+            self.llm.reset()
+        return shared
+
+    def _logits(self, tokens: list[int]) -> Any:
+        """What the model gives each token of its vocabulary behind these; not kept beyond the next call."""
+        import llama_cpp
+        import numpy
+
+        self.llm.eval(tokens)
+        found = llama_cpp.llama_get_logits_ith(self.llm.ctx, -1)
+        return numpy.ctypeslib.as_array(found, shape=(self.llm.n_vocab(),))
+
+
+class TransformersBackend:
+    """The base model, with or without the adapter, by transformers; several prompts are decoded together."""
+
+    calibration: confidence.Calibration | None = None
+
+    def __init__(
+        self,
+        name: str,
+        source: str | Path,
+        adapter: Path | None,
+        tokenizer: Any,
+        *,
+        device: str,
+        context_tokens: int,
+        max_new_tokens: int,
+        batch_size: int,
+    ):
+        import llguidance.hf
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        base_model.quiet()
+        self.name = f"{name}{' + adapter' if adapter else ''}"
+        self.device = device
+        dtype = torch.bfloat16 if device == "cuda" else torch.float32
+        self.model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(device).eval()
+        if adapter is not None:
+            from peft import PeftModel
+
+            self.model = PeftModel.from_pretrained(self.model, adapter).eval()
+        self.tokenizer = tokenizer
+        self.tokenizer.padding_side = "left"
+        self.max_new_tokens = max_new_tokens
+        self.context_tokens = context_tokens
+        self.batch_size = batch_size
+        self.matcher_tokenizer = llguidance.hf.from_tokenizer(self.tokenizer)
+
+    def count(self, text: str) -> int:
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    @property
+    def prompt_limit(self) -> int:
+        """Tokens that a prompt may have."""
+        return self.context_tokens - self.max_new_tokens
+
+    def complete(self, requests: Sequence[Request], done: Callable[[], Any] = lambda: None) -> list[Completion]:
+        """In batches of prompts of similar length; answers stand in the order of the requests."""
+        rendered = [
+            self.tokenizer.apply_chat_template(r.messages, tokenize=False, add_generation_prompt=True) for r in requests
+        ]
+        order = sorted(range(len(requests)), key=lambda i: len(rendered[i]))
+        answers: dict[int, Completion] = {}
+        for start in range(0, len(order), self.batch_size):
+            batch = order[start : start + self.batch_size]
+            found = self._batch([rendered[i] for i in batch], [requests[i].schema for i in batch])
+            for i, answer in zip(batch, found, strict=True):
+                answers[i] = answer
+                done()
+        return [answers[i] for i in range(len(requests))]
+
+    def _batch(self, prompts: list[str], schemas: list[dict]) -> list[Completion]:
+        import llguidance
+        import torch
+        from transformers import LogitsProcessorList
+
+        started = time.monotonic()
+        encoded = self.tokenizer(prompts, add_special_tokens=False, padding=True, return_tensors="pt").to(self.device)
+        lengths = encoded["attention_mask"].sum(dim=1).tolist()
+        width = encoded["input_ids"].shape[1]
+        if width > self.prompt_limit:
+            error = f"a prompt of this batch has {width} tokens, {self.prompt_limit} fit"
+            if len(prompts) > 1:  # one prompt that is too long must not cost the others their answers
+                return [c for p, s in zip(prompts, schemas, strict=True) for c in self._batch([p], [s])]
+            return [Completion("", width, 0, 0.0, error)]
+        matchers = [llguidance.LLMatcher(self.matcher_tokenizer, grammar(schema)) for schema in schemas]
+        allowed = AllowedTokens(matchers, self.matcher_tokenizer.vocab_size, width)
+        with torch.inference_mode():
+            output = self.model.generate(
+                **encoded,
+                max_new_tokens=self.max_new_tokens,
+                do_sample=False,
+                pad_token_id=self.tokenizer.pad_token_id,
+                eos_token_id=self.tokenizer.eos_token_id,
+                logits_processor=LogitsProcessorList([allowed.torch]),
+            )
+        seconds = (time.monotonic() - started) / len(prompts)
+        answers = []
+        for row, length, choices in zip(output[:, width:].tolist(), lengths, allowed.choices, strict=True):
+            end = row.index(self.tokenizer.eos_token_id) if self.tokenizer.eos_token_id in row else len(row)
+            text = self.tokenizer.decode(row[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            pieces = [self.matcher_tokenizer.decode_bytes([token]) for token in row[:end]]
+            sure = confidence.of_values(text, pieces, choices[:end])
+            answers.append(Completion(text, int(length), end, seconds, confidences=sure))
+        return answers
+
+
+class AllowedTokens:
+    """Leaves only the tokens which the grammar of each sequence allows next.
+
+    `choices` keeps the log-probability of each token of each sequence among those that were allowed, None where it
+    was the only one. Decoding is greedy, so the token is the likeliest of them: one number a step is all that stays.
+    """
+
+    def __init__(self, matchers: list[Any], vocabulary: int, prompt_width: int = 0):
+        import llguidance.numpy
+
+        self.matchers = matchers
+        self.fill = llguidance.numpy.fill_next_token_bitmask
+        self.bits = llguidance.numpy.allocate_token_bitmask(len(matchers), vocabulary)
+        self.seen = prompt_width
+        self.choices: list[list[float | None]] = [[] for _ in matchers]
+
+    def _mask(self, size: int) -> Any:
+        import numpy
+
+        for i, matcher in enumerate(self.matchers):
+            self.fill(matcher, self.bits, i)
+        allowed = numpy.unpackbits(self.bits.view(numpy.uint8), axis=1, bitorder="little").astype(bool)
+        padded = numpy.zeros((len(self.matchers), size), dtype=bool)  # rows of the output layer without a token
+        width = min(size, allowed.shape[1])
+        padded[:, :width] = allowed[:, :width]
+        return padded
+
+    def likeliest(self, scores: Any) -> int:
+        """The token of the highest score among those allowed, for llama.cpp, whose caller feeds the matcher."""
+        import numpy
+
+        allowed = numpy.flatnonzero(self._mask(scores.shape[-1])[0])
+        left = scores[allowed]
+        best = int(left.argmax())
+        self.choices[0].append(log_share(left, best))
+        return int(allowed[best])
+
+    def torch(self, ids: Any, scores: Any) -> Any:
+        """A logits processor for transformers: new tokens of the batch are fed to the matchers here."""
+        import torch
+
+        for row, matcher in zip(ids[:, self.seen :].tolist(), self.matchers, strict=True):
+            for token in row:
+                if not matcher.is_stopped():
+                    matcher.consume_token(token)
+        self.seen = ids.shape[1]
+        mask = self._mask(scores.shape[-1])
+        scores = scores.masked_fill(~torch.from_numpy(mask).to(scores.device), -float("inf"))
+        likelihoods = (scores.amax(dim=-1) - scores.float().logsumexp(dim=-1)).tolist()
+        for kept, likelihood, allowed in zip(self.choices, likelihoods, mask.sum(axis=1), strict=True):
+            kept.append(likelihood if allowed > 1 else None)
+        return scores
+
+
+def log_share(scores: Any, one: int) -> float | None:
+    """The log-probability of one score among these; None where it is the only one."""
+    import numpy
+
+    return -float(numpy.log(numpy.exp(scores - scores[one]).sum())) if scores.size > 1 else None
+
+
+def without_login(model: str) -> str:
+    """A model as it may be shown: of a server's address, without user and password."""
+    return re.sub(r"^(https?://)[^/]*@", r"\1", model)
+
+
+class HttpBackend(OneByOne):
+    """An OpenAI-compatible server: Ollama, llama-server, vLLM. `url` ends in /v1; `#name` picks the model."""
+
+    def __init__(self, url: str, max_new_tokens: int, context_tokens: int, timeout: float):
+        address, _, self.model = url.partition("#")
+        login = urlsplit(address)
+        self.auth = (unquote(login.username), unquote(login.password or "")) if login.username else None
+        self.url = without_login(address).rstrip("/")
+        self.name = self.model or self.url
+        self.max_new_tokens = max_new_tokens
+        self.prompt_limit = context_tokens - max_new_tokens
+        self.timeout = timeout
+        self.has_answered = False
+
+    def count(self, text: str) -> int:
+        return len(text) // 2  # on the safe side: amounts take about two characters a token
+
+    def _complete(self, request: Request) -> Completion:
+        import requests
+
+        body = {
+            "messages": request.messages,
+            "temperature": 0,
+            "max_tokens": self.max_new_tokens,
+            "stream": False,
+            "logprobs": True,
+            "chat_template_kwargs": {"enable_thinking": False},
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "strict": True, "schema": request.schema},
+            },
+        } | ({"model": self.model} if self.model else {})
+        started = time.monotonic()
+        for wait in (*RETRY_WAITS, None):
+            try:
+                reply = requests.post(f"{self.url}/chat/completions", json=body, auth=self.auth, timeout=self.timeout)
+            except requests.ConnectionError as error:
+                if not self.has_answered or wait is None:  # a server that was there may be starting again
+                    raise files.StageError(f"no server answers at {self.url}", status=3) from error
+            except requests.Timeout:
+                return Completion("", error=f"no answer from {self.url} within {self.timeout:g} s")
+            else:
+                self.has_answered = True
+                if wait is None or (reply.status_code != 429 and reply.status_code < 500):
+                    break
+            time.sleep(wait)
+        if reply.status_code != 200:
+            return Completion("", error=f"{self.url} answered with status {reply.status_code}")
+        try:
+            content = reply.json()
+            text = content["choices"][0]["message"]["content"] or ""
+        except (ValueError, KeyError, IndexError, TypeError):
+            return Completion("", error=f"{self.url} answered with something that is not a chat completion")
+        usage = content.get("usage") or {}
+        seconds = time.monotonic() - started
+        sure = _told_confidences(text, content["choices"][0].get("logprobs"))
+        return Completion(text, usage.get("prompt_tokens"), usage.get("completion_tokens"), seconds, confidences=sure)
+
+
+def _told_confidences(text: str, logprobs: Any) -> dict[str, float] | None:
+    """The confidences from a server's log-probabilities, which are those of its model before any grammar; None where
+    it tells none, or where they are of other tokens than those of the text."""
+    try:
+        told = [
+            (token.get("bytes") or token["token"].encode(), float(token["logprob"])) for token in logprobs["content"]
+        ]
+        pieces, choices = [bytes(piece) for piece, _ in told], [choice for _, choice in told]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    size = len(text.encode())
+    while pieces and sum(map(len, pieces[:-1])) >= size:  # the marker that ended the answer
+        pieces.pop(), choices.pop()
+    return confidence.of_values(text, pieces, choices)
+
+
+Backend = LlamaBackend | TransformersBackend | HttpBackend
+
+
+def renderer(template: str) -> Callable[[list[dict[str, str]]], str]:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    compiled = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(template)
+    return lambda messages: compiled.render(messages=messages, add_generation_prompt=True)
+
+
+def try_out(path: Path) -> None:
+    """Raises StageError for a GGUF file that llama.cpp cannot load.
+
+    llama.cpp checks sizes, counts and offsets of the header, but numbers that make no sense, such as a million layers,
+    end its process. So a file that this project did not make is loaded in a process of its own first.
+    """
+    code = "import sys, llama_cpp; llama_cpp.Llama(sys.argv[1], n_ctx=256, verbose=False)"
+    tried = subprocess.run([sys.executable, "-P", "-c", code, str(path)], capture_output=True)
+    if tried.returncode:
+        raise files.StageError(f"{path} cannot be loaded by llama.cpp: it is damaged, or no model that it knows")

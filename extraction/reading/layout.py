@@ -1,0 +1,171 @@
+"""Words with boxes -> text in which columns stay columns; and a long text -> its windows.
+
+One layout for all: gold OCR words, OCR of a photo and the text layer of a PDF go through the same `layout`, so a model
+meets in use what it was trained on.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+from extraction.reading.ocr import Quad
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels of an image or points of a PDF page
+
+
+@dataclass(frozen=True)
+class Word:
+    text: str
+    box: Box
+    page: int = 1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`text` of a page, and where each word stands in it: `spans[i]` is `[start, end)` of the i-th word of `words`."""
+
+    text: str
+    words: list[Word]
+    spans: list[tuple[int, int]]
+
+
+# --- words to text -------------------------------------------------------------------------------------------
+
+
+def words_from_quads(items: Iterable[tuple[str, Quad]], page: int = 1) -> list[Word]:
+    """Words with upright boxes from words with four corners: the page's skew is taken out of the coordinates first.
+
+    The skew is the median angle of the top edges of the words that are long enough to have a clear one. It is taken
+    from the nearest quarter turn of them all, so a page that lies on its side or its head comes out upright, too.
+    """
+    items = [(text, list(quad)) for text, quad in items]
+    angles = []
+    for _, ((x1, y1), (x2, y2), _, (x4, y4)) in items:
+        width, height = math.hypot(x2 - x1, y2 - y1), math.hypot(x4 - x1, y4 - y1)
+        if width > 1.5 * max(height, 1):
+            angles.append(math.atan2(y2 - y1, x2 - x1))
+    quarter = math.pi / 2
+    turn = quarter * round(math.atan2(sum(map(math.sin, angles)), sum(map(math.cos, angles))) / quarter)
+    skew = turn + median(math.remainder(a - turn, 2 * math.pi) for a in angles) if angles else 0.0
+    cos, sin = math.cos(-skew), math.sin(-skew)
+    words = []
+    for text, quad in items:
+        turned = [(x * cos - y * sin, x * sin + y * cos) for x, y in quad]
+        xs, ys = [x for x, _ in turned], [y for _, y in turned]
+        words.append(Word(text, (min(xs), min(ys), max(xs), max(ys)), page))
+    return words
+
+
+def rows(words: Sequence[Word]) -> list[list[int]]:
+    """Indices of the words, row by row from the top, each row from the left.
+
+    A word joins the nearest of the last rows whose vertical center is within half the smaller height.
+    """
+    order = sorted(range(len(words)), key=lambda i: (_center(words[i]), words[i].box[0]))
+    found: list[dict] = []
+    for i in order:
+        center, height = _center(words[i]), words[i].box[3] - words[i].box[1]
+        near = [r for r in found[-4:] if abs(r["center"] - center) <= 0.5 * min(r["height"], height)]
+        if near:
+            row = min(near, key=lambda r: abs(r["center"] - center))
+            row["members"].append(i)
+            row["center"] += (center - row["center"]) / len(row["members"])
+            bisect.insort(row["heights"], height)
+            middle = len(row["heights"]) // 2
+            row["height"] = (row["heights"][middle] + row["heights"][~middle]) / 2  # the median
+        else:
+            found.append({"center": center, "height": height, "heights": [height], "members": [i]})
+    found.sort(key=lambda r: r["center"])
+    return [sorted(r["members"], key=lambda i: words[i].box[0]) for r in found]
+
+
+def _center(word: Word) -> float:
+    return (word.box[1] + word.box[3]) / 2
+
+
+def layout(words: Sequence[Word]) -> Layout:
+    """The words of one page as text in which columns stay columns.
+
+    Horizontal positions become character columns by one width for the whole page, and words are padded with spaces
+    to their column. The width is that of a narrow character (lower quartile, but at least 1/120 of the page): with a
+    wider one, rows of narrow print would run over their columns. Words that nearly touch are one phrase: one blank.
+    """
+    words = [Word(" ".join(w.text.split()), w.box, w.page) for w in words if w.text.strip()]
+    if not words:
+        return Layout("", [], [])
+    left = min(w.box[0] for w in words)
+    page_width = max(w.box[2] for w in words) - left
+    widths = sorted((w.box[2] - w.box[0]) / len(w.text) for w in words)
+    character = max(widths[len(widths) // 4], page_width / 120, 1e-6)
+    spans: list[tuple[int, int]] = [(0, 0)] * len(words)
+    lines, offset = [], 0
+    for row in rows(words):
+        line, right = "", left
+        for i in row:
+            box = words[i].box
+            gap = round((box[0] - left) / character) - len(line)
+            if line and (gap < 1 or box[0] - right < 0.6 * (box[3] - box[1])):
+                gap = 1
+            line += " " * gap
+            spans[i] = (offset + len(line), offset + len(line) + len(words[i].text))
+            line += words[i].text
+            right = box[2]
+        lines.append(line)
+        offset += len(line) + 1
+    return Layout("\n".join(lines), list(words), spans)
+
+
+def prose(text: str) -> str:
+    """Running text without its layout: runs of blanks become one, more than one empty line becomes one."""
+    text = re.sub(r"[^\S\n]+", " ", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return re.sub(r" ?\n ?", "\n", re.sub(r"\n(?: ?\n)+", "\n\n", text)).strip()
+
+
+def windows(text: str, chars: int, overlap: int) -> list[tuple[int, int]]:
+    """`[start, end)` of overlapping windows of at most `chars` characters that cover the text.
+
+    A window ends, if it can, at the end of a paragraph, else a sentence, else a word, of its last third.
+    """
+    found, start = [], 0
+    while True:
+        end = min(start + chars, len(text))
+        if end < len(text):
+            floor = start + chars * 2 // 3
+            for mark in ("\n\n", ". ", "\n", " "):
+                cut = text.rfind(mark, floor, end)
+                if cut > 0:
+                    end = cut + len(mark)
+                    break
+        found.append((start, end))
+        if end == len(text):
+            return found
+        after = max(end - overlap, start + 1)
+        blank = re.search(r"\s", text[after:end])
+        start = after + blank.end() if blank and after + blank.end() < end else after
+
+
+def best_window(text: str, question: str, chars: int, overlap: int) -> str:
+    """The window of a long text that shares the most, and the rarest, words with a question."""
+    spans = windows(text, chars, overlap)
+    bags = [set(re.findall(r"\w+", text[a:b].casefold())) for a, b in spans]
+    asked = set(re.findall(r"\w+", question.casefold()))
+    weight = {w: math.log(1 + len(bags) / (1 + sum(w in bag for bag in bags))) for w in asked}
+    scores = [sum(weight[w] for w in asked if w in bag) for bag in bags]
+    a, b = spans[scores.index(max(scores))]
+    return text[a:b]
+
+
+def page_layout(items: Iterable[tuple[str, Quad]], page: int = 1) -> Layout:
+    """The layout of a page's words once its skew is taken out; the boxes stay where the words stand on the page."""
+    items = [(text, quad) for text, quad in items if text.strip()]
+    laid = layout(words_from_quads(items, page))
+    boxes = []
+    for _, quad in items:
+        xs, ys = [x for x, _ in quad], [y for _, y in quad]
+        boxes.append((min(xs), min(ys), max(xs), max(ys)))
+    return replace(laid, words=[replace(word, box=box) for word, box in zip(laid.words, boxes, strict=True)])

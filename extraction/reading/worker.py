@@ -1,0 +1,236 @@
+"""`pages` in a process of its own, so that a page can be given up when it takes too long, takes too much
+memory or crashes.
+
+The process starts with the first document and stays, with its OCR engine loaded, until this one ends. A request is a
+line of JSON and the bytes of a file; the answer is lines of JSON, the last one `{"end": true}` or `{"error": why}`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from extraction.reading.limits import DocumentError, Limits
+
+START_SECONDS = 180.0  # until a new process must have answered
+
+
+class Died(Exception):
+    """The process ended: by itself, because its time was up (`late`), or because it got no more memory (`full`)."""
+
+    def __init__(self, late: bool = False, full: bool = False) -> None:
+        self.late, self.full = late, full
+
+
+class Worker:
+    """One process and the way to talk with it."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen | None = None
+        self.answers: queue.Queue = queue.Queue()
+
+    def ask(self, request: dict, data: bytes) -> Iterator[dict]:
+        """The messages that answer a request. Raises Died, after which the next request starts a new process."""
+        if self.process is None or self.process.poll() is not None:
+            self._start()
+        try:
+            self.process.stdin.write(json.dumps(request | {"bytes": len(data)}).encode() + b"\n" + data)
+            self.process.stdin.flush()
+        except OSError:
+            self.stop()
+            raise Died from None
+        wait = START_SECONDS
+        finished = False
+        try:
+            while not finished:
+                try:
+                    message = self.answers.get(timeout=wait)
+                except queue.Empty:
+                    raise Died(late=True) from None
+                if message is None or "full" in message:
+                    raise Died(full=message is not None)
+                wait = message.get("wait", wait)
+                finished = "end" in message or "error" in message
+                if "error" in message:
+                    raise DocumentError(message["error"])
+                if not finished and "wait" not in message:
+                    yield message
+        finally:
+            if not finished:  # an answer that nobody waits for any more must not meet the next request
+                self.stop()
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            with contextlib.suppress(OSError):  # what was not written yet is lost with the process
+                self.process.stdin.close()
+        self.process = None
+
+    def _start(self) -> None:
+        self.stop()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "extraction.reading.worker"],
+            cwd=Path(__file__).resolve().parents[2],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self.answers = queue.Queue()
+        threading.Thread(target=_receive, args=(self.process.stdout, self.answers), daemon=True).start()
+
+
+def _receive(stream: BinaryIO, answers: queue.Queue) -> None:
+    """Put what the process says into the queue, and None when it has ended."""
+    with stream:
+        for line in stream:
+            if not line.endswith(b"\n"):  # it ended in the middle of a message
+                break
+            message = json.loads(line)
+            if "bytes" in message:
+                message["data"] = stream.read(message["bytes"])
+                if len(message["data"]) < message["bytes"]:
+                    break
+            answers.put(message)
+    answers.put(None)
+
+
+_worker = Worker()
+_lock = threading.Lock()
+atexit.register(lambda: _worker.stop())
+
+
+def _forget() -> None:
+    """A process forked from this one must start its own worker: two cannot talk over one pipe."""
+    global _worker, _lock
+    _worker, _lock = Worker(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def read(data: bytes, kind: str, limits: Limits) -> Iterator[dict]:
+    """The messages of `pages.read`. A page that takes too long or crashes is one with nothing but a problem."""
+    first, count = 1, None
+    request = {"do": "read", "kind": kind, "limits": asdict(limits)}
+    with _lock:
+        while True:
+            try:
+                for message in _worker.ask(request | {"first": first}, data):
+                    if "pages" in message:
+                        if count is None:
+                            count = message["pages"]
+                            yield message
+                    else:
+                        first = message["page"] + 1
+                        yield message
+                return
+            except Died as died:
+                if count is None:
+                    raise DocumentError(f"the file {_why(died, limits, 'takes too long to open', 'makes')}") from None
+                why = _why(died, limits, f"took longer than {limits.page_seconds:g} s", "made")
+                yield {"page": first, "problems": [f"page {first} {why} and was skipped"]}
+                first += 1
+                if first > min(count, limits.max_pages):
+                    return
+
+
+def _why(died: Died, limits: Limits, late: str, makes: str) -> str:
+    if died.full:
+        return f"needs more memory than the {limits.max_memory_mb:,} MB that it may take"
+    return late if died.late else f"{makes} the reader crash"
+
+
+def render(data: bytes, kind: str, page: int, side: int, limits: Limits) -> tuple[Any, tuple[float, float]]:
+    """What `pages.render` returns."""
+    from PIL import Image
+
+    request = {"do": "render", "kind": kind, "page": page, "side": side, "limits": asdict(limits)}
+    with _lock:
+        try:
+            (message,) = _worker.ask(request, data)
+        except Died as died:
+            raise DocumentError(f"page {page} {_why(died, limits, 'takes too long to draw', 'makes')}") from None
+    return Image.frombytes("RGB", message["image"], message["data"]), tuple(message["size"])
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed leaves nobody behind who goes on with an endless page."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _bound_memory(limits: Limits) -> None:
+    if sys.platform == "linux":  # elsewhere the limit is not kept, or there is none
+        import resource
+
+        most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        wanted = limits.max_memory_mb * 1_000_000
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted if most < 0 else min(wanted, most), most))
+
+
+def serve() -> None:
+    """Answer requests until there are no more."""
+    import signal
+    import warnings
+
+    from extraction.reading import pages
+
+    warnings.simplefilter("ignore")  # what a library thinks of a stranger's file is not for the terminal
+    _end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks
+    source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)  # Python's own errors are shown ...
+    with open(os.devnull, "wb") as nowhere:  # ... what native libraries print of a broken file is not: it is told
+        for number in (1, 2):
+            os.dup2(nowhere.fileno(), number)
+
+    def send(message: dict, data: bytes = b"") -> None:
+        sink.write(json.dumps(message).encode() + b"\n" + data)
+        sink.flush()
+
+    for line in source:
+        request = json.loads(line)
+        data = source.read(request["bytes"])
+        limits = Limits(**request["limits"])
+        _bound_memory(limits)
+        try:
+            if request["do"] == "render":
+                send({"wait": limits.page_seconds})
+                image, size = pages.render(data, request["kind"], request["page"], request["side"], limits)
+                drawn = image.tobytes()
+                send({"image": image.size, "size": size, "bytes": len(drawn)}, drawn)
+            else:
+                for message in pages.read(data, request["kind"], limits, request["first"]):
+                    send(message)
+            send({"end": True})
+        except DocumentError as error:
+            send({"error": str(error)})
+        except MemoryError:
+            send({"full": True})
+            os._exit(1)  # what is left of its memory may be in pieces
+
+
+if __name__ == "__main__":
+    from extraction import stage
+
+    stage.show_bugs_without_text()  # a library's message may quote the file
+    with contextlib.suppress(BrokenPipeError):  # who asked has gone
+        serve()

@@ -1,0 +1,131 @@
+"""Why a field of a prediction differs from the target."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from extraction.scoring.metrics import _row_likeness, _span_likeness, assign, exact_match, scored
+from extraction.tasks.schemas import CLAUSES
+
+REASONS = ("misread", "not found", "invented", "wrong row", "wrong format")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field that the prediction has otherwise than the target. A value is None on the side that lacks it."""
+
+    path: str
+    target: str | None
+    prediction: str | None
+    reason: str  # one of REASONS
+
+
+def differences(task: str, target: dict, prediction: dict | None) -> list[Difference]:
+    """Every field that differs, with the likely reason.
+
+    not found     the prediction has nothing there
+    invented      the target has nothing there
+    wrong row     the value belongs to another row (of a contract: to another category)
+    wrong format  the same amount, date or words, written otherwise than in the document
+    misread       anything else
+
+    Rows are assigned as for the row-bound score; quotes of a contract differ if their word Jaccard is below 0.5.
+    """
+    record = prediction or {}
+    if task == "question":
+        answers, answer = target["answers"], record.get("answer")
+        if answer is not None and exact_match(answers, answer):
+            return []
+        wanted = max(answers, key=lambda a: _same_value(a, answer or ""), default=None)
+        entries = [("answer", wanted, answer)]
+    elif task == "contract":
+        entries = list(_quotes(target.get("clauses") or {}, record.get("clauses") or {}))
+    else:
+        entries = [entry for entry in _paired_leaves(scored(target), scored(prediction), "") if entry[1] != entry[2]]
+    elsewhere: tuple[Counter, Counter] = (Counter(), Counter())  # what is left over of target and prediction
+    for path, *values in entries:
+        for side, value in enumerate(values):
+            if value is not None:
+                elsewhere[side][_group(task, path), value] += 1
+    return [Difference(path, a, b, _reason(_group(task, path), a, b, elsewhere)) for path, a, b in entries]
+
+
+def _group(task: str, path: str) -> str:
+    """What a value may have changed places within: the same field of other rows, or any category of clauses."""
+    return "clauses" if task == "contract" else re.sub(r"\[\d+\]", "", path)
+
+
+def _reason(group: str, target: str | None, prediction: str | None, elsewhere: tuple[Counter, Counter]) -> str:
+    if target is not None and prediction is not None and _same_value(target, prediction):
+        return "wrong format"
+    for value, others in ((prediction, elsewhere[0]), (target, elsewhere[1])):
+        if value is not None and others[group, value] > 0:
+            return "wrong row"
+    if prediction is None:
+        return "not found"
+    return "invented" if target is None else "misread"
+
+
+def _paired_leaves(target: Any, prediction: Any, path: str) -> Iterator[tuple[str, str | None, str | None]]:
+    """(path, target, prediction) of every leaf that either has; a row that only one has keeps its own number."""
+    if isinstance(target, dict | None) and isinstance(prediction, dict | None):
+        first, second = target or {}, prediction or {}
+        for key in [*first, *(key for key in second if key not in first)]:
+            yield from _paired_leaves(first.get(key), second.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(target, list | None) and isinstance(prediction, list | None):
+        first, second = target or [], prediction or []
+        pairs = dict(assign(first, second, _row_likeness))
+        for i, row in enumerate(first):
+            yield from _paired_leaves(row, second[pairs[i]] if i in pairs else None, f"{path}[{i}]")
+        for j in sorted(set(range(len(second))) - set(pairs.values())):
+            yield from _paired_leaves(None, second[j], f"{path}[{j}]")
+    else:
+        yield path, *(None if value is None else str(value).strip() for value in (target, prediction))
+
+
+def _quotes(target: dict, prediction: dict) -> Iterator[tuple[str, str | None, str | None]]:
+    """The quotes of each category that match none, paired in their order."""
+    for name in CLAUSES:
+        wanted, found = list(target.get(name, [])), list(prediction.get(name, []))
+        pairs = assign(wanted, found, _span_likeness)
+        missed = [quote for i, quote in enumerate(wanted) if i not in {i for i, _ in pairs}]
+        extra = [quote for j, quote in enumerate(found) if j not in {j for _, j in pairs}]
+        for number in range(max(len(missed), len(extra))):
+            yield f"clauses.{name}", *(side[number] if number < len(side) else None for side in (missed, extra))
+
+
+def _same_value(a: str, b: str) -> bool:
+    """Whether two texts print the same amount, the same date, or the same letters and digits."""
+    for read in (_amount, _date):
+        first, second = read(a), read(b)
+        if first is not None and second is not None:
+            return first == second
+    first, second = ("".join(filter(str.isalnum, text.casefold())) for text in (a, b))
+    return first == second != ""
+
+
+def _amount(text: str) -> Decimal | None:
+    """The amount that a text prints, with at most four letters around it; two digits at its end are cents."""
+    numbers = re.findall(r"\d(?:[\d.,' ]*\d)?", text)
+    if len(numbers) != 1 or sum(map(str.isalpha, text)) > 4:
+        return None
+    whole, _, cents = re.fullmatch(r"(.*?)([.,](\d{1,2}))?", numbers[0]).groups(default="")
+    sign = "-" if set("-(") & set(text[: text.index(numbers[0])]) else ""
+    return Decimal(f"{sign}{re.sub(r'[^0-9]', '', whole)}.{cents or 0}")
+
+
+def _date(text: str) -> date | None:
+    """A date whose day and month cannot be taken for each other."""
+    plain = re.sub(r"[\s,./-]+", " ", text).strip()
+    for form in ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%Y %m %d"):
+        try:
+            return datetime.strptime(plain, form).date()
+        except ValueError:
+            continue
+    return None

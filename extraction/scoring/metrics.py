@@ -1,0 +1,473 @@
+"""The metrics, by their published definitions, the intervals around them, and the reason why a field differs.
+
+Each task has a function that turns one document's target and prediction into counts, and a metric is a function of a
+list of such counts, so that one bootstrap over documents serves them all.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rapidfuzz.distance import Levenshtein
+
+from extraction import cord
+from extraction.tasks import records
+from extraction.tasks.schemas import CLAUSES
+
+
+@dataclass(frozen=True)
+class Counts:
+    """True positives, false positives, false negatives and true negatives of one document."""
+
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+    tn: int = 0
+
+
+def f1(counts: Sequence[Counts]) -> float:
+    """Micro F1, TP / (TP + (FP + FN) / 2); 1 where there was nothing to find and nothing was found."""
+    tp = sum(c.tp for c in counts)
+    wrong = sum(c.fp + c.fn for c in counts)
+    return tp / (tp + wrong / 2) if tp + wrong else 1.0
+
+
+def precision(counts: Sequence[Counts]) -> float:
+    """TP / (TP + FP) over all documents; 1 where nothing was found."""
+    tp, fp = (sum(getattr(c, name) for c in counts) for name in ("tp", "fp"))
+    return tp / (tp + fp) if tp + fp else 1.0
+
+
+def recall(counts: Sequence[Counts]) -> float:
+    """TP / (TP + FN) over all documents; 1 where there was nothing to find."""
+    tp, fn = (sum(getattr(c, name) for c in counts) for name in ("tp", "fn"))
+    return tp / (tp + fn) if tp + fn else 1.0
+
+
+def accuracy(counts: Sequence[Counts]) -> float:
+    """Share of right decisions among all decisions."""
+    right = sum(c.tp + c.tn for c in counts)
+    return right / (right + sum(c.fp + c.fn for c in counts))
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    counts = list(counts)
+    return Counts(*(sum(getattr(c, name) for c in counts) for name in ("tp", "fp", "fn", "tn")))
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+# --- receipts ------------------------------------------------------------------------------------------------
+
+
+def leaves(record: Any, path: str = "") -> list[tuple[str, str]]:
+    """The fields of a record as (path, value); list positions are not part of a path.
+
+    `{"line_items": [{"amount": "2.00"}]}` has the one leaf `("line_items.amount", "2.00")`.
+    """
+    if isinstance(record, dict):
+        return [leaf for key, value in record.items() for leaf in leaves(value, f"{path}.{key}" if path else key)]
+    if isinstance(record, list):
+        return [leaf for value in record for leaf in leaves(value, path)]
+    return [] if record in (None, "") else [(path, str(record).strip())]
+
+
+def scored(record: dict | None) -> dict:
+    """The part of a record that is scored: everything that is not empty, without the summary."""
+    return records.prune({key: value for key, value in (record or {}).items() if key != "summary"})
+
+
+def by_field(target: dict, prediction: dict | None) -> dict[str, Counts]:
+    """For each path: matches between the multisets of its values.
+
+    A value of several lines counts as its lines, since a line break stands between the entries of a list of CORD.
+    """
+    values: dict[str, tuple[Counter, Counter]] = {}
+    for side, record in enumerate((target, prediction)):
+        for path, value in leaves(scored(record)):
+            lines = [line.strip() for line in value.split("\n") if line.strip()]
+            values.setdefault(path, (Counter(), Counter()))[side].update(lines)
+    found = {}
+    for path, (wanted, read) in values.items():
+        tp = (wanted & read).total()
+        found[path] = Counts(tp=tp, fp=read.total() - tp, fn=wanted.total() - tp)
+    return found
+
+
+def field_counts(target: dict, prediction: dict | None) -> Counts:
+    """Matches between the multisets of (path, value), as in Donut's JSONParseEvaluator.cal_f1 (Kim et al. 2022).
+
+    Row membership is not part of it: two line items that swap their amounts still match. The summary is not scored.
+    An unreadable prediction (None) misses every field.
+    """
+    return total(by_field(target, prediction).values())
+
+
+def exact_record(target: dict, prediction: dict | None) -> float:
+    """1.0 if every field is right and none is invented."""
+    counts = field_counts(target, prediction)
+    return float(counts.fp == counts.fn == 0)
+
+
+def row_counts(target: dict, prediction: dict | None) -> Counts:
+    """Row-bound line-item counts: a field of a row is right only in the row that it belongs to.
+
+    The rows of the prediction are assigned to those of the target one to one, so that the most fields match; the
+    order of rows does not matter, and sub-items are assigned the same way within their row. Rows are the line items
+    and void items of a receipt and the labeled values of a document. Defined by this project, after the row alignment
+    of ExtractBench (run-llama 2026); Donut's F1 gives 1 to quantities that two line items have swapped.
+    """
+    wanted, found = ({k: v for k, v in scored(r).items() if isinstance(v, list)} for r in (target, prediction))
+    tp = _matches(wanted, found)
+    return Counts(tp=tp, fp=len(leaves(found)) - tp, fn=len(leaves(wanted)) - tp)
+
+
+def _matches(wanted: Any, found: Any) -> int:
+    """How many leaves are the same when every list is matched row by row."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return sum(_matches(wanted[key], found[key]) for key in wanted.keys() & found.keys())
+    if isinstance(wanted, list) and isinstance(found, list):
+        return sum(_matches(wanted[i], found[j]) for i, j in assign(wanted, found, _row_likeness))
+    if isinstance(wanted, dict | list) or isinstance(found, dict | list):
+        return 0
+    return int(str(wanted).strip() == str(found).strip())
+
+
+def _row_likeness(wanted: Any, found: Any) -> float:
+    """The number of equal leaves; a fraction for values that are alike decides between rows that match as well."""
+    alike = 0.0
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for key in wanted.keys() & found.keys():
+            if isinstance(wanted[key], str) and isinstance(found[key], str):
+                alike += Levenshtein.normalized_similarity(wanted[key], found[key], score_cutoff=0.5)
+    return _matches(wanted, found) + alike / 1000
+
+
+def assign(wanted: Sequence, found: Sequence, weight: Callable[[Any, Any], float]) -> list[tuple[int, int]]:
+    """The one-to-one assignment with the largest sum of weights (Kuhn 1955), as pairs of indices.
+
+    Pairs of weight 0 are left out.
+    """
+    from munkres import Munkres
+
+    if not wanted or not found:
+        return []
+    weights = [[weight(a, b) for b in found] for a in wanted]
+    most = max(map(max, weights))
+    chosen = Munkres().compute([[most - w for w in row] for row in weights])
+    return [(i, j) for i, j in chosen if weights[i][j] > 0]
+
+
+def nted_accuracy(target: dict, prediction: dict | None) -> float:
+    """1 - TED(prediction, target) / TED({}, target), and at least 0: Donut's JSONParseEvaluator.cal_acc.
+
+    TED is the tree edit distance of Zhang and Shasha (1989). A leaf costs as many edits as it has characters, another
+    node one. The tree is CORD's, and what CORD has no place for stands beside it. Order of rows matters here. Where
+    both are empty Donut divides by zero; it is 1 here.
+    """
+    import zss  # imports numpy
+
+    wanted, found = (_node("", _cord_tree(scored(record)), zss.Node) for record in (target, prediction))
+    whole = _weight(wanted) - 1  # inserting all but the root, which {} has too
+    if whole == 0 or abs(_weight(found) - _weight(wanted)) >= whole:  # a lower bound of the distance: no need for zss
+        return float(whole == 0 and _weight(found) == 1)
+    distance = zss.distance(wanted, found, zss.Node.get_children, _edit_cost, _edit_cost, _update_cost)
+    return max(0.0, 1 - distance / whole)
+
+
+def _cord_tree(record: dict) -> dict:
+    """CORD's tree of a record; fields that CORD does not have stay as they are."""
+    others = {key: value for key, value in record.items() if not cord.to_cord({key: value})}
+    return {**cord.to_cord(record), **others}
+
+
+def _node(label: str, value: Any, make: Callable) -> Any:
+    """A tree as Donut builds it: keys by length and name, a node above each object in a list or under a key."""
+    node = make((label, None))
+    if isinstance(value, dict):
+        for key in sorted(value, key=lambda key: (len(key), key)):
+            child = make((key, None))
+            for item in value[key] if isinstance(value[key], list) else [value[key]]:
+                inner = isinstance(item, dict)
+                child.addkid(_node("<subtree>", item, make) if inner else make(("", str(item).strip())))
+            node.addkid(child)
+    return node
+
+
+def _weight(node: Any) -> int:
+    return _edit_cost(node) + sum(map(_weight, node.children))
+
+
+def _edit_cost(node: Any) -> int:
+    leaf = node.label[1]
+    return 1 if leaf is None else len(leaf)
+
+
+def _update_cost(a: Any, b: Any) -> int:
+    first, second = a.label[1], b.label[1]
+    if first is None and second is None:
+        return int(a.label[0] != b.label[0])
+    if first is None or second is None:
+        return 1 + len(first or second or "")
+    return Levenshtein.distance(first, second)
+
+
+def anls_star(target: dict, prediction: dict | None) -> float:
+    """ANLS* of two records (Peer et al. 2024, library anls-star): list entries are assigned so that they fit best,
+    each leaf has the normalized Levenshtein similarity, 0 below 0.5, and the mean is over the leaves of both."""
+    from anls_star import anls_score
+
+    return float(anls_score(scored(target), scored(prediction)))
+
+
+# --- contracts -----------------------------------------------------------------------------------------------
+
+
+def by_category(target: dict, prediction: dict | None) -> dict[str, Counts]:
+    """Clause identification: for each of CUAD's 41 categories, is it present in this contract, and was it found?"""
+    wanted, found = (set((record or {}).get("clauses") or {}) for record in (target, prediction))
+    decisions = {name: (name in wanted, name in found) for name in CLAUSES}
+    return {
+        name: Counts(int(there and seen), int(seen and not there), int(there and not seen), int(not there and not seen))
+        for name, (there, seen) in decisions.items()
+    }
+
+
+def clause_counts(target: dict, prediction: dict | None) -> Counts:
+    """The decisions of `by_category` added up. "Clause identification" is a metric of this project: F1 and accuracy
+    of presence, which is easier than finding the span."""
+    return total(by_category(target, prediction).values())
+
+
+def span_counts(target: dict, prediction: dict | None) -> Counts:
+    """Quotes assigned one to one within their category where their word Jaccard is at least 0.5.
+
+    The threshold and the words are those of CUAD's evaluate.py (Hendrycks et al. 2021), which lets one quote match
+    several targets and the other way round; here each counts once.
+    """
+    tp = fp = fn = 0
+    for name in CLAUSES:
+        wanted, found = (((record or {}).get("clauses") or {}).get(name, []) for record in (target, prediction))
+        hits = len(assign(wanted, found, _span_likeness))
+        tp, fp, fn = tp + hits, fp + len(found) - hits, fn + len(wanted) - hits
+    return Counts(tp, fp, fn)
+
+
+def _span_likeness(wanted: str, found: str) -> float:
+    """The Jaccard similarity if it makes a match, else 0; plus 1, so that more matches beat better ones."""
+    similarity = jaccard(wanted, found)
+    return 1 + similarity if similarity >= 0.5 else 0.0
+
+
+def jaccard(a: str, b: str) -> float:
+    """Shared words over all words, as sets. `. , ; :` and case do not count, `/` parts words: CUAD's get_jaccard."""
+    first, second = (set(re.sub("[.,;:]", "", text).lower().replace("/", " ").split()) for text in (a, b))
+    return len(first & second) / len(first | second) if first | second else 1.0
+
+
+# --- confidences ---------------------------------------------------------------------------------------------
+
+Scored = Sequence[tuple[float, bool]]  # (confidence, correct)
+
+
+def right_values(task: str, target: dict, prediction: dict | None) -> dict[str, bool]:
+    """Whether each value of the prediction is right, by its path with list positions. The summary is not judged.
+
+    A value of a row is right only in the row that it belongs to, as for the row-bound score, a quote if its word
+    Jaccard with one of its category, which no other quote was given, is at least 0.5, and an answer if it is one of
+    those accepted, case and white space aside.
+    """
+    if task == "question":
+        answer = (prediction or {}).get("answer")
+        return {} if answer in (None, "") else {"answer": bool(exact_match(target["answers"], answer))}
+    if task == "contract":
+        found = {}
+        wanted = target.get("clauses") or {}
+        for name, quotes in ((prediction or {}).get("clauses") or {}).items():
+            hits = {j for _, j in assign(wanted.get(name, []), quotes, _span_likeness)}
+            found |= {f"clauses.{name}[{j}]": j in hits for j in range(len(quotes))}
+        return found
+    whole = {key: value for key, value in (prediction or {}).items() if key != "summary"}
+    return dict(_judged(scored(target), whole, ""))
+
+
+def _judged(wanted: Any, found: Any, path: str) -> Iterator[tuple[str, bool]]:
+    if isinstance(found, dict):
+        of = wanted if isinstance(wanted, dict) else {}
+        for key, value in found.items():
+            yield from _judged(of.get(key), value, f"{path}.{key}" if path else key)
+    elif isinstance(found, list):
+        of = wanted if isinstance(wanted, list) else []
+        rows = {j: of[i] for i, j in assign(of, found, _row_likeness)}
+        for j, value in enumerate(found):
+            yield from _judged(rows.get(j), value, f"{path}[{j}]")
+    elif found not in (None, ""):
+        yield path, wanted is not None and str(wanted).strip() == str(found).strip()
+
+
+def cuad_scored(target: dict, found: Sequence[tuple[str, str, float]]) -> tuple[list[tuple[float, bool]], int]:
+    """The quotes (category, quote, confidence) of one contract judged as CUAD's compute_precision_recall does.
+
+    Gives (confidence, correct), and the number of quotes that were there to be found. A target is found with the
+    highest confidence of the quotes that match it; a quote that matches no target is wrong. For "Parties" a quote
+    that contains the target matches too.
+    """
+    judged: list[tuple[float, bool]] = []
+    targets = target.get("clauses") or {}
+    for name in CLAUSES:
+        quotes: dict[str, float] = {}
+        for category, quote, confidence in found:
+            if category == name and quote:
+                quotes[quote] = max(confidence, quotes.get(quote, 0.0))
+        right = set()
+        for wanted in targets.get(name, []):
+            matching = [q for q in quotes if jaccard(wanted, q) >= 0.5 or (name == "Parties" and wanted in q)]
+            right.update(matching)
+            if matching:
+                judged.append((max(quotes[q] for q in matching), True))
+        judged += [(confidence, False) for quote, confidence in quotes.items() if quote not in right]
+    return judged, sum(map(len, targets.values()))
+
+
+def precision_recall(judged: Scored, wanted: int) -> list[tuple[float, float]]:
+    """(recall, precision) as the confidence that is asked for goes down: CUAD's get_precisions_recalls.
+
+    Thresholds are 0.99, 0.98, ... 0.01, 0.001 and 0, and a confidence must exceed them. Precision is the best that
+    is had at this recall or a higher one (process_precisions). The curve begins with precision 1 at recall 0.
+    """
+    if wanted < 1:
+        raise ValueError("recall needs at least one clause that is there to be found")
+    points = [(0.0, 1.0)]
+    for threshold in [n / 100 for n in range(99, 0, -1)] + [0.001, 0.0]:
+        kept = [correct for confidence, correct in judged if confidence > threshold]
+        points.append((sum(kept) / wanted, sum(kept) / len(kept) if kept else 0.0))
+    best, curve = 0.0, []
+    for recall, precision in reversed(points):
+        best = max(best, precision)
+        curve.append((recall, best))
+    return curve[::-1]
+
+
+def aupr(curve: Sequence[tuple[float, float]]) -> float:
+    """Area under a precision-recall curve by trapezoids, up to the highest recall there is: CUAD's get_aupr."""
+    steps = zip(curve, curve[1:], strict=False)
+    return sum((recall - before) * (precision + higher) / 2 for (before, higher), (recall, precision) in steps)
+
+
+def precision_at_recall(curve: Sequence[tuple[float, float]], recall: float = 0.8) -> float:
+    """Precision at the first point with at least this recall, 0 if there is none: CUAD's get_prec_at_recall."""
+    return next((precision for reached, precision in curve if reached >= recall), 0.0)
+
+
+def expected_calibration_error(judged: Scored, bins: int = 10) -> float:
+    """Mean gap between confidence and share of right answers over equal bins of confidence, weighted by their size
+    (Guo et al. 2017)."""
+    if not judged:
+        raise ValueError("calibration needs at least one confidence")
+    gaps = (b["n"] * abs(b["confidence"] - b["right"]) for b in reliability(judged, bins))
+    return sum(gaps) / len(judged)
+
+
+def reliability(judged: Scored, bins: int = 10) -> list[dict[str, float]]:
+    """For each bin of confidence that has values: their number, mean confidence and share of right ones."""
+    filled: dict[int, list[tuple[float, bool]]] = {}
+    for confidence, correct in judged:
+        filled.setdefault(min(int(confidence * bins), bins - 1), []).append((confidence, correct))
+    return [
+        {
+            "from": number / bins,
+            "to": (number + 1) / bins,
+            "n": len(group),
+            "confidence": mean([confidence for confidence, _ in group]),
+            "right": mean([correct for _, correct in group]),
+        }
+        for number, group in sorted(filled.items())
+    ]
+
+
+def risk_coverage(judged: Scored) -> list[tuple[float, float]]:
+    """(coverage, risk): the share of answers kept, surest first, and the share of wrong ones among them
+    (Geifman and El-Yaniv 2017). Answers of the same confidence are kept or dropped together."""
+    curve, kept, wrong = [], 0, 0
+    for confidence in sorted({c for c, _ in judged}, reverse=True):
+        group = [correct for c, correct in judged if c == confidence]
+        kept, wrong = kept + len(group), wrong + group.count(False)
+        curve.append((kept / len(judged), wrong / kept))
+    return curve
+
+
+def area_under_risk_coverage(curve: Sequence[tuple[float, float]]) -> float:
+    """Mean risk over coverage; 0 is best (Geifman, Uziel and El-Yaniv 2019)."""
+    before = [0.0, *(coverage for coverage, _ in curve)]
+    return sum((coverage - start) * risk for start, (coverage, risk) in zip(before, curve, strict=False))
+
+
+# --- question answering --------------------------------------------------------------------------------------
+
+
+def anls(answers: Sequence[str], prediction: str | None, threshold: float = 0.5) -> float:
+    """Average normalized Levenshtein similarity of one question: the best over the accepted answers, 0 below 0.5.
+
+    Biten et al. 2019 (ST-VQA). Case and white space are normalized, and lengths are those of the normalized texts. A
+    similarity of exactly 0.5 counts, as in the code that DocVQA results are made with.
+    """
+    if prediction is None:
+        return 0.0
+    found = _flat(prediction)
+    best = max((1 - Levenshtein.normalized_distance(_flat(a), found) for a in answers), default=0.0)
+    return best if best >= threshold else 0.0
+
+
+def exact_match(answers: Sequence[str], prediction: str | None) -> float:
+    """1.0 if the prediction is one of the accepted answers, case and white space aside."""
+    return float(prediction is not None and _flat(prediction) in map(_flat, answers))
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+# --- intervals -----------------------------------------------------------------------------------------------
+
+
+def estimate(
+    metric: Callable[[Sequence[Any]], float], values: Sequence[Any], samples: int = 1000, seed: int = 0
+) -> dict[str, float]:
+    """`{"value", "low", "high"}`: the metric, and its 95 % percentile bootstrap interval over documents."""
+    if not values:
+        raise ValueError("a metric needs at least one document")
+    draw = random.Random(seed)
+    drawn = sorted(metric(draw.choices(values, k=len(values))) for _ in range(samples))
+    low, high = drawn[int(0.025 * samples)], drawn[min(int(0.975 * samples), samples - 1)]
+    return {"value": metric(values), "low": low, "high": high}
+
+
+def paired(
+    metric: Callable[[Sequence[Any]], float],
+    first: Sequence[Any],
+    second: Sequence[Any],
+    samples: int = 1000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """`{"value", "low", "high"}`: what the metric gains from the second model to the first, on the same documents.
+
+    The interval is the 95 % percentile of the paired bootstrap (Efron and Tibshirani 1993): each sample draws
+    documents, and both models are scored on those.
+    """
+    together = list(zip(first, second, strict=True))
+    return estimate(
+        lambda drawn: metric([a for a, _ in drawn]) - metric([b for _, b in drawn]), together, samples, seed
+    )
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
