@@ -4,7 +4,7 @@
 # make fuzz   odd inputs for the readers and parsers, for FUZZ_SECONDS=600
 # make lock   requirements.lock again from requirements.txt; make audit   known weaknesses of what is locked (needs a network)
 # make screenshots   after make demo: the pictures of the page in docs/pictures, of a real run
-# make hardening     faults, hostile documents, injected instructions, leaks and load, to benchmarks/HARDENING.md
+# make hardening     faults, hostile documents, injected instructions, leaks and load, to docs/hardening.md
 # A Linux machine without a GPU saves gigabytes with:  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 PYTHON ?= python3
 TORCH_INDEX ?=
@@ -66,13 +66,13 @@ audit: install
 	.venv/audit/bin/python -m pip_audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 screenshots: install
-	$(PY) benchmarks/screenshots.py
+	$(PY) -m benchmarks.screenshots
 
 hardening: install
-	$(PY) -m benchmarks.hardening
+	$(PY) -m tests.hardening
 
 fuzz: install
-	$(PY) -m benchmarks.hardening.fuzz --seconds $(FUZZ_SECONDS)
+	$(PY) -m tests.hardening.fuzz --seconds $(FUZZ_SECONDS)
 
 clean:
 	rm -rf output data/datasets data/training

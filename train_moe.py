@@ -177,7 +177,7 @@ def import_unsloth(train: config.TrainConfig, cache: Path) -> Any:
     """The module, imported with this project's settings. Before transformers, trl and peft, which it patches."""
     os.environ |= {
         "UNSLOTH_COMPILE_LOCATION": str(cache / "unsloth"),  # it would otherwise write into the current folder
-        # Compiling whole decoder layers takes 5 GiB more in the first step than all others need (benchmarks/RESULTS.md)
+        # Compiling whole decoder layers takes 5 GiB more in the first step than all others need (docs/results.md)
         "UNSLOTH_BLOCK_COMPILE": "0",
         "UNSLOTH_CE_LOSS_N_CHUNKS": str(math.ceil(train.batch_size * train.max_seq_length / train.loss_chunk_tokens)),
         "UNSLOTH_MOE_LORA_B_LAYOUT": LORA_B_LAYOUT,
@@ -234,7 +234,7 @@ def keep_reentrant_checkpoints() -> None:
     """Let Unsloth checkpoint with several processes as it does with one.
 
     It changes to the other kind for models with pictures, whose parameters DDP would see twice, and then holds 7 GiB
-    more (benchmarks/RESULTS.md). Here each parameter is used in one layer, once.
+    more (docs/results.md). Here each parameter is used in one layer, once.
     """
     from unsloth.models import vision
 

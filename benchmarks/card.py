@@ -1,8 +1,8 @@
 """How fast GGUF builds answer on this machine's card, whole and within a smaller one: llama-server, timed by itself.
 
-    python benchmarks/card.py FILE.gguf --server build/bin/llama-server                 # all of the card
-    python benchmarks/card.py Q4.gguf Q3.gguf --server ... --card all --card 15.99 --threads 8 --threads 16
-    python benchmarks/card.py 8_of_48.gguf --layers 48 --server ...  # of `export.py --layers 8`
+    python -m benchmarks.card FILE.gguf --server build/bin/llama-server                 # all of the card
+    python -m benchmarks.card Q4.gguf Q3.gguf --server ... --card all --card 15.99 --threads 8 --threads 16
+    python -m benchmarks.card 8_of_48.gguf --layers 48 --server ...  # of `export.py --layers 8`
 
 Prompts are random tokens, of 512 and 2,048, none cached; then 128 tokens are generated after the last. A card in GiB is
 real: a second process holds the rest of its memory, and experts of as many layers as needed are computed on the CPU,
@@ -29,12 +29,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from benchmarks import training  # noqa: E402
-from extraction import files, stage  # noqa: E402
-from extraction.export import fit  # noqa: E402
+import config
+from benchmarks import training
+from extraction import files, stage
+from extraction.export import fit
 
 PROMPTS = (512, 2048)
 GENERATED = 128
@@ -135,7 +133,7 @@ def repeated(source: Path, layers: int, path: Path) -> Path:
 
 
 def log_path() -> Path:
-    folder = ROOT / "output" / "benchmarks"
+    folder = config.ROOT / "output" / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / "llama-server.log"
 
@@ -169,7 +167,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--layers", type=int, metavar="N", help="repeat each file's decoder layers to N first")
     parser.add_argument("--context", type=int, default=8192)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("-o", "--output", type=Path, default=ROOT / "output" / "benchmarks")
+    parser.add_argument("-o", "--output", type=Path, default=config.ROOT / "output" / "benchmarks")
     args = parser.parse_args(argv)
     for path in (*args.files, args.server):
         if not path.is_file():

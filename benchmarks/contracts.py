@@ -1,7 +1,7 @@
 """How far each form of a contract's answer can reach, and what it costs: the answers that stage 2 writes, scored.
 
-    python benchmarks/contracts.py
-    python benchmarks/contracts.py --split test --set data.window_chars=3000
+    python -m benchmarks.contracts
+    python -m benchmarks.contracts --split test --set data.window_chars=3000
 
 A model that answers as it is trained to gives these records, so their span F1 bounds what training can reach. It is
 taken against the quotes of the contract's windows, as test_moe.py does, and against those of the whole contract. Needs
@@ -11,19 +11,14 @@ data/datasets/cuad (python download_datasets.py) and the base model's tokenizer.
 from __future__ import annotations
 
 import dataclasses
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import config  # noqa: E402
-import prepare_training_data as prepare  # noqa: E402
-from extraction import files, stage  # noqa: E402
-from extraction.models import base_model  # noqa: E402
-from extraction.reading import layout  # noqa: E402
-from extraction.scoring import metrics  # noqa: E402
-from extraction.tasks import completions, prompts, records, schemas, sentences  # noqa: E402
+import config
+import prepare_training_data as prepare
+from extraction import files, stage
+from extraction.models import base_model
+from extraction.reading import layout
+from extraction.scoring import metrics
+from extraction.tasks import completions, prompts, records, schemas, sentences
 
 # name, data.contract_form, data.max_quote_chars, sentences.UNIT
 FORMS = (

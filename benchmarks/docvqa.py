@@ -1,7 +1,7 @@
 """Questions of DocVQA as rows for test_moe.py: pages that are like nothing the small model was trained on.
 
-    python benchmarks/docvqa.py val_v1.0.json -o output/docvqa.jsonl       # the page images in documents/ beside it
-    python benchmarks/docvqa.py sample.jsonl -o output/docvqa.jsonl        # lines with question, answers, ocr_text
+    python -m benchmarks.docvqa val_v1.0.json -o output/docvqa.jsonl       # the page images in documents/ beside it
+    python -m benchmarks.docvqa sample.jsonl -o output/docvqa.jsonl        # lines with question, answers, ocr_text
     python test_moe.py --model gguf --rows output/docvqa.jsonl
 
 The first is the file that the challenge publishes (Mathew, Karatzas, Jawahar 2021): its pages are read by our own
@@ -12,18 +12,14 @@ OCR it is, so that their scores stand in columns of their own. DocVQA is for res
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import config  # noqa: E402
-from extraction import files, stage  # noqa: E402
-from extraction.reading import documents, layout  # noqa: E402
-from extraction.reading.limits import DocumentError  # noqa: E402
-from extraction.tasks import prompts, schemas  # noqa: E402
+import config
+from extraction import files, stage
+from extraction.reading import documents, layout
+from extraction.reading.limits import DocumentError
+from extraction.tasks import prompts, schemas
 
 
 def questions(path: Path) -> Iterator[tuple[str, str, str, list[str], str]]:

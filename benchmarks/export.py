@@ -1,9 +1,9 @@
 """What exporting a model of full size takes: wall time of each step, memory, disk.
 
-    python benchmarks/export.py                                   # Qwen3-30B-A3B, random weights: 61 GB more of disk
-    python benchmarks/export.py --base /models/Qwen3-30B-A3B      # real weights
-    python benchmarks/export.py --layers 8                        # some decoder layers, and what all would take
-    python benchmarks/export.py --low-disk --set export.quantization=Q4_K_M
+    python -m benchmarks.export                                   # Qwen3-30B-A3B, random weights: 61 GB more of disk
+    python -m benchmarks.export --base /models/Qwen3-30B-A3B      # real weights
+    python -m benchmarks.export --layers 8                        # some decoder layers, and what all would take
+    python -m benchmarks.export --low-disk --set export.quantization=Q4_K_M
 
 Writes a random adapter of full shape on attention and experts, sealed as train_moe.py seals one, and runs
 `export_gguf.py --profile gpu` over it for Q4_K_M and Q3_K_M (--set as there). Memory is what the processes of the
@@ -27,14 +27,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import config  # noqa: E402
-from benchmarks import training  # noqa: E402
-from extraction import files, handoff, stage  # noqa: E402
-from extraction.models import base_model  # noqa: E402
-from extraction.training import memory  # noqa: E402
+import config
+from benchmarks import training
+from extraction import files, handoff, stage
+from extraction.models import base_model
+from extraction.training import memory
 
 MODEL = "Qwen/Qwen3-30B-A3B"
 TYPES = ("Q4_K_M", "Q3_K_M")
@@ -172,7 +169,7 @@ def watch(command: list[str], folder: Path) -> dict[str, Any]:
     parts: list[dict[str, Any]] = [{"name": "starting", "begin": started, "own": 0, "mapped": 0}]
     lines: list[str] = []
     peak_disk = 0
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=config.ROOT, stderr=subprocess.PIPE, text=True)
 
     def listen() -> None:
         for line in process.stderr:
@@ -246,7 +243,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--low-disk", action="store_true", help="as for export_gguf.py")
     parser.add_argument("--llama-cpp", type=Path, metavar="DIR", help="as for export_gguf.py")
     parser.add_argument("--tokenizer", help="folder or hub id of another tokenizer than the small model's")
-    parser.add_argument("-o", "--output", type=Path, default=ROOT / "output" / "benchmarks")
+    parser.add_argument("-o", "--output", type=Path, default=config.ROOT / "output" / "benchmarks")
     if not any("export.quantization" in item for item in (argv or sys.argv)):
         parser.set_defaults(overrides=[f"export.quantization={','.join(TYPES)}"])
     args, cfg = config.read(parser, argv)
@@ -268,7 +265,7 @@ def main(argv: list[str] | None = None) -> int:
     print("writing a random adapter", file=sys.stderr, flush=True)
     adapter = write_adapter(work / "adapter", part, args.rank)
 
-    command = [sys.executable, str(ROOT / "export_gguf.py"), "--profile", args.profile, "--force"]
+    command = [sys.executable, str(config.ROOT / "export_gguf.py"), "--profile", args.profile, "--force"]
     command += ["--base", str(used), "--adapter", str(adapter)]
     for item in (*args.overrides, f"output.dir={work.resolve()}"):
         command += ["--set", item]

@@ -1,7 +1,7 @@
 """How well grounding finds the values of CORD's records: words of the boxes against CORD's own words.
 
-    python benchmarks/grounding.py
-    python benchmarks/grounding.py --split test --show
+    python -m benchmarks.grounding
+    python -m benchmarks.grounding --split test --show
 
 Gold records: does each value get the words that CORD annotated for it? Control: the record of another receipt; of its
 values that this receipt does not print, how many are called found all the same? Control of misreadings: the receipt's
@@ -18,13 +18,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from extraction import cord  # noqa: E402
-from extraction.evidence import grounding, values  # noqa: E402
-from extraction.scoring import metrics, places  # noqa: E402
-from extraction.tasks import schemas  # noqa: E402
+import config
+from extraction import cord
+from extraction.evidence import grounding, values
+from extraction.scoring import metrics, places
+from extraction.tasks import schemas
 
 
 def misread(value: Any) -> Any:
@@ -96,7 +94,7 @@ def measure(truths: list[dict], show: bool) -> dict:
 
 def main() -> int:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--data", type=Path, default=ROOT / "data/samples/cord.jsonl", help="rows of CORD")
+    p.add_argument("--data", type=Path, default=config.ROOT / "data/samples/cord.jsonl", help="rows of CORD")
     p.add_argument("--split", default="all", choices=("all", "train", "validation", "test"))
     p.add_argument("--show", action="store_true", help="print what went wrong")
     args = p.parse_args()

@@ -1,9 +1,9 @@
 """Seconds per document: where they go on this machine, and what they come to at rates measured on another one.
 
-    python benchmarks/inference.py                             # the GGUF build of the cpu profile
-    python benchmarks/inference.py --model FILE.gguf --repeat 5
-    python benchmarks/inference.py --rates prompt=1200,generation=60
-    python benchmarks/inference.py --profile gpu --rates prompt=1200,generation=60 --rows data/training/test.jsonl
+    python -m benchmarks.inference                             # the GGUF build of the cpu profile
+    python -m benchmarks.inference --model FILE.gguf --repeat 5
+    python -m benchmarks.inference --rates prompt=1200,generation=60
+    python -m benchmarks.inference --profile gpu --rates prompt=1200,generation=60 --rows data/training/test.jsonl
 
 Reads one document of each type from data/samples, `--repeat` times with a fresh prompt cache, and prints Markdown
 tables: seconds and rates of each part (median, fastest and slowest), what choosing a token costs beside evaluating it,
@@ -17,23 +17,19 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # before this folder, whose module of the same name is not meant
-
-import config  # noqa: E402
-import inference  # noqa: E402
-from extraction import files, stage  # noqa: E402
-from extraction.models import backends  # noqa: E402
-from extraction.reading import layout  # noqa: E402
-from extraction.scoring import metrics  # noqa: E402
-from extraction.tasks import schemas  # noqa: E402
+import config
+import inference
+from extraction import files, stage
+from extraction.models import backends
+from extraction.reading import layout
+from extraction.scoring import metrics
+from extraction.tasks import schemas
 
 CONTRACT_CHARS = 6500  # several windows of the cpu profile; the whole contract has 17
 QUESTIONS = ("What is the date?", "Who wrote this?")

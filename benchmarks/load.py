@@ -1,8 +1,8 @@
 """How many documents a server answers, and how long one waits, with several clients at once.
 
-    python benchmarks/load.py http://127.0.0.1:8000/v1                      # 1, 4 and 16 clients
-    python benchmarks/load.py http://127.0.0.1:8000/v1 --clients 8 --documents 200
-    python benchmarks/load.py --server llama-server --model FILE.gguf --clients 16 --documents 200 --kill
+    python -m benchmarks.load http://127.0.0.1:8000/v1                      # 1, 4 and 16 clients
+    python -m benchmarks.load http://127.0.0.1:8000/v1 --clients 8 --documents 200
+    python -m benchmarks.load --server llama-server --model FILE.gguf --clients 16 --documents 200 --kill
 
 Documents are receipts that the project's generator makes, the same for every number of clients, none twice. Prints a
 Markdown table: documents a minute, seconds until the answer (median and 95th percentile), lost and unreadable answers.
@@ -28,15 +28,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import config  # noqa: E402
-from extraction import files, stage  # noqa: E402
-from extraction.models import backends  # noqa: E402
-from extraction.reading import layout  # noqa: E402
-from extraction.synthetic import generate  # noqa: E402
-from extraction.tasks import completions, prompts, schemas  # noqa: E402
+import config
+from extraction import files, stage
+from extraction.models import backends
+from extraction.reading import layout
+from extraction.synthetic import generate
+from extraction.tasks import completions, prompts, schemas
 
 SEED = 20_261_123  # no training set is made with it
 

@@ -1,8 +1,8 @@
 """What each quantization type costs, in one table: distance, scores with paired intervals, speed, memory, size.
 
-    python benchmarks/quality.py                                       # every build, the first 6 test rows of each task
-    python benchmarks/quality.py --rows-per-task 22 --quantization Q8_0,Q4_K_M
-    python benchmarks/quality.py --profile gpu --reference Q8_0        # where an F32 build does not fit the memory
+    python -m benchmarks.quality                                       # every build, the first 6 test rows of each task
+    python -m benchmarks.quality --rows-per-task 22 --quantization Q8_0,Q4_K_M
+    python -m benchmarks.quality --profile gpu --reference Q8_0        # where an F32 build does not fit the memory
 
 Takes base model, adapter and rows of the profile, as stages 2 and 3 made them; exports the base model and the adapter
 unquantized, then the adapter in every type, without and with an importance matrix of the training rows; compares all
@@ -15,21 +15,17 @@ Writes  output/<profile>/quality/quality.json and quality.md, and the builds bes
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import config  # noqa: E402
-import export_gguf  # noqa: E402
-import test_moe  # noqa: E402
-from extraction import files, handoff, stage  # noqa: E402
-from extraction.export import quality  # noqa: E402
-from extraction.models import backends, base_model  # noqa: E402
-from extraction.scoring import scores, tables  # noqa: E402
+import config
+import export_gguf
+import test_moe
+from extraction import files, handoff, stage
+from extraction.export import quality
+from extraction.models import backends, base_model
+from extraction.scoring import scores, tables
 
 TYPES = "Q8_0,Q5_K_M,Q4_K_M,Q3_K_M"
 MAIN = {"receipt": "field_f1", "document": "field_f1", "contract": "clause_f1", "question": "anls"}

@@ -1,8 +1,8 @@
 """How well and how fast documents are read: words against a ground truth, and rows under skew.
 
-    python benchmarks/reader.py data/samples/documents
-    python benchmarks/reader.py FOLDER --ocr tesseract --limit 20 --show
-    python benchmarks/reader.py --skew data/samples/cord.jsonl
+    python -m benchmarks.reader data/samples/documents
+    python -m benchmarks.reader FOLDER --ocr tesseract --limit 20 --show
+    python -m benchmarks.reader --skew data/samples/cord.jsonl
 
 A FOLDER holds documents with their truth: `name.txt` beside `name.jpg`, `name.pdf` or the like; rows of CORD
 (`*.jsonl`) with their images in FOLDER or FOLDER/images. A PDF without a text file is its own truth: its text layer is
@@ -33,12 +33,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from extraction.reading import documents, layout, worker  # noqa: E402
-from extraction.reading.limits import DocumentError, Limits  # noqa: E402
-from extraction.reading.ocr import ENGINES  # noqa: E402
+from extraction.reading import documents, layout, worker
+from extraction.reading.limits import DocumentError, Limits
+from extraction.reading.ocr import ENGINES
 
 IMAGES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".heic"}
 ANGLES = (0, 1, 2, 3, 5, 8)  # degrees

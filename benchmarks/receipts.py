@@ -1,7 +1,7 @@
 """What our own OCR costs on receipts that have an image: words, fields, seconds; with WildReceipt's annotations.
 
-    python benchmarks/receipts.py WILDRECEIPT --limit 40
-    python benchmarks/receipts.py WILDRECEIPT --file test.txt --model http://127.0.0.1:8080/v1
+    python -m benchmarks.receipts WILDRECEIPT --limit 40
+    python -m benchmarks.receipts WILDRECEIPT --file test.txt --model http://127.0.0.1:8080/v1
 
 WILDRECEIPT is a folder with images and a file of one receipt a line, `{"file_name", "annotations": [{"box", "text",
 "label"}]}`, as WildReceipt is published (Sun et al. 2021), with `class_list.txt` beside it. Each receipt is extracted
@@ -19,21 +19,17 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import config  # noqa: E402
-import inference  # noqa: E402
-from extraction import files, stage  # noqa: E402
-from extraction.reading import documents, layout  # noqa: E402
-from extraction.reading.limits import DocumentError  # noqa: E402
-from extraction.scoring import metrics  # noqa: E402
+import config
+import inference
+from extraction import files, stage
+from extraction.reading import documents, layout
+from extraction.reading.limits import DocumentError
+from extraction.scoring import metrics
 
 FIELDS = {
     "Store_name_value": ("merchant", "name"),

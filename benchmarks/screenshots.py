@@ -1,7 +1,7 @@
 """The pictures of the page in docs/pictures/, taken of a real run in a headless Chromium.
 
-    python benchmarks/screenshots.py
-    python benchmarks/screenshots.py --model output/cpu/gguf/doc-intel-Q4_K_M.gguf
+    python -m benchmarks.screenshots
+    python -m benchmarks.screenshots --model output/cpu/gguf/doc-intel-Q4_K_M.gguf
 
 It needs a model, as app.py does, and Chromium (on Debian: apt-get install chromium). The documents are samples.
 """
@@ -23,9 +23,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-SAMPLES = ROOT / "data" / "samples" / "documents"
-PICTURES = ROOT / "docs" / "pictures"
+import config
+
+SAMPLES = config.ROOT / "data" / "samples" / "documents"
+PICTURES = config.ROOT / "docs" / "pictures"
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 VIEWPORT = {"width": 1280, "height": 1150}
 MAX_PNG, MAX_GIF = 300_000, 2_000_000  # bytes
@@ -46,7 +47,9 @@ def running(model: str) -> Iterator[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("DOC_INTEL_", "GRADIO_"))}
     with tempfile.TemporaryFile("w+") as said:
         started = time.monotonic()
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=said, text=True)
+        process = subprocess.Popen(
+            command, cwd=config.ROOT, env=environment, stdout=subprocess.PIPE, stderr=said, text=True
+        )
         try:
             if "page: http" not in process.stdout.readline():
                 process.wait()
@@ -80,7 +83,7 @@ class Camera:
                 break
         path = PICTURES / f"{name}.png"
         path.write_bytes(written.getvalue())
-        print(f"{path.relative_to(ROOT)}: {written.tell() / 1000:.0f} kB, {colors} colors")
+        print(f"{path.relative_to(config.ROOT)}: {written.tell() / 1000:.0f} kB, {colors} colors")
 
     def frame(self, milliseconds: int) -> None:
         self.frames.append((self._image(), milliseconds))
@@ -106,7 +109,9 @@ class Camera:
                 break
         path = PICTURES / f"{name}.gif"
         path.write_bytes(written.getvalue())
-        print(f"{path.relative_to(ROOT)}: {written.tell() / 1000:.0f} kB, {width} x {height}, {len(images)} frames")
+        print(
+            f"{path.relative_to(config.ROOT)}: {written.tell() / 1000:.0f} kB, {width} x {height}, {len(images)} frames"
+        )
 
 
 def wait_for_result(page: Any, name: str) -> None:

@@ -1,9 +1,9 @@
 """How much memory training takes and how fast it is, on this machine's GPU.
 
-    python benchmarks/training.py                                    # the whole table: about half an hour
-    python benchmarks/training.py --row cap=15.99                    # one row: a 16,376 MiB card
-    python benchmarks/training.py --row cap=24,targets=attention+experts,expert_rank=16 --row length=4096
-    python benchmarks/training.py --model /models/Qwen3-30B-A3B      # real weights instead of random ones
+    python -m benchmarks.training                                    # the whole table: about half an hour
+    python -m benchmarks.training --row cap=15.99                    # one row: a 16,376 MiB card
+    python -m benchmarks.training --row cap=24,targets=attention+experts,expert_rank=16 --row length=4096
+    python -m benchmarks.training --model /models/Qwen3-30B-A3B      # real weights instead of random ones
 
 Needs a CUDA device, requirements-gpu.txt, and for random weights 61 GB of disk (--model says where; /dev/shm where
 that is large enough is fastest). Each row is a `python train_moe.py --profile gpu` of its own. A cap is real: a second
@@ -28,13 +28,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import config  # noqa: E402
-from extraction import files, stage  # noqa: E402
-from extraction.models import base_model  # noqa: E402
-from extraction.training import memory  # noqa: E402
+import config
+from extraction import files, stage
+from extraction.models import base_model
+from extraction.training import memory
 
 # --- a checkpoint without a download ---------------------------------------------------------------------------
 
@@ -237,7 +234,7 @@ def measure(row: Row, options: list[str], output: Path, processes: int = 1) -> d
     if processes > 1:
         command[1:1] = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     with card_of(row.cap):
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=config.ROOT, capture_output=True, text=True)
     measured: dict[str, Any] = {**asdict(row), "processes": processes}
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
@@ -376,7 +373,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--model",
         type=Path,
-        default=ROOT / ".cache" / "random-qwen3-30b-a3b",
+        default=config.ROOT / ".cache" / "random-qwen3-30b-a3b",
         help="folder of a checkpoint; random weights are written where there is none",
     )
     parser.add_argument(
@@ -387,7 +384,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--processes", type=int, default=1, help="GPUs that share each step")
     parser.add_argument("--again", action="store_true", help="measure rows that are there already")
-    parser.add_argument("-o", "--output", type=Path, default=ROOT / "output" / "benchmarks")
+    parser.add_argument("-o", "--output", type=Path, default=config.ROOT / "output" / "benchmarks")
     args = parser.parse_args(argv)
     import torch
 

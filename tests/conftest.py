@@ -1,7 +1,8 @@
 import os
 
-import chat_server
 import pytest
+
+from tests.helpers import chat_server
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before llama_cpp is imported: threads that wait must not spin
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -24,7 +25,7 @@ def tiny_gguf(tiny_moe, tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_moe(tmp_path_factory):
     """The folder of a tiny random Qwen3 mixture of experts with its tokenizer."""
-    import tiny_moe as builder
+    from tests.helpers import tiny_moe as builder
 
     folder = tmp_path_factory.mktemp("tiny_moe")
     builder.build(folder)

@@ -16,11 +16,11 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from hub_server import SHA, Hub, serving
 
 import config
 import download_datasets as stage
 from extraction import files, handoff
+from tests.helpers.hub_server import SHA, Hub, serving
 
 CORD, DOCVQA = "naver-clova-ix/cord-v2", "pixparse/docvqa-single-page-questions"
 PNG = b"\x89PNG\r\n\x1a\n" + random.Random(7).randbytes(20_000)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-import tiny_moe as builder
 
 import config
 import export_gguf
@@ -16,6 +15,7 @@ from extraction import files, handoff
 from extraction.export import fit, gguf_build, llama_source
 from extraction.models import base_model, lora
 from extraction.tasks import completions, prompts, schemas
+from tests.helpers import tiny_moe as builder
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]

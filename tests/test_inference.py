@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from chat_server import chat
 
 import config
 import inference
@@ -23,6 +22,7 @@ from extraction.models import backends, confidence
 from extraction.reading import limits
 from extraction.runs import results
 from extraction.tasks import completions, custom, prompts, schemas
+from tests.helpers.chat_server import chat
 
 CFG = config.PROFILES["cpu"]
 RECEIPT = "Corner Shop\nTea    2.00\nCake   3.50\nSUBTOTAL   5.50\nTAX  0.50\nTOTAL  6.00\nCASH  10.00\nCHANGE  4.00\n"

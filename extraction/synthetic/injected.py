@@ -1,7 +1,7 @@
 """Orders to a machine that stand in a document: what `data.inject` puts into training rows, whose targets stay.
 
 A model that meets them in training learns that whatever a document says, it is only a document. The wordings are not
-those that benchmarks/hardening/injection.py measures with.
+those that tests/hardening/injection.py measures with.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A 4-bit mixture of experts is mostly experts. Those of some decoder layers can wait in page-locked host memory and be
 copied to the card just before they are used (Unsloth calls it `offload_layers`); the plan finds the fewest layers
 that have to. Every size follows from the shapes in the model's configuration; the few factors that do not are
-constants below, each with the measurement it comes from (benchmarks/RESULTS.md).
+constants below, each with the measurement it comes from (docs/results.md).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCALE_BYTES = 1 / 64 + 4 / (64 * 256)  # an 8-bit scale for 64 parameters and a 
 ADAM_8BIT_BYTES = 2 * (1 + 4 / 256)  # two states of a byte, and a float32 for 256 of each
 SLOTS = 3  # layers' worth of space on the card through which Unsloth copies the offloaded ones
 LOGIT_BYTES = 16  # 16-bit logits, their float32 copy, its log-softmax and the gradient, with copies between
-# Measured, see benchmarks/RESULTS.md:
+# Measured, see docs/results.md:
 ADAPTER_WORK_BYTES = 16  # per adapter parameter of a layer: casts to 16 bit and gradients on their way
 OTHER = 0.06  # GiB: tables of the quantization, rotary embeddings, small buffers
 CONTEXT = 0.75  # GiB of the card that CUDA takes for a process, before any tensor; seen on an H200

@@ -1,7 +1,7 @@
 """Inputs that nobody would think of, for what reads strangers' data: each must give a result or its own refusal.
 
-python -m benchmarks.hardening.fuzz --seconds 600            # make fuzz
-python -m benchmarks.hardening.fuzz --seconds 60 --only reader
+python -m tests.hardening.fuzz --seconds 600            # make fuzz
+python -m tests.hardening.fuzz --seconds 60 --only reader
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import hypothesis
 from hypothesis import strategies as st
 
 import config
-from benchmarks.hardening import hostile_files
 from extraction import files
 from extraction.evidence import checks, grounding, values
 from extraction.files import StageError
@@ -31,6 +30,7 @@ from extraction.reading import documents, layout, text_files
 from extraction.reading.limits import DocumentError, Limits
 from extraction.runs import results
 from extraction.tasks import completions, custom, detection, prompts, records, schemas, sentences
+from tests.hardening import hostile_files
 
 SLOW = 30.0  # seconds; an input that takes longer is a failure, but of the reader, which has limits of its own
 

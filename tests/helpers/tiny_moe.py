@@ -7,7 +7,7 @@ import json
 import random
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 # The pattern by which Qwen2 and Qwen3 split a text before BPE.
 QWEN2_PATTERN = (

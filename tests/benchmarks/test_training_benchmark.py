@@ -14,7 +14,7 @@ SHAPE = memory.Shape(2, 64, 8, 2, 96, 4, 2, 16, 2112)
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    import tiny_moe
+    from tests.helpers import tiny_moe
 
     folder = tmp_path_factory.mktemp("random")
     training.write_checkpoint(folder, SHAPE, tiny_moe.tokenizer())

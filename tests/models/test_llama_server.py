@@ -140,7 +140,7 @@ def test_the_benchmark_kills_its_own_server_and_still_loses_nothing(gguf):
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 def test_nginx_sends_on_what_a_dead_server_does_not_answer(gguf, tmp_path):
     ports = [free_port() for _ in range(3)]
-    text = (Path(__file__).parent.parent / "deploy" / "nginx.conf").read_text()
+    text = (Path(__file__).parents[2] / "deploy" / "nginx.conf").read_text()
     for name, port in (("model-1:8080", ports[0]), ("model-2:8080", ports[1])):
         text = text.replace(name, f"127.0.0.1:{port}")
     text = text.replace("listen 8000", f"listen 127.0.0.1:{ports[2]}")

@@ -12,15 +12,15 @@ import zlib
 import pytest
 
 import config
-from benchmarks.hardening import documents as hardening
-from benchmarks.hardening import fuzz
-from benchmarks.hardening import hostile_files as hostile
 from extraction import files
 from extraction.evidence import grounding
 from extraction.reading import documents, layout, pages, text_files, worker
 from extraction.reading.limits import DocumentError, Limits
 from extraction.runs import results, workers
 from extraction.tasks import completions, custom, detection, records, schemas
+from tests.hardening import documents as hardening
+from tests.hardening import fuzz
+from tests.hardening import hostile_files as hostile
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 import inference
-from benchmarks.hardening import load
 from extraction.runs import results
+from tests.hardening import load
 
 
 @pytest.fixture(scope="module")

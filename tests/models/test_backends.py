@@ -4,13 +4,13 @@ import json
 from functools import partial
 
 import pytest
-from chat_server import chat
 
 import config
 import inference
 from extraction import files
 from extraction.models import backends, confidence
 from extraction.tasks import completions, prompts, schemas
+from tests.helpers.chat_server import chat
 
 CFG = config.PROFILES["cpu"]
 RECEIPT = "Corner Shop\nTea    2.00\nCake   3.50\nSUBTOTAL   5.50\nTAX  0.50\nTOTAL  6.00\nCASH  10.00\nCHANGE  4.00\n"

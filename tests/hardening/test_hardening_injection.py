@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 import config
 import inference
-from benchmarks.hardening import injection
 from extraction import cord, files
 from extraction.evidence import injections
 from extraction.models import backends, base_model
 from extraction.reading import documents, layout
 from extraction.synthetic import generate, injected
 from extraction.tasks import prompts, schemas
+from tests.hardening import injection
 
 CFG = config.PROFILES["cpu"]
 SMOLLM2 = """<|endoftext|> <|im_start|> <|im_end|> <repo_name> <reponame> <file_sep> <filename> <gh_stars> <issue_start>

@@ -32,8 +32,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import config
-from benchmarks.hardening import load
 from extraction.export import llama_source
+from tests.hardening import load
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GUARD = Path(__file__).with_name("guard")
@@ -264,8 +264,7 @@ class Run:
 
 def look(work: Path, short: bool, seed: int) -> dict:
     """Run everything inside a folder and search it: what `measure` returns."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    import tiny_moe
+    from tests.helpers import tiny_moe
 
     draw = random.Random(f"privacy/{seed}")
     marks = [word + "".join(draw.choices("0123456789abcdef", k=12)) for word in (WORD, SECRET)]
@@ -457,7 +456,7 @@ def isolated() -> list[str]:
     prefix = ["unshare", "--map-root-user", "--net"]
     if shutil.which("unshare") is None:
         return []
-    try_out = [*prefix, sys.executable, "-c", "from benchmarks.hardening import privacy; privacy.raise_loopback()"]
+    try_out = [*prefix, sys.executable, "-c", "from tests.hardening import privacy; privacy.raise_loopback()"]
     return prefix if subprocess.run(try_out, cwd=ROOT, capture_output=True).returncode == 0 else []
 
 
@@ -467,7 +466,7 @@ def measure(short: bool, seed: int) -> dict:
     prefix = isolated()
     with tempfile.TemporaryDirectory(prefix="hardening-", ignore_cleanup_errors=True) as folder:
         result = Path(folder) / "result.json"
-        command = [*prefix, sys.executable, "-m", "benchmarks.hardening.privacy", folder, str(int(short)), str(seed)]
+        command = [*prefix, sys.executable, "-m", "tests.hardening.privacy", folder, str(int(short)), str(seed)]
         environment = {**os.environ, "OWN_NETWORK": str(int(bool(prefix)))}
         done = subprocess.run(command, cwd=ROOT, env=environment, stdout=sys.stderr)
         if done.returncode:

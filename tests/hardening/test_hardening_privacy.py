@@ -12,9 +12,9 @@ import pytest
 import app
 import config
 import inference
-from benchmarks.hardening import privacy
 from extraction.models import backends
 from extraction.reading import documents
+from tests.hardening import privacy
 
 ROOT = config.ROOT
 CANARY = "quetzal0123456789ab"
@@ -132,7 +132,7 @@ def test_the_guard_notes_what_a_library_was_told_when_it_was_imported(tmp_path):
 def test_names_that_native_code_looks_up_are_heard(tmp_path):
     """getent is no Python program: no audit hook sees it."""
     code = (
-        "import pathlib, subprocess; from benchmarks.hardening import privacy; privacy.raise_loopback();"
+        "import pathlib, subprocess; from tests.hardening import privacy; privacy.raise_loopback();"
         f"privacy.hear_names(pathlib.Path({str(tmp_path / 'log')!r}));"
         "subprocess.run(['getent', 'hosts', 'example.com'], stdout=subprocess.DEVNULL)"
     )

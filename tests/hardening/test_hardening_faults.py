@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from benchmarks.hardening import __main__ as frame
-from benchmarks.hardening import faults
+from tests.hardening import __main__ as frame
+from tests.hardening import faults
 
 
 def test_no_fault_loses_doubles_or_hides_anything():

@@ -1,6 +1,6 @@
 """Hostile documents: each through the reader, a folder of all of them through `inference.py`, and the fuzzer.
 
-python -m benchmarks.hardening --part documents
+python -m tests.hardening --part documents
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.hardening import fuzz, hostile_files
-from benchmarks.hardening.hostile_files import CANARY, READ, REFUSED, File
 from extraction.reading import documents, worker
 from extraction.reading.limits import DocumentError, Limits
+from tests.hardening import fuzz, hostile_files
+from tests.hardening.hostile_files import CANARY, READ, REFUSED, File
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLE_SECONDS = 0.02  # between two looks at the memory of the processes
@@ -78,7 +78,7 @@ def _read_each(folder: Path, names: list[str], page_seconds: float) -> dict[str,
     while left:
         asked = json.dumps({"folder": str(folder), "names": left, "page_seconds": page_seconds})
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.hardening.documents"],
+            [sys.executable, "-m", "tests.hardening.documents"],
             cwd=ROOT,
             input=asked,
             capture_output=True,

@@ -1,11 +1,11 @@
-"""Run the parts of the hardening benchmark and write their tables to benchmarks/HARDENING.md.
+"""Run the parts of the hardening benchmark and write their tables to docs/hardening.md.
 
-    python -m benchmarks.hardening                             # every part, as `make hardening` does
-    python -m benchmarks.hardening --part faults --seed 3      # one; the tables of the others stay as they are
-    python -m benchmarks.hardening --part faults --short       # less of it; shown, and HARDENING.md stays as it is
+    python -m tests.hardening                             # every part, as `make hardening` does
+    python -m tests.hardening --part faults --seed 3      # one; the tables of the others stay as they are
+    python -m tests.hardening --part faults --short       # less of it; shown, and HARDENING.md stays as it is
 
 Each part is a module of this package with `measure(short, seed)`, which returns what it counted, and `table(found)`.
-It runs in a process of its own. What it counted goes to output/benchmarks/hardening/<part>.json.
+It runs in a process of its own. What it counted goes to output/tests/hardening/<part>.json.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ import config
 from extraction import files, stage
 
 PARTS = ("faults", "documents", "injection", "privacy", "load")
-REPORT = Path(__file__).resolve().parent.parent / "HARDENING.md"
+REPORT = Path(__file__).resolve().parents[2] / "docs" / "hardening.md"
 RESULTS = config.ROOT / "output" / "benchmarks" / "hardening"
 HEADING = """# Hardening
 
 What the pipeline survives. Every table here was written by `make hardening`
-(`python -m benchmarks.hardening`), none by hand; `make test` runs a short form of the same measurements and fails
+(`python -m tests.hardening`), none by hand; `make test` runs a short form of the same measurements and fails
 where a target is missed. The line under each part says what it was measured on.
 """
 
 
 def here() -> list[str]:
-    return [part for part in PARTS if importlib.util.find_spec(f"benchmarks.hardening.{part}")]
+    return [part for part in PARTS if importlib.util.find_spec(f"tests.hardening.{part}")]
 
 
 def run(part: str, short: bool, seed: int) -> tuple[Path, str]:
     """Measure a part. Returns the file with what was counted, and its section of the report."""
-    module = importlib.import_module(f"benchmarks.hardening.{part}")
+    module = importlib.import_module(f"tests.hardening.{part}")
     started = time.monotonic()
     found = module.measure(short, seed)
     about = {
@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _command(args: argparse.Namespace) -> list[str]:
     short = ["--short"] if args.short else []
-    return [sys.executable, "-m", "benchmarks.hardening", "--seed", str(args.seed), *short]
+    return [sys.executable, "-m", "tests.hardening", "--seed", str(args.seed), *short]
 
 
 if __name__ == "__main__":
