@@ -330,7 +330,7 @@ settings_values = (
 keywords = st.sampled_from(
     "type properties items enum required maxLength maxItems anyOf object array string null description a b".split()
 )
-schemas = st.recursive(
+json_schemas = st.recursive(
     st.none() | st.integers() | keywords | anything,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keywords | anything, inner, max_size=4),
     max_leaves=20,
@@ -352,7 +352,7 @@ TARGETS = {
     "record parser": Target(answers(), _record_parser),
     "JSON closer": Target(st.tuples(json_values, st.floats(0, 0.99)), _json_closer),
     "settings": Target(st.tuples(st.sampled_from(sorted(config.PROFILES)), settings_names, settings_values), _settings),
-    "own schema": Target(schemas.map(json.dumps) | anything | settings_values, _own_schema),
+    "own schema": Target(json_schemas.map(json.dumps) | anything | settings_values, _own_schema),
     "amounts and dates": Target(printed | anything | repeated, _values),
     "layout and de-skew": Target(st.lists(st.tuples(anything, quads), max_size=30), _layout),
     "grounding": Target(
