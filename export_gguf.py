@@ -415,7 +415,7 @@ def verify(cfg: config.Config, folder: Path) -> int:
 
     Writes `quality.json` and `quality.md` to `output/<profile>/gguf_quality/`.
     """
-    manifest = handoff.require(folder, made_by=f"python export_gguf.py{_again(cfg)}", check_contents=False)
+    manifest = handoff.require(folder, made_by=f"python export_gguf.py{_again(cfg)}")
     handoff.require(cfg.training_dir, made_by=f"python prepare_training_data.py{_again(cfg)}")
     paths = [folder / name for name in manifest["files"] if name.endswith(".gguf") and "imatrix" not in name]
     paths.sort(key=lambda path: -path.stat().st_size)

@@ -78,7 +78,7 @@ def _open_backend(cfg: config.Config, model: str) -> backends.Backend:
     if model in ("base", "adapter"):
         train = f"python train_moe.py{again}"
         if cfg.train.base_model == base_model.UPCYCLED:
-            handoff.require(cfg.base_dir, made_by=train, check_contents=False)
+            handoff.require(cfg.base_dir, made_by=train)
         if model == "adapter":
             handoff.require(cfg.adapter_dir, made_by=train)
         return backends.TransformersBackend(
@@ -94,7 +94,7 @@ def _open_backend(cfg: config.Config, model: str) -> backends.Backend:
     if model in ("gguf", "base-gguf"):
         export = f"python export_gguf.py{again}{' --base-only' if model == 'base-gguf' else ''}"
         folder = cfg.gguf_dir if model == "gguf" else cfg.base_gguf_dir
-        manifest = handoff.require(folder, made_by=export, check_contents=False)
+        manifest = handoff.require(folder, made_by=export)
         name = next((n for n in manifest["files"] if n.endswith(f"-{run.quantization}.gguf")), None)
         if name is None:
             wanted = f"{export} --set export.quantization={run.quantization}"
@@ -106,7 +106,7 @@ def _open_backend(cfg: config.Config, model: str) -> backends.Backend:
             raise files.StageError(f"--model {model}: not gguf, base-gguf, adapter, base, a .gguf file or a URL")
         made = handoff.manifest_of(path.parent)
         if made and path.name in made["files"]:
-            handoff.require(path.parent, made_by="python export_gguf.py", check_contents=False)
+            handoff.require(path.parent, made_by="python export_gguf.py")
         else:
             backends.try_out(path)
     return backends.LlamaBackend(path, run.context_tokens, run.max_new_tokens, run.threads)

@@ -18,18 +18,16 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from extraction.files import StageError, crc32, fingerprint, plain, read_json, sha256, write_json
-
-try:
-    import fcntl
-except ImportError:  # Windows: two runs of a stage at once are not told apart there
-    fcntl = None
+from extraction.files import Missing, StageError, fingerprint, plain, read_json, sha256, write_json
 
 MANIFEST = "manifest.json"
 NEEDED = {"stage", "settings", "inputs", "files", "fingerprint"}  # of a manifest
 OPTIONAL = {"created", "commit", "check"}
-_unsealed: set[Path] = set()  # folders that `begin` gave out and `seal` has not put in their place
+_unsealed: dict[Path, Any] = {}  # folders that `begin` gave out and nobody sealed, with their locks
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unsealed.clear)  # they are the parent's
 
 
 def _neighbor(folder: Path, suffix: str) -> Path:
@@ -43,92 +41,49 @@ class Busy(StageError):
     """Another process works on the folder."""
 
 
-_locks: dict[Path, int] = {}  # the lock files that this process holds, with their descriptors
-_begun: set[Path] = set()  # those of them that `begin` took, and `seal` or `abandon` gives back
-
-
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """No other process works on the folder (or file) meanwhile. Raises Busy, saying who does, if one does already.
+    """No other process works on the folder (or file) meanwhile. Raises Busy, naming the one that does, if there is one.
 
     The operating system drops the lock with the process, however that ends.
     """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        taken = _take(folder)
-    except OSError as error:
-        raise StageError(f"cannot write {folder}: {error.strerror or error}") from error
+    lock = _take(folder)
     try:
         yield
     finally:
-        if taken:
-            _release(folder)
+        _release(lock)
 
 
-def _lock_of(folder: Path) -> Path:
-    return _neighbor(folder.absolute(), "lock")
+def _take(folder: Path) -> Any:
+    """Lock a folder; this process may do so more than once. The lock file holds the name of the process."""
+    import filelock
 
-
-def _take(folder: Path) -> bool:
-    """Lock a folder. False if this process had it already."""
-    path = _lock_of(folder)
-    if fcntl is None or path in _locks:
-        return False
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)  # closed in programs that we start
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_file(descriptor, path):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"process {os.getpid()} ({Path(sys.argv[0]).name})".encode(), 0)
-                break
-        except BlockingIOError:
-            holder = _holder(descriptor)
-            os.close(descriptor)
-            raise Busy(f"{holder} works on {_shown(folder)}: wait until it ends, or end it") from None
-        except OSError:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # its holder has just removed the file: take the one that is there now
-    _locks[path] = descriptor
-    return True
-
-
-def _holder(descriptor: int) -> str:
-    """Who has a lock. It writes its name right after it got the lock, which may have been a moment ago."""
-    for _ in range(20):
-        name = os.pread(descriptor, 300, 0).decode(errors="replace")
-        if name:
-            return name
-        time.sleep(0.05)
-    return "another process"
-
-
-def _is_file(descriptor: int, path: Path) -> bool:
+    path = _neighbor(folder.absolute(), "lock")
+    lock = filelock.FileLock(path, is_singleton=True, thread_local=False)
     try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0.1, poll_interval=0.01)
+    except filelock.Timeout:
+        raise Busy(f"{_holder(path)} works on {_shown(folder)}: wait for it or stop it") from None
+    except OSError as error:
+        raise StageError(f"cannot write to {folder}: {error.strerror or error}") from error
+    with contextlib.suppress(OSError):  # Windows lets nobody write into a locked file
+        path.write_text(f"process {os.getpid()} ({Path(sys.argv[0]).name})", encoding="utf-8")
+    return lock
 
 
-def _release(folder: Path) -> None:
-    path = _lock_of(folder)
-    _begun.discard(path)
-    if path in _locks:
-        path.unlink(missing_ok=True)  # while it is still ours
-        os.close(_locks.pop(path))
+def _holder(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8") or "another process"
+    except OSError:
+        return "another process"
 
 
-def _forget() -> None:
-    """In a child made by fork: its copies of the descriptors would hold the locks for as long as it lives."""
-    while _locks:
-        os.close(_locks.popitem()[1])
-    _begun.clear()
-    _unsealed.clear()  # they are its parent's
-
-
-if fcntl:
-    os.register_at_fork(after_in_child=_forget)
+def _release(lock: Any) -> None:
+    if lock.lock_counter == 1:
+        with contextlib.suppress(OSError):
+            os.unlink(lock.lock_file)  # while it is still ours: a process that waits for it takes a new one
+    lock.release()
 
 
 # --- begin, seal, require ------------------------------------------------------------------------------------
@@ -159,19 +114,16 @@ def begin(folder: Path) -> Path:
     Its name is new every time: a program that outlived the run which started it finds its files nowhere.
     Raises Busy if another process has begun the folder and not sealed it.
     """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if _take(folder):
-            _begun.add(_lock_of(folder))
-        _recover(folder)
-        for path in folder.parent.iterdir():
-            if re.fullmatch(rf"\.{re.escape(folder.name)}(\.[0-9a-f]{{8}})?\.partial", path.name):
-                shutil.rmtree(path, ignore_errors=True)
-        staging = _neighbor(folder, f"{secrets.token_hex(4)}.partial")
-        _unsealed.add(staging)
-        staging.mkdir()
-    except OSError as error:
-        raise StageError(f"cannot write to {folder}: {error.strerror or error}") from error
+    for staging in [path for path in _unsealed if _sealed(path) == folder]:
+        abandon(staging)
+    lock = _take(folder)
+    _recover(folder)
+    for path in folder.parent.iterdir():
+        if re.fullmatch(rf"\.{re.escape(folder.name)}(\.[0-9a-f]{{8}})?\.partial", path.name):
+            shutil.rmtree(path, ignore_errors=True)
+    staging = _neighbor(folder, f"{secrets.token_hex(4)}.partial")
+    _unsealed[staging] = lock
+    staging.mkdir()
     return staging
 
 
@@ -183,9 +135,14 @@ def _sealed(staging: Path) -> Path:
 def abandon(staging: Path) -> None:
     """Give up a folder that `begin` gave out, and what was written into it."""
     shutil.rmtree(staging, ignore_errors=True)
-    _unsealed.discard(staging)
-    if _lock_of(_sealed(staging)) in _begun:
-        _release(_sealed(staging))
+    if staging in _unsealed:
+        _release(_unsealed.pop(staging))
+
+
+def abandon_all() -> None:
+    """Give up every folder that this process has begun and not sealed."""
+    for staging in list(_unsealed):
+        abandon(staging)
 
 
 def seal(staging: Path, *, stage: str, settings: dict, inputs: dict[str, dict] | None = None) -> dict:
@@ -199,10 +156,8 @@ def seal(staging: Path, *, stage: str, settings: dict, inputs: dict[str, dict] |
     if folder.exists():
         os.replace(folder, old)
     os.replace(staging, folder)
-    _unsealed.discard(staging)
     shutil.rmtree(old, ignore_errors=True)
-    if _lock_of(folder) in _begun:
-        _release(folder)
+    _release(_unsealed.pop(staging))
     return manifest
 
 
@@ -216,7 +171,7 @@ def write_manifest(folder: Path, *, stage: str, settings: dict, inputs: dict[str
         "commit": _commit(),
         "settings": plain(settings),
         "inputs": {name: m["fingerprint"] for name, m in (inputs or {}).items()},
-        "files": {name: {**entry, "crc32": crc32(folder / name)} for name, entry in files.items()},
+        "files": files,
         "fingerprint": fingerprint(files),
     }
     manifest["check"] = fingerprint(manifest)
@@ -226,11 +181,14 @@ def write_manifest(folder: Path, *, stage: str, settings: dict, inputs: dict[str
 
 def manifest_of(folder: Path) -> dict | None:
     """The manifest of a sealed folder, or None if the stage that makes it has not finished."""
-    _wait_for_swap(folder)
     path = folder / MANIFEST
-    if not path.is_file():
+    for _ in range(3):  # another process may begin a swap after each wait
+        _wait_for_swap(folder)
+        with contextlib.suppress(Missing):
+            manifest = read_json(path)
+            break
+    else:
         return None
-    manifest = read_json(path)
     if not isinstance(manifest, dict) or not NEEDED <= set(manifest) <= NEEDED | OPTIONAL:
         raise StageError(f"{path} is not a manifest. Delete {folder} and run its stage again")
     rest = {name: value for name, value in manifest.items() if name != "check"}
@@ -239,24 +197,18 @@ def manifest_of(folder: Path) -> dict | None:
     return manifest
 
 
-def damage(folder: Path, manifest: dict, check_contents: bool = True) -> str | None:
-    """Which file of a sealed folder is missing or changed, and which of the two; None if all are as they were made.
-
-    By size and SHA-256; with check_contents=False, for files of gigabytes, by size and CRC-32, which finds damage too.
-    """
+def damage(folder: Path, manifest: dict) -> str | None:
+    """Which file of a sealed folder is missing or changed, by size and SHA-256; None if all are as they were made."""
     for name, entry in manifest["files"].items():
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
-        kind, checksum = ("sha256", sha256) if check_contents or "crc32" not in entry else ("crc32", crc32)
-        if path.stat().st_size != entry["size"] or checksum(path) != entry[kind]:
+        if path.stat().st_size != entry["size"] or sha256(path) != entry["sha256"]:
             return f"{name} was changed after it was made"
     return None
 
 
-def require(
-    folder: Path, *, made_by: str, built_from: dict[str, dict] | None = None, check_contents: bool = True
-) -> dict:
+def require(folder: Path, *, made_by: str, built_from: dict[str, dict] | None = None) -> dict:
     """The manifest of a folder that an earlier stage sealed.
 
     Raises StageError naming the command to run if the folder is missing, if a file in it is missing or changed
@@ -266,7 +218,7 @@ def require(
     shown = _shown(folder)
     if manifest is None:
         raise StageError(f"{shown} is not there yet. Run: {made_by}")
-    if found := damage(folder, manifest, check_contents):
+    if found := damage(folder, manifest):
         raise StageError(f"{shown}/{found}. Make it again: {made_by} --force")
     for name, source in (built_from or {}).items():
         if manifest["inputs"].get(name) != source["fingerprint"]:
@@ -285,7 +237,7 @@ def is_current(folder: Path, *, stage: str, settings: dict, inputs: dict[str, di
         and manifest["stage"] == stage
         and manifest["settings"] == plain(settings)
         and manifest["inputs"] == {name: m["fingerprint"] for name, m in (inputs or {}).items()}
-        and damage(folder, manifest, check_contents=False) is None
+        and damage(folder, manifest) is None
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from extraction.files import NO_SPACE, StageError
-from extraction.handoff import _unsealed, abandon
+from extraction.handoff import abandon_all
 
 
 def show_bug(error: BaseException) -> None:
@@ -68,7 +68,6 @@ def run_stage(main: Callable[[list[str] | None], int]) -> None:
         print(f"error: {NO_SPACE}: the output folder", file=sys.stderr)
         status = 2
     finally:
-        for staging in list(_unsealed):
-            abandon(staging)
+        abandon_all()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it has ended: only what `atexit` cleans up is left to do
     sys.exit(status)

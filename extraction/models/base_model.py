@@ -60,7 +60,7 @@ def tokenizer(base_model: str, base_dir: Path) -> Any:
     if base_model == UPCYCLED and not (base_dir / handoff.MANIFEST).is_file():
         return _wheel_tokenizer()
     if base_model == UPCYCLED:
-        handoff.require(base_dir, made_by="python train_moe.py", check_contents=False)
+        handoff.require(base_dir, made_by="python train_moe.py")
     where = base_dir if base_model == UPCYCLED else resolve(base_model)
     loaded = AutoTokenizer.from_pretrained(where)
     loaded.chat_template = prompts.chat_template(AutoConfig.from_pretrained(where).model_type)

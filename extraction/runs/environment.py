@@ -69,7 +69,7 @@ def built(name: str, folder: Path, command: str) -> Line:
     if manifest is None:
         return f"model {name}", UNUSED, str(folder), command
     try:
-        handoff.require(folder, made_by=command, check_contents=False)
+        handoff.require(folder, made_by=command)
     except files.StageError as error:
         return f"model {name}", UNUSED, str(error), f"{command} --force"
     paths = [file for file in manifest["files"] if file.endswith((".gguf", ".safetensors"))]
