@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -25,8 +26,8 @@ from typing import Any
 import config
 from extraction import cord, files, handoff, stage
 from extraction.models import base_model
+from extraction.models.rows import encode_row
 from extraction.reading import layout, text_files
-from extraction.scoring import metrics
 from extraction.synthetic import generate, injected, variations
 from extraction.tasks import completions, prompts, records, schemas, sentences
 
@@ -43,7 +44,9 @@ RECEIPT_QUESTIONS = {
     "invoice_number": ("What is the invoice number?", "What is the number of this document?"),
     "due_date": ("When is the payment due?", "What is the due date?"),
 }
+MAX_ANSWER = schemas.QUESTION.schema["properties"]["answer"]["maxLength"]  # characters
 NEAR_DUPLICATE = 0.8  # Jaccard similarity of five-word shingles from which two documents count as the same
+CANDIDATE = 0.5  # similarity that the hashes look for: lower, so that they miss no pair, and each pair is then measured
 
 
 @dataclass
@@ -100,13 +103,18 @@ def receipt(name: str, source: str, text: str, record: dict, seed: int) -> dict:
     """A receipt as a document: its record with a summary, and one question that the record answers."""
     record = completions.ordered(schemas.RECEIPT, record)
     rows = [with_summary(schemas.RECEIPT, text, record)]
-    answers = [(path, value) for path, value in metrics.leaves(record) if path in RECEIPT_QUESTIONS]
+    answers = [(path, value) for path, value in leaves(record) if path in RECEIPT_QUESTIONS]
     if answers:
         draw = random.Random(f"{seed}/{name}")
         path, value = draw.choice(answers)
         rows.append({"task": "question", "text": text, "question": draw.choice(RECEIPT_QUESTIONS[path])})
         rows[-1]["answers"] = [value]
     return {"id": name, "source": source, "text": text, "rows": rows}
+
+
+def leaves(record: dict) -> list[tuple[str, str]]:
+    """The fields of a record as (path, value), without positions in lists."""
+    return [(records.without_positions(leaf.path), leaf.value) for leaf in records.leaves(record)]
 
 
 def with_summary(task: schemas.Task, text: str, record: dict) -> dict:
@@ -269,8 +277,8 @@ def page(
             if not answers:
                 sources.leave_out(source, split, "answer is not in the text shown")
                 continue
-            if len(answers[0]) > 480:
-                sources.leave_out(source, split, "answer longer than 480 characters")
+            if len(answers[0]) > MAX_ANSWER:
+                sources.leave_out(source, split, f"answer longer than {MAX_ANSWER} characters")
                 continue
         rows.append({"task": "question", "text": shown, "question": entry["question"], "answers": answers})
     if split != "test" and data.questions_per_document is not None and len(rows) > data.questions_per_document:
@@ -280,10 +288,21 @@ def page(
 
 
 def printed(answer: str, text: str) -> bool:
-    """Whether the text holds the answer, or each of the parts of one that lists several; white space and case aside."""
+    """Whether the text holds the answer, or each of the parts of one that lists several; white space and case aside.
+
+    A part of a longer number or word does not count: "5" is not printed in "15", "5.2" or "1,500".
+    """
     flat = " ".join(text.casefold().split())
     whole = " ".join(answer.casefold().split())
-    return whole in flat or all(part in flat for part in whole.split(", "))
+    return stands_in(whole, flat) or all(stands_in(part, flat) for part in whole.split(", "))
+
+
+def stands_in(part: str, text: str) -> bool:
+    number, letter = r"\d", r"[^\W\d_]"
+    before = rf"(?<!{number})(?<!\d[.,])" if re.match(number, part) else rf"(?<!{letter})"
+    after = rf"(?!{number}|[.,]\d)" if re.search(rf"{number}$", part) else rf"(?!{letter})"
+    before, after = before * bool(re.match(r"\w", part)), after * bool(re.search(r"\w$", part))
+    return re.search(before + re.escape(part) + after, text) is not None
 
 
 def from_generator(data: config.DataConfig, sources: Sources) -> None:
@@ -293,7 +312,7 @@ def from_generator(data: config.DataConfig, sources: Sources) -> None:
         for number, made in enumerate(generate.documents(kind, count, data.seed)):
             split = "eval" if number < held_out else "train"
             text = layout.layout([layout.Word(w[0], tuple(w[1:])) for w in made["words"]]).text
-            if not all(generate.holds(text, value) for _, value in metrics.leaves(made["record"])):
+            if not all(generate.holds(text, value) for _, value in leaves(made["record"])):
                 sources.leave_out("generated", split, "the layout tears a value")
                 continue
             if kind == "letter":
@@ -323,34 +342,47 @@ def chosen(names: Iterable[str], fraction: float, seed: int) -> set[str]:
 def remove_near_duplicates(sources: Sources, seed: int) -> list[dict]:
     """Take documents out of train and eval that nearly equal one of a later split. Returns the pairs found.
 
-    Candidates come from MinHash and locality-sensitive hashing over five-word shingles (datasketch).
+    MinHash and locality-sensitive hashing (datasketch) name candidates; the similarity of each is then computed.
     """
     from datasketch import MinHash, MinHashLSH
 
-    index = MinHashLSH(threshold=NEAR_DUPLICATE, num_perm=64)
+    index = MinHashLSH(threshold=CANDIDATE, num_perm=128)
+    indexed: dict[str, set[str]] = {}
     found = []
     for split in reversed(SPLITS):
-        kept, signatures = [], []
-        for number, document in enumerate(sources.documents[split]):
-            words = document["text"].casefold().split()
-            signature = MinHash(num_perm=64, seed=seed % 2**32)
-            shingles = {" ".join(words[i : i + 5]) for i in range(max(len(words) - 4, 1))}
-            signature.update_batch([shingle.encode() for shingle in shingles])
-            twins = index.query(signature)
-            if twins:
-                found.append({"document": document["id"], "split": split, "twin": sorted(twins)[0]})
+        kept, hashed = [], []
+        for document in sources.documents[split]:
+            passages = shingles(document["text"])
+            signature = MinHash(num_perm=128, seed=seed % 2**32)
+            signature.update_batch([passage.encode() for passage in passages])
+            nearest = max(
+                ((jaccard(passages, indexed[name]), name) for name in index.query(signature)), default=(0, "")
+            )
+            if nearest[0] >= NEAR_DUPLICATE:
+                found.append({"document": document["id"], "split": split, "twin": nearest[1]})
                 sources.leave_out(document["source"], split, "nearly equals a document of a later split")
                 continue
             kept.append(document)
-            signatures.append((f"{document['id']}#{split}{number}", signature))
+            hashed.append((f"{split}: {document['id']}", signature, passages))
         names = {document["id"] for document in kept}
         orphans = [document for document in kept if document.get("varies", document["id"]) not in names]
         if orphans:
             sources.leave_out(orphans[0]["source"], split, "variation of a document that was left out", len(orphans))
         sources.documents[split] = [document for document in kept if document not in orphans]
-        for key, signature in signatures:  # after the split, so that twins within one split stay
-            index.insert(key, signature)
+        for name, signature, passages in hashed:  # after the split, so that twins within one split stay
+            index.insert(name, signature)
+            indexed[name] = passages
     return found
+
+
+def shingles(text: str) -> set[str]:
+    """Every five neighboring words of a text."""
+    words = text.casefold().split()
+    return {" ".join(words[i : i + 5]) for i in range(max(len(words) - 4, 1))}
+
+
+def jaccard(a: set[str], b: set[str]) -> float:
+    return len(a & b) / len(a | b)
 
 
 # --- rows ----------------------------------------------------------------------------------------------------
@@ -367,7 +399,7 @@ def with_orders(documents_: list[dict], share: float, seed: int, sources: Source
             if row.get("form") == "sentences":
                 text = injected.behind(row["text"], order)
             else:
-                wanted = row.get("answers") or [value for _, value in metrics.leaves(row["record"])]
+                wanted = row.get("answers") or [value for _, value in leaves(row["record"])]
                 text = injected.within(row["text"], order, wanted, draw)
             if text is None:
                 sources.not_injected += 1
@@ -396,16 +428,9 @@ def count_tokens(rows: list[dict], tokenizer: Any) -> None:
     """Add `tokens` = {"prompt", "completion"} to each row, as the base model's tokenizer counts them."""
     from tqdm import tqdm
 
-    for start in tqdm(range(0, len(rows), 256), desc="counting tokens", unit="batch", disable=None):
-        batch = rows[start : start + 256]
-        prompts = [
-            tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True) for row in batch
-        ]
-        answers = [row["completion"][0]["content"] + tokenizer.eos_token for row in batch]
-        prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
-        answer_ids = tokenizer(answers, add_special_tokens=False)["input_ids"]
-        for row, prompt, answer in zip(batch, prompt_ids, answer_ids, strict=True):
-            row["tokens"] = {"prompt": len(prompt), "completion": len(answer)}
+    for row in tqdm(rows, desc="counting tokens", unit="row", disable=None):
+        prompt, answer = encode_row(tokenizer, row)
+        row["tokens"] = {"prompt": len(prompt), "completion": len(answer)}
 
 
 def fitting(rows: list[dict], split: str, limit: int, sources: Sources) -> list[dict]:
@@ -454,17 +479,13 @@ def labels_of(row: dict) -> list[str]:
     """The categories of a contract's clauses, or the paths of a record's fields, each once, in one order."""
     if row["task"] == "contract":
         return list(row["target"]["clauses"])
-    return sorted({path for path, _ in metrics.leaves(row["target"])})
+    return sorted({path for path, _ in leaves(row["target"])})
 
 
 def spread(values: list[int]) -> dict[str, int]:
-    return {
-        "total": sum(values),
-        "min": min(values),
-        "median": metrics.percentile(values, 0.5),
-        "p95": metrics.percentile(values, 0.95),
-        "max": max(values),
-    }
+    ordered = sorted(values)
+    median, p95 = (ordered[min(int(share * len(ordered)), len(ordered) - 1)] for share in (0.5, 0.95))
+    return {"total": sum(ordered), "min": ordered[0], "median": median, "p95": p95, "max": ordered[-1]}
 
 
 def draw(splits: dict[str, list[dict]], limit: int, path: Path) -> None:

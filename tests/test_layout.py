@@ -23,7 +23,7 @@ extraction: files handoff stage
 extraction.tasks: schemas custom sentences records prompts completions detection
 extraction.reading: limits text_files ocr pdf pages worker layout documents
 extraction: cord
-extraction.models: base_model lora confidence backends
+extraction.models: rows base_model lora confidence backends
 extraction.evidence: values injections checks grounding
 extraction.synthetic: words parts receipts invoices letters injected variations generate
 extraction.training: memory

@@ -263,6 +263,43 @@ def test_a_near_copy_of_a_test_document_is_taken_out_of_training():
     assert sum(sources.left_out.values()) == 1
 
 
+def test_a_document_is_taken_out_from_a_similarity_of_four_fifths_and_not_below():
+    """Copies that share more or less with a test document; each five-word passage that differs counts."""
+    sources = prepare.Sources()
+    similar = {}
+    for number in range(60):
+        words = [f"word{number}x{n}" for n in range(200)]
+        sources.add("test", {"id": f"test/{number}", "source": "made", "text": " ".join(words), "rows": []})
+        changed = 10 + number // 2  # the last words: as many passages and a few more differ
+        copy = [*words[:-changed], *(f"other{n}" for n in range(changed))]
+        shared, all_passages = 196 - changed, 196 + changed
+        similar[f"copy/{number}"] = shared / all_passages >= 0.8
+        sources.add("train", {"id": f"copy/{number}", "source": "made", "text": " ".join(copy), "rows": []})
+    prepare.remove_near_duplicates(sources, seed=1)
+    kept = {document["id"] for document in sources.documents["train"]}
+    assert kept == {name for name, same in similar.items() if not same}
+    assert 10 < sum(similar.values()) < 50
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "printed"),
+    [
+        ("5", "15 items", False),
+        ("5", "5.2 percent", False),
+        ("5", "1,500 shares", False),
+        ("5", "costs $5, or 5% more", True),
+        ("15.2", "$15.2m", True),
+        ("art", "a part of it", False),
+        ("Art", "the art of it", True),
+        ("0, 6,551", "6,551 and 100", False),
+        ("2018, 2019", "in 2019 and 2018", True),
+        ("(3)", "a loss of (3)", True),
+    ],
+)
+def test_an_answer_inside_a_longer_number_or_word_is_not_printed(answer, text, printed):
+    assert prepare.printed(answer, text) == printed
+
+
 def test_docvqa_pages_become_question_rows_with_the_page_as_text(tmp_path):
     words = [
         ["Salaries", 0, 0, 80, 20],

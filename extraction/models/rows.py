@@ -1,0 +1,27 @@
+"""Training rows as the model sees them: rendered with its chat template, and as tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain, zip_longest
+from typing import Any
+
+
+def render_row(tokenizer: Any, row: dict) -> tuple[str, str]:
+    """The prompt and the answer with its end, as text."""
+    prompt = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+    return prompt, row["completion"][0]["content"] + tokenizer.eos_token
+
+
+def encode_row(tokenizer: Any, row: dict) -> tuple[list[int], list[int]]:
+    """The tokens of prompt and answer. They are tokenized apart, as in use, where the answer is yet to come."""
+    prompt, answer = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in render_row(tokenizer, row))
+    return prompt, answer
+
+
+def take_turns(rows: Iterable[dict]) -> list[dict]:
+    """The rows with tasks in turn, so that any number of the first ones holds as many of each as there are."""
+    by_task: dict[str, list[dict]] = {}
+    for row in rows:
+        by_task.setdefault(row["task"], []).append(row)
+    return [row for row in chain.from_iterable(zip_longest(*by_task.values())) if row is not None]
