@@ -21,7 +21,7 @@ ROWS = """
 config
 extraction: files handoff stage
 extraction.tasks: schemas custom sentences records prompts completions detection
-extraction.reading: limits text_files ocr pdf pages worker layout documents
+extraction.reading: limits einvoice text_files ocr pdf pages worker layout documents
 extraction: cord
 extraction.models: rows base_model lora confidence backends
 extraction.evidence: values injections checks grounding
