@@ -259,7 +259,7 @@ def _attribute(node: Any, path: str, name: str) -> str | None:
 
 
 def _allowances(line: Any, path: str, indicator: str, amount: str) -> str | None:
-    """The first allowance of a line; None if there is none. A record has no field for charges and further allowances."""
+    """The first allowance of a line; None if there is none. A record has no field for the rest."""
     found = [_text(entry, amount) for entry in _all(line, path) if _text(entry, indicator) == "false"]
     return next(iter(found), None)
 

@@ -15,7 +15,8 @@ def ubl(lines=LINES, number="NL-20417", total="271.20", tax="45.20", subtotal="2
     )
     party = """<cac:Party><cac:PostalAddress><cbc:StreetName>{street}</cbc:StreetName>
     <cbc:CityName>Leeds</cbc:CityName>
-    <cbc:PostalZone>LS1 4AP</cbc:PostalZone><cac:Country><cbc:IdentificationCode>GB</cbc:IdentificationCode></cac:Country>
+    <cbc:PostalZone>LS1 4AP</cbc:PostalZone>
+    <cac:Country><cbc:IdentificationCode>GB</cbc:IdentificationCode></cac:Country>
     </cac:PostalAddress><cac:PartyTaxScheme><cbc:CompanyID>{tax_id}</cbc:CompanyID></cac:PartyTaxScheme>
     <cac:PartyLegalEntity><cbc:RegistrationName>{name}</cbc:RegistrationName></cac:PartyLegalEntity></cac:Party>"""
     return f"""<?xml version="1.0" encoding="UTF-8"?>{doctype}
