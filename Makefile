@@ -75,4 +75,4 @@ fuzz: install
 	$(PY) -m tests.hardening.fuzz --seconds $(FUZZ_SECONDS)
 
 clean:
-	rm -rf output data/datasets data/training
+	rm -rf output data/datasets data/training data/gpu

@@ -273,6 +273,10 @@ class Config:
     def init_adapter_dir(self) -> Path | None:
         return ROOT / self.train.init_adapter if self.train.init_adapter else None
 
+    def command(self, script: str) -> str:
+        """What to type to run a stage with this profile."""
+        return f"python {script}.py" + (f" --profile {self.profile}" if self.profile != default_profile() else "")
+
     def gguf_file(self, quantization: str) -> Path:
         """The GGUF build of one quantization type, whether or not it exists yet."""
         return self.gguf_dir / f"doc-intel-{quantization}.gguf"
@@ -291,6 +295,8 @@ PROFILES = {
         data=DataConfig(
             source="hub",
             datasets=("cord", "cuad", "docvqa"),
+            datasets_dir="data/gpu/datasets",  # each profile its own, so that none replaces the rows of another
+            training_dir="data/gpu/training",
             window_chars=6000,
             window_overlap=600,
             max_quote_chars=480,
@@ -317,12 +323,23 @@ PROFILES = {
 }
 
 
+def default_profile() -> str:
+    return os.environ.get("PIPELINE_PROFILE", "cpu")
+
+
 def parser(doc: str) -> argparse.ArgumentParser:
     """A stage's argument parser: its module docstring is its help page."""
     p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = os.environ.get("PIPELINE_PROFILE", "cpu")
+    default = default_profile()
     p.add_argument("--profile", choices=PROFILES, default=default, help=f"a whole set of settings (default: {default})")
-    p.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="overrides")
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.FIELD=VALUE",
+        dest="overrides",
+        help="change one setting; python config.py lists them",
+    )
     return p
 
 

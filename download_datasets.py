@@ -1,6 +1,6 @@
 """Stage 1 of 7: fetch the public datasets, or lay out the bundled samples in the same form.
 
-Reads   data/samples/ (--source samples), or the Hugging Face hub, GitHub and Zenodo (--source hub)
+Reads   data/samples/ (--source samples), or the Hugging Face hub and GitHub (--source hub)
 Writes  data/datasets/{cord,cuad,docvqa,tatqa}/   one sealed folder per dataset, with revision and license
 Next    python prepare_training_data.py
 
@@ -78,7 +78,6 @@ SOURCES = {
         files={
             # Only this archive says which contracts are the official test split.
             "archive": "https://github.com/TheAtticusProject/cuad/raw/67faa0e6023b04fcaae6cc09497ab00e5d63a2a2/data.zip",
-            "fallback": "https://zenodo.org/records/4595826/files/CUAD_v1.zip",
         },
         sha256="f8161d18bea4e9c05e78fa6dda61c19c846fb8087ea969c172753bc2f45b999a",
         size=18_309_308,
@@ -349,13 +348,13 @@ def cord_from_samples(sample: Path, out: Path, data: config.DataConfig) -> dict:
 
 
 def cord_from_hub(source: Source, out: Path, data: config.DataConfig, downloads: Path) -> dict:
-    sha, files = hub_revision(source)
+    sha, paths = hub_revision(source)
     columns = ["ground_truth"] + (["image"] if data.images else [])
 
     def receipts(split: str) -> Iterator[dict]:
         number = 0
         where = downloads if data.images else None
-        for group in hub_rows(source, sha, shards(files, split), columns, where, f"cord {split}"):
+        for group in hub_rows(source, sha, shards(paths, split), columns, where, f"cord {split}"):
             for row in group:
                 if number == data.max_documents:
                     return
@@ -406,11 +405,7 @@ def cuad_from_samples(sample: Path, out: Path, data: config.DataConfig) -> dict:
 
 
 def cuad_from_hub(source: Source, out: Path, data: config.DataConfig, downloads: Path) -> dict:
-    try:
-        archive = fetch(source.files["archive"], downloads / "data.zip", source.sha256, source.size)
-    except Unreachable as error:
-        print(f"warning: {error}", file=sys.stderr)
-        return cuad_without_split(source, out, data, downloads)
+    archive = fetch(source.files["archive"], downloads / "data.zip", source.sha256, source.size)
     official = parsed(zip_member(archive, "CUADv1.json"), "CUADv1.json")
     # test.json only lends its titles: CUADv1.json has the same contracts, and train_separate_questions.json has
     # them with each question repeated for each of its answers.
@@ -421,20 +416,6 @@ def cuad_from_hub(source: Source, out: Path, data: config.DataConfig, downloads:
     splits = {split: contracts[: data.max_documents] for split, contracts in splits.items()}
     counts = write_contracts(out, official["version"], splits)
     return {"revision": files.sha256(archive), "counts": counts, "split": "published"}
-
-
-def cuad_without_split(source: Source, out: Path, data: config.DataConfig, downloads: Path) -> dict:
-    """The Zenodo release, which does not say which contracts are for testing: all of them become training data."""
-    archive = fetch(source.files["fallback"], downloads / "CUAD_v1.zip")
-    official = parsed(zip_member(archive, "CUAD_v1.json"), "CUAD_v1.json")
-    print(
-        f"warning: {source.files['fallback']} has no official split: all CUAD contracts are in train, none in test. "
-        f"Do not report CUAD scores from this download; when GitHub is back: python {STAGE}.py --dataset cuad --force",
-        file=sys.stderr,
-    )
-    splits = {"train": official["data"][: data.max_documents], "test": []}
-    counts = write_contracts(out, official["version"], splits)
-    return {"revision": files.sha256(archive), "counts": counts, "split": None}
 
 
 def as_rows(value: Any) -> list[dict]:
@@ -556,9 +537,6 @@ def check_disk(folder: Path, needed: int) -> None:
 
 def check_counts(name: str, found: dict, expected: dict[str, int]) -> None:
     """Raise StageError if a whole dataset was read and it is not whole."""
-    if found["split"] is None:  # the splits are not known, but their sum is
-        found = {"counts": {"all": sum(found["counts"].values())}}
-        expected = {"all": sum(expected.values())}
     if found["counts"] != expected:
         raise files.StageError(f"{name} is not complete: {shown(found['counts'])}, expected {shown(expected)}")
 
@@ -641,7 +619,7 @@ def main(argv: list[str] | None = None) -> int:
 
     for name, counts in made.items():
         print(f"[1/7] {name}: {shown(counts)} in {cfg.datasets_dir / name}")
-    print("Next: python prepare_training_data.py" + (f" --profile {cfg.profile}" if cfg.profile != "cpu" else ""))
+    print(f"Next: {cfg.command('prepare_training_data')}")
     return 0
 
 

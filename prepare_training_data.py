@@ -528,7 +528,7 @@ def main(argv: list[str] | None = None) -> int:
     p = config.parser(__doc__)
     p.add_argument("--force", action="store_true", help="make the rows again even if nothing changed")
     args, cfg = config.read(p, argv)
-    download = "python download_datasets.py" + ("" if cfg.profile == "cpu" else f" --profile {cfg.profile}")
+    download = cfg.command("download_datasets")
     inputs = {name: handoff.require(cfg.datasets_dir / name, made_by=download) for name in cfg.data.datasets}
     settings = {
         "profile": cfg.profile,
@@ -568,7 +568,7 @@ def main(argv: list[str] | None = None) -> int:
     print(
         f"      {sum(sources.left_out.values()):,} left out by reason, token lengths and labels: stats.json, stats.png"
     )
-    print("Next: python train_moe.py" + ("" if cfg.profile == "cpu" else f" --profile {cfg.profile}"))
+    print(f"Next: {cfg.command('train_moe')}")
     return 0
 
 

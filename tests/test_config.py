@@ -68,10 +68,21 @@ def test_an_unknown_setting_or_profile_ends_a_stage_with_status_2(capsys, monkey
     assert stopped.value.code == 2
 
 
-def test_each_profile_keeps_its_outputs_apart():
+def test_no_profile_replaces_a_folder_of_another():
+    """Nor a folder inside one: a stage replaces its folder whole."""
+    folders = [[p.datasets_dir, p.training_dir, p.output_dir] for p in config.PROFILES.values()]
+    for mine in folders[0]:
+        for other in folders[1]:
+            assert not mine.is_relative_to(other) and not other.is_relative_to(mine)
+
+
+def test_a_printed_command_names_the_profile_unless_it_is_the_default(monkeypatch):
     cpu, gpu = config.PROFILES["cpu"], config.PROFILES["gpu"]
-    assert cpu.adapter_dir != gpu.adapter_dir
-    assert cpu.gguf_file("Q8_0").name == "doc-intel-Q8_0.gguf"
+    assert cpu.command("train_moe") == "python train_moe.py"
+    assert gpu.command("train_moe") == "python train_moe.py --profile gpu"
+    monkeypatch.setenv("PIPELINE_PROFILE", "gpu")
+    assert cpu.command("train_moe") == "python train_moe.py --profile cpu"
+    assert gpu.command("train_moe") == "python train_moe.py"
 
 
 def test_running_config_prints_every_setting_with_its_value():

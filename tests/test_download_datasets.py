@@ -30,11 +30,11 @@ CATEGORIES = [f"Category {n}" for n in range(stage.CUAD_CATEGORIES)]
 DRIVER = """
 import dataclasses, json, sys
 import download_datasets as stage
-from extraction import handoff
+from extraction.stage import run_stage
 for name, values in json.loads(sys.argv.pop(1)).items():
     stage.SOURCES[name] = dataclasses.replace(stage.SOURCES[name], **values)
 stage.FIRST_WAIT = 0.05
-handoff.run_stage(stage.main)
+run_stage(stage.main)
 """
 
 
@@ -164,7 +164,7 @@ def publish_cuad(hub: Hub, archive: bytes | None = None, **changes: object) -> d
     archive = archive or cuad_zip([contract(f"AGREEMENT {n}") for n in range(30)], tested=6)
     hub.files["/data.zip"] = archive
     return {
-        "files": {"archive": hub.address + "/data.zip", "fallback": hub.address + "/CUAD_v1.zip"},
+        "files": {"archive": hub.address + "/data.zip"},
         "sha256": hashlib.sha256(archive).hexdigest(),
         "size": len(archive),
         "counts": {"train": 24, "test": 6},
@@ -402,19 +402,9 @@ def test_a_file_of_another_size_is_deleted(cuad, tmp_path):
     assert not (tmp_path / "cuad").exists() and not list((tmp_path / ".downloads").rglob("*.zip*"))
 
 
-def test_zenodo_steps_in_for_github_but_gives_no_test_split(hub, cuad, capsys):
-    hub.files["/CUAD_v1.zip"] = cuad_zip([contract(f"AGREEMENT {n}") for n in range(30)], 0, "CUAD_v1.json")
-    missing = {"archive": hub.address + "/gone.zip", "fallback": hub.address + "/CUAD_v1.zip"}
-    folder = cuad(files=missing)
-    settings = handoff.manifest_of(folder)["settings"]
-    assert settings["split"] is None and settings["counts"] == {"train": 30, "test": 0}
-    assert "no official split" in capsys.readouterr().err
-
-
-def test_with_neither_github_nor_zenodo_there_is_one_clear_sentence(cuad, tmp_path):
-    gone = {"archive": "http://127.0.0.1:9/data.zip", "fallback": "http://127.0.0.1:9/CUAD_v1.zip"}
+def test_without_github_there_is_one_clear_sentence(cuad, tmp_path):
     with pytest.raises(files.StageError, match="--source samples"):
-        cuad(files=gone)
+        cuad(files={"archive": "http://127.0.0.1:9/data.zip"})
     assert not (tmp_path / "cuad").exists()
 
 

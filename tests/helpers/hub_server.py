@@ -1,6 +1,6 @@
 """A small server that speaks the parts of the Hugging Face hub's protocol that reading a dataset needs.
 
-It also serves plain files, as GitHub and Zenodo do, and misbehaves on request. Start it with `serving()`.
+It also serves plain files, as GitHub does, and misbehaves on request. Start it with `serving()`.
 """
 
 from __future__ import annotations
