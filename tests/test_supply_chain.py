@@ -22,7 +22,10 @@ from extraction import files, handoff
 from extraction.export import gguf_build, llama_source
 from extraction.models import base_model, lora
 
-CODE = [*Path(".").glob("*.py"), *Path("extraction").glob("*.py"), *Path("benchmarks").rglob("*.py")]
+CODE = [
+    *Path(".").glob("*.py"),
+    *(p for room in ("extraction", "benchmarks", "tests/hardening") for p in Path(room).rglob("*.py")),
+]
 SECURITY = Path("SECURITY.md").read_text(encoding="utf-8")
 HEX_40 = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
 

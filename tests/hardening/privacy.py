@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 GUARD = Path(__file__).with_name("guard")
 WORD = "quetzal"  # with it a canary of a document begins, with the other one a canary of a secret
 SECRET = "axolotl"
-# Where a document's text may stand. SECURITY.md has the same table, and a test compares them.
+# Where a document's text may be stored. SECURITY.md has the same table, and a test compares them.
 MAY_HOLD_TEXT = {
     "data/datasets/*/*.json*": "the datasets, as published",
     "data/training/train.jsonl": "training rows",
