@@ -36,7 +36,8 @@ NUMBERS = set(
 DATES = {"date", "due_date", "Agreement Date", "Effective Date", "Expiration Date"}
 
 # Numbers are whole: not the 1 of "PB1", the 10 of "10%", the 5 of "-5", or a part of a date, a time, a longer number.
-_NUMBER_BEFORE, _NUMBER_AFTER = r"(?<![^\W\d_]{2})(?<![\d−-])(?<!\d[.,/:])", r"(?![.,/:-]?\d)(?!\s?%)"
+_NUMBER_BEFORE = rf"(?<![^\W\d_]{{2}})(?<![\d{values.MINUS[1:]}-])(?<!\d[.,/:])"
+_NUMBER_AFTER = r"(?![.,/:-]?\d)(?!\s?%)"
 _NUMBER = re.compile(_NUMBER_BEFORE + values.NUMBER.pattern + _NUMBER_AFTER)
 
 # What is printed beside a value. Of several that match, the one nearest to the value counts, of two there the longer.

@@ -250,7 +250,7 @@ def test_on_cord_spans_hold_their_values_boxes_lie_on_the_page_and_numbers_share
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_on_cord_the_words_are_those_that_were_annotated(split):
-    from extraction import metrics
+    from extraction.scoring import metrics
 
     counts = []
     for truth in truths_of(split):
