@@ -26,7 +26,7 @@ extraction: cord
 extraction.models: rows base_model lora confidence backends
 extraction.evidence: values injections checks grounding
 extraction.synthetic: words parts receipts invoices letters injected variations generate
-extraction.training: memory
+extraction.training: memory log checkpoints adapter unsloth_model callback
 extraction.scoring: metrics differences places scores report tables experts
 extraction.runs: workers results environment
 extraction.export: llama_source gguf_build quality fit

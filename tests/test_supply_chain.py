@@ -21,6 +21,7 @@ import train_moe
 from extraction import files, handoff
 from extraction.export import gguf_build, llama_source
 from extraction.models import base_model, lora
+from extraction.training import adapter
 
 CODE = [
     *Path(".").glob("*.py"),
@@ -223,7 +224,7 @@ def test_training_does_not_continue_from_a_broken_adapter(tmp_path):
     cfg = config.override(config.PROFILES["cpu"], f"train.init_adapter={tmp_path / 'adapter'}")
     handoff.seal(staging, stage="train_moe", settings={"base": train_moe.base_settings(cfg.train)})
     with pytest.raises(files.StageError, match="is not a whole safetensors file"):
-        train_moe.check_init_adapter(cfg)
+        adapter.check_start(cfg.init_adapter_dir, cfg.train, train_moe.base_settings(cfg.train))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import train_moe
 from extraction import files, handoff
 from extraction.models import base_model
 from extraction.tasks import completions, prompts, schemas
+from extraction.training import adapter, checkpoints
 
 SETTINGS = ["train.init_adapter=null", "train.max_seq_length=256", "train.gradient_accumulation_steps=1"]
 
@@ -64,8 +65,8 @@ def test_training_lowers_the_loss_and_leaves_a_sealed_adapter(project, capsys):
     manifest = handoff.require(cfg.adapter_dir, made_by="train")
     assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "loss.png"} <= set(manifest["files"])
     found = files.read_json(cfg.adapter_dir / "adapter_config.json")
-    assert found["target_modules"] == sorted(train_moe.ATTENTION)  # not in an order that changes with the process
-    assert found["target_parameters"] == sorted(train_moe.EXPERTS)
+    assert found["target_modules"] == sorted(adapter.ATTENTION)  # not in an order that changes with the process
+    assert found["target_parameters"] == sorted(adapter.EXPERTS)
     log = list(files.read_jsonl(cfg.adapter_dir / "training_log.jsonl"))
     assert [e["step"] for e in log if "loss" in e] == list(range(1, 9))
     assert all(e["tokens_per_second"] > 0 and e["aux_loss"] > 0 for e in log if "loss" in e)
@@ -116,7 +117,7 @@ def test_rows_of_one_pack_do_not_see_each_other(tiny_moe):
 
 def test_only_the_completion_is_learned(tiny_moe, project):
     tokenizer = base_model.tokenizer(str(tiny_moe), tiny_moe)
-    rows = train_moe.load_rows(project[0] / "training" / "train.jsonl", tokenizer)
+    rows = train_moe.load_rows(project[0] / "training" / "train.jsonl", tokenizer, 512)
     for encoded, original in zip(rows, files.read_jsonl(project[0] / "training" / "train.jsonl"), strict=True):
         learned = [t for t, m in zip(encoded["input_ids"], encoded["completion_mask"], strict=True) if m]
         assert tokenizer.decode(learned) == original["completion"][0]["content"] + "<|im_end|>"
@@ -186,13 +187,31 @@ def test_a_limit_of_tokens_takes_from_each_task_in_turn(tiny_moe, tmp_path):
     tokenizer = base_model.tokenizer(str(tiny_moe), tiny_moe)
     rows = [row(n) for n in range(30)] + [row(n, schemas.DOCUMENT) for n in range(30, 34)]
     path = files.write_jsonl(tmp_path / "rows.jsonl", rows)
-    whole = train_moe.load_rows(path, tokenizer)
+    whole = train_moe.load_rows(path, tokenizer, 512)
     total = sum(map(len, whole["input_ids"]))
-    some = train_moe.load_rows(path, tokenizer, max_tokens=total / 3)
+    some = train_moe.load_rows(path, tokenizer, 512, tokens=total / 3)
     used = sum(map(len, some["input_ids"]))
     assert total / 3 - max(map(len, whole["input_ids"])) < used <= total / 3
     documents = [ids for ids in whole["input_ids"][30:] if ids in some["input_ids"]]
     assert len(documents) == 4
+
+
+def test_rows_whose_answers_would_be_cut_are_refused(project, capsys):
+    """Rows that were prepared for a longer model; the test's have up to 200 tokens."""
+    with pytest.raises(files.StageError, match=r"40 rows of more than train.max_seq_length=64 tokens, up to \d+"):
+        train_moe.main(options(project, "cut", "train.max_seq_length=64"))
+
+
+def test_a_saved_adapter_is_put_into_a_model_whole_or_refused(project):
+    first = settings_of(options(project, "first")).adapter_dir
+    model = train_moe.load_model(settings_of(options(project, "restored")))
+    adapter.restore(model, first)
+    again = train_moe.load_model(settings_of(options(project, "restored", f"train.init_adapter={first}")))
+    weights, expected = (dict(m.named_parameters()) for m in (model, again))
+    assert all((weights[name] == expected[name]).all() for name in weights if "lora_" in name)
+    smaller = train_moe.load_model(settings_of(options(project, "restored", "train.lora_targets=attention")))
+    with pytest.raises(files.StageError, match="does not fit this model"):
+        adapter.restore(smaller, first)
 
 
 def test_training_is_logged_for_tensorboard(project):
@@ -214,7 +233,7 @@ def planned(*arguments):
         "import sys\n"
         "for name in ('torch', 'unsloth', 'bitsandbytes', 'transformers'): sys.modules[name] = None\n"
         "import train_moe\n"
-        "train_moe.handoff.run_stage(lambda argv: train_moe.main(sys.argv[1:]))"
+        "train_moe.stage.run_stage(lambda argv: train_moe.main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, "--profile", "gpu", "--plan", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -283,11 +302,11 @@ def test_a_killed_run_leaves_no_adapter_and_its_broken_checkpoint_is_not_used(pr
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not cfg.adapter_dir.exists()
-    newest = train_moe.newest_checkpoint(cfg.checkpoints_dir)
+    newest = checkpoints.newest(cfg.checkpoints_dir)
     half = cfg.checkpoints_dir / "checkpoint-4"
     half.mkdir(exist_ok=True)
     (half / "trainer_state.json").write_text('{"global_step": 4')
-    assert train_moe.newest_checkpoint(cfg.checkpoints_dir) == newest
+    assert checkpoints.newest(cfg.checkpoints_dir) == newest
     assert train_moe.main([*arguments, "--resume"]) == 0
     handoff.require(cfg.adapter_dir, made_by="train")
 
@@ -299,7 +318,7 @@ def test_resume_refuses_checkpoints_of_other_settings(project):
     checkpoint.mkdir(parents=True)
     (checkpoint / "trainer_state.json").write_text('{"global_step": 2}')
     handoff.write_manifest(checkpoint, stage="train_moe", settings={})
-    (cfg.checkpoints_dir / train_moe.RUN).write_text(json.dumps({"settings": {}, "inputs": {}}))
+    (cfg.checkpoints_dir / checkpoints.RUN).write_text(json.dumps({"settings": {}, "inputs": {}}))
     with pytest.raises(files.StageError, match="belong to other rows or settings"):
         train_moe.main([*arguments, "--resume"])
 
@@ -346,12 +365,12 @@ def test_a_damaged_checkpoint_is_passed_over_and_so_is_one_whose_best_is_damaged
 
     for step, best in ((2, 2), (4, 4), (10, 4)):
         checkpoint(step, best)
-    assert train_moe.newest_checkpoint(tmp_path).name == "checkpoint-10"
+    assert checkpoints.newest(tmp_path).name == "checkpoint-10"
     (tmp_path / "checkpoint-4" / "adapter_model.safetensors").write_bytes(b"weightz")
-    assert train_moe.newest_checkpoint(tmp_path).name == "checkpoint-2"
+    assert checkpoints.newest(tmp_path).name == "checkpoint-2"
     assert "checkpoint-4 is passed over: adapter_model.safetensors was changed" in capsys.readouterr().err
     (tmp_path / "checkpoint-2" / "manifest.json").unlink()  # killed while it was written
-    assert train_moe.newest_checkpoint(tmp_path) is None
+    assert checkpoints.newest(tmp_path) is None
 
 
 def test_a_checkpoint_that_was_passed_over_is_removed_before_it_is_made_again(tmp_path):
@@ -364,32 +383,36 @@ def test_a_checkpoint_that_was_passed_over_is_removed_before_it_is_made_again(tm
         files.write_json(folder / "trainer_state.json", {"global_step": step})
         (folder / "README.md").write_text("card")
         handoff.write_manifest(folder, stage="train_moe", settings={})
-    files.write_json(cfg.checkpoints_dir / train_moe.RUN, run)
+    files.write_json(cfg.checkpoints_dir / checkpoints.RUN, run)
     (cfg.checkpoints_dir / "checkpoint-4" / "README.md").write_bytes(b"ca\xffd")
-    for args in (SimpleNamespace(resume=False, force=False), SimpleNamespace(resume=True, force=False)):
-        assert train_moe.begin_run(cfg, run, args, writes=False).name == "checkpoint-2"
+    for resume in (False, True):
+        begun = checkpoints.begin(cfg.checkpoints_dir, run, resume=resume, force=False, writes=False)
+        assert begun.name == "checkpoint-2"
         assert (cfg.checkpoints_dir / "checkpoint-4").is_dir()  # another process of the run does it
-        assert train_moe.begin_run(cfg, run, args).name == "checkpoint-2"
+        assert checkpoints.begin(cfg.checkpoints_dir, run, resume=resume, force=False).name == "checkpoint-2"
         assert [path.name for path in cfg.checkpoints_dir.glob("checkpoint-*")] == ["checkpoint-2"]
         (cfg.checkpoints_dir / "checkpoint-4").mkdir()
 
 
 def test_an_interrupted_run_is_continued_unless_its_settings_changed_or_force_is_given(tmp_path):
     cfg = config.override(config.PROFILES["cpu"], f"output.dir={tmp_path}")
-    run, args = {"settings": {"seed": 1}, "inputs": {}}, SimpleNamespace(resume=False, force=False)
+    run = {"settings": {"seed": 1}, "inputs": {}}
     folder = cfg.checkpoints_dir / "checkpoint-2"
 
+    def begin(run, force=False):
+        return checkpoints.begin(cfg.checkpoints_dir, run, resume=False, force=force)
+
     def interrupted():
-        assert train_moe.begin_run(cfg, run, SimpleNamespace(resume=False, force=True)) is None
+        assert begin(run, force=True) is None
         folder.mkdir()
         files.write_json(folder / "trainer_state.json", {"global_step": 2})
         handoff.write_manifest(folder, stage="train_moe", settings={})
 
     interrupted()
-    assert train_moe.begin_run(cfg, run, args) == folder
-    assert train_moe.begin_run(cfg, {**run, "settings": {"seed": 2}}, args) is None and not folder.exists()
+    assert begin(run) == folder
+    assert begin({**run, "settings": {"seed": 2}}) is None and not folder.exists()
     interrupted()
-    assert train_moe.begin_run(cfg, run, SimpleNamespace(resume=False, force=True)) is None and not folder.exists()
+    assert begin(run, force=True) is None and not folder.exists()
 
 
 def test_training_that_only_makes_it_worse_keeps_what_it_started_from(project):

@@ -112,6 +112,24 @@ def test_an_interrupted_run_goes_on_where_it_stopped(project, whole):
     assert [found[n] for n in sorted(found)] == pytest.approx([expected[n] for n in sorted(expected)], rel=2e-2)
 
 
+def test_training_in_4_bit_continues_from_an_adapter(project, whole):
+    first = settings_of(whole).adapter_dir
+    arguments = project("next", f"train.init_adapter={first}", "train.max_steps=2", "train.eval_steps=2")
+    done = run(arguments)
+    assert done.returncode == 0, done.stderr[-3000:]
+    losses = [
+        [
+            e["eval_loss"]
+            for e in files.read_jsonl(settings_of(a).adapter_dir / "training_log.jsonl")
+            if "eval_loss" in e
+        ]
+        for a in (whole, arguments)
+    ]
+    assert losses[1][1] == pytest.approx(
+        min(losses[0][1:]), rel=2e-2
+    )  # after the base model's: the adapter's at step 0
+
+
 def test_what_does_not_fit_is_refused_before_loading(project):
     done = run(project("small", "train.batch_size=1000000"))
     assert done.returncode == 2
@@ -121,14 +139,13 @@ def test_what_does_not_fit_is_refused_before_loading(project):
 def test_plain_peft_on_a_cpu_computes_what_unsloth_computed(whole, tiny_moe, tmp_path):
     """With the base weights as 4 bit makes them, base and adapter give the same logits to bfloat16 rounding."""
     code = """
-import sys, train_moe, config
-from pathlib import Path
-from extraction import memory
+import sys, config
+from extraction.training import adapter, unsloth_model
 cfg = config.read(config.parser(""), sys.argv[3:])[1]
-model = train_moe.load_with_unsloth(cfg, 0)
+model = unsloth_model.load(cfg.train, 0, cfg.cache_dir)
 import bitsandbytes, torch
 from safetensors.torch import save_file
-train_moe.restore_adapter(model, cfg.adapter_dir)
+adapter.restore(model, cfg.adapter_dir)
 ids = torch.arange(5, 69)[None].cuda()
 model.eval()
 with torch.no_grad():

@@ -280,3 +280,35 @@ def tokens_per_second(shape: Shape, train: config.TrainConfig, offloaded: int, c
     copies = 2 * offloaded * layer / (card.link * 1e9)  # for the forward and for the backward pass, beside computing
     device = max(compute + traffic, copies)
     return tokens / math.hypot(device, LAUNCH_SECONDS * shape.layers)
+
+
+# --- measured ------------------------------------------------------------------------------------------------
+
+
+def host_free() -> float:
+    """GiB of host memory that can be taken now."""
+    import psutil
+
+    return psutil.virtual_memory().available / GIB
+
+
+def peak() -> dict[str, float]:
+    """The highest memory of the card since the last call, GiB: in tensors, and held by PyTorch."""
+    import torch
+
+    peaks = {"allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}
+    torch.cuda.reset_peak_memory_stats()
+    return {name: round(size / GIB, 3) for name, size in peaks.items()}
+
+
+def measured(plan: Plan, loading: dict, log: list[dict]) -> dict:
+    """Highest memory, GiB, while loading, in the first step, in the later ones, and in all; what libraries took."""
+    import torch
+
+    first, *later = [e["peak_gib"] for e in log if "peak_gib" in e]
+    found = {"loading": loading, "first_step": first}
+    if later:
+        found["later_steps"] = {name: max(peaks[name] for peaks in later) for name in first}
+    found["peak"] = {name: max(peaks[name] for peaks in found.values()) for name in first}
+    left = (torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()) / GIB
+    return found | {"libraries": round(plan.free + LIBRARIES - left, 3)}

@@ -1,0 +1,83 @@
+"""The LoRA adapter: its settings, the one that training continues from, and how it is saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from extraction import files, handoff
+from extraction.models import lora
+
+if TYPE_CHECKING:
+    import config
+
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]  # stacked over experts, as transformers holds them
+B_LAYOUT = "rank_major"  # PEFT's order of the columns of stacked experts' lora_B
+
+
+def lora_arguments(train: config.TrainConfig) -> dict:
+    """What PEFT's LoraConfig needs. Dropout stays 0: PEFT cannot apply it to stacked experts."""
+    arguments: dict[str, Any] = {"r": train.lora_rank, "lora_alpha": train.lora_alpha, "target_modules": ATTENTION}
+    if train.lora_targets == "attention+experts":
+        arguments["target_parameters"] = EXPERTS
+        if train.expert_lora_rank not in (None, train.lora_rank):
+            names = [name.split(".", 1)[1] for name in EXPERTS]
+            alpha = train.lora_alpha * train.expert_lora_rank / train.lora_rank  # the same weight of the difference
+            arguments["rank_pattern"] = dict.fromkeys(names, train.expert_lora_rank)
+            arguments["alpha_pattern"] = dict.fromkeys(names, alpha)
+    return arguments
+
+
+def check_start(folder: Path, train: config.TrainConfig, base: dict | None) -> None:
+    """Raises StageError unless the adapter was trained on this base model with these LoRA settings.
+
+    `base` is what a base model that this project builds depends on; None for a published one.
+    """
+    undo = "--set train.init_adapter=null starts from the base model"
+    manifest = handoff.manifest_of(folder)
+    if manifest is None:
+        raise files.StageError(f"{folder} holds no finished adapter; {undo}")
+    if damaged := handoff.damage(folder, manifest):
+        raise files.StageError(f"{folder}/{damaged}; {undo}")
+    if base is not None and manifest["settings"].get("base") != base:
+        raise files.StageError(f"{folder} was trained on another base model; {undo}")
+    lora.tensor_shapes(folder / "adapter_model.safetensors")
+    found = files.read_json(folder / "adapter_config.json")
+    for name, value in lora_arguments(train).items():
+        there = sorted(found[name]) if isinstance(found.get(name), list) else found.get(name)
+        if there != (sorted(value) if isinstance(value, list) else value):
+            raise files.StageError(f"{folder} was trained with {name}={there}, not {value}; {undo}")
+
+
+def save(model: Any, tokenizer: Any, folder: Path, base_model: str) -> None:
+    """Write the adapter in bfloat16: half the size of the float32 that is trained, and what the base model has."""
+    from safetensors.torch import load_file, save_file
+
+    model.save_pretrained(folder)
+    config_path = folder / "adapter_config.json"  # PEFT notes the folder of the base model on this machine
+    found = {**files.read_json(config_path), "base_model_name_or_path": base_model}
+    if found.get("target_parameters"):
+        found["lora_B_layout"] = B_LAYOUT
+    for name in ("target_modules", "target_parameters"):  # sets in PEFT, in another order in every process
+        if isinstance(found.get(name), list):
+            found[name].sort()
+    files.write_json(config_path, found)
+    path = folder / "adapter_model.safetensors"
+    tensors = load_file(path)
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise files.StageError("the adapter holds values that are not finite; lower train.learning_rate")
+    save_file({name: t.bfloat16().contiguous() for name, t in tensors.items()}, path, metadata={"format": "pt"})
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+    tokenizer.save_pretrained(folder)
+
+
+def restore(model: Any, folder: Path) -> None:
+    """Put the weights of a saved adapter into the model's own adapter. Raises StageError if one has no place there."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    result = set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+    left = [*result.unexpected_keys, *(name for name in result.missing_keys if "lora_" in name)]
+    if left:
+        raise files.StageError(f"{folder} does not fit this model: {left[0]} and {len(left) - 1} others")
