@@ -1,10 +1,12 @@
-# make demo   install, run all stages on the laptop profile, show two records
-# make tools  llama-server, llama-imatrix and llama-quantize, built once in some minutes; tests that need them skip without
-# make test   install, run every test that needs no GPU
-# make fuzz   odd inputs for the readers and parsers, for FUZZ_SECONDS=600
-# make lock   requirements.lock again from requirements.txt; make audit   known weaknesses of what is locked (needs a network)
-# make screenshots   after make demo: the pictures of the page in docs/pictures, of a real run
-# make hardening     faults, hostile documents, injected instructions, leaks and load, to docs/hardening.md
+# make demo          install, run stages 1 to 6 on the laptop profile, show the records of a photo, an invoice and a contract
+# make test          install, check the style, run every test that needs no GPU
+# make tools         build llama-server, llama-imatrix and llama-quantize once (some minutes); tests that need them are skipped without
+# make screenshots   after make demo: take the pictures of the page in docs/pictures again
+# make hardening     faults, hostile documents, injected instructions, leaks and load; writes docs/hardening.md
+# make fuzz          odd inputs for the readers and parsers, for FUZZ_SECONDS=600
+# make lock          write requirements.lock from requirements.txt
+# make audit         ask for known vulnerabilities of what is locked (needs a network)
+# make clean         delete what the stages made
 # A Linux machine without a GPU saves gigabytes with:  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 PYTHON ?= python3
 TORCH_INDEX ?=

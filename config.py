@@ -200,7 +200,7 @@ class ExportConfig:
 class AppConfig:
     host: str = "127.0.0.1"
     port: int = 7860
-    queue_size: int = 20  # requests that wait at most; who comes then is told to try again
+    queue_size: int = 20  # requests that wait at most; further ones get "queue full, try again"
 
     def __post_init__(self) -> None:
         _at_least(self, "app", queue_size=1)

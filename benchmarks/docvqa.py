@@ -1,4 +1,4 @@
-"""Questions of DocVQA as rows for test_moe.py: pages that are like nothing the small model was trained on.
+"""Questions of DocVQA as rows for test_moe.py: pages unlike anything the small model was trained on.
 
     python -m benchmarks.docvqa val_v1.0.json -o output/docvqa.jsonl       # the page images in documents/ beside it
     python -m benchmarks.docvqa sample.jsonl -o output/docvqa.jsonl        # lines with question, answers, ocr_text

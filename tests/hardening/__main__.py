@@ -1,11 +1,11 @@
-"""Run the parts of the hardening benchmark and write their tables to docs/hardening.md.
+"""Run the parts of the hardening suite and write their tables to docs/hardening.md.
 
     python -m tests.hardening                             # every part, as `make hardening` does
     python -m tests.hardening --part faults --seed 3      # one; the tables of the others stay as they are
-    python -m tests.hardening --part faults --short       # less of it; shown, and HARDENING.md stays as it is
+    python -m tests.hardening --part faults --short       # less of it; shown, and docs/hardening.md stays as it is
 
 Each part is a module of this package with `measure(short, seed)`, which returns what it counted, and `table(found)`.
-It runs in a process of its own. What it counted goes to output/tests/hardening/<part>.json.
+It runs in a process of its own. What it counted goes to output/benchmarks/hardening/<part>.json.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ REPORT = Path(__file__).resolve().parents[2] / "docs" / "hardening.md"
 RESULTS = config.ROOT / "output" / "benchmarks" / "hardening"
 HEADING = """# Hardening
 
-What the pipeline survives. Every table here was written by `make hardening`
-(`python -m tests.hardening`), none by hand; `make test` runs a short form of the same measurements and fails
-where a target is missed. The line under each part says what it was measured on.
+What the pipeline survives: faults (killed stages, full disks, damaged files), hostile documents, injected instructions,
+leaks of text and secrets, load. `make hardening` (`python -m tests.hardening`) writes every table here; `make test`
+runs a short form of the same measurements and fails where a target is missed. The line under each part says what it was
+measured on. [SECURITY.md](../SECURITY.md) has the threat model.
 """
 
 
@@ -84,7 +85,7 @@ def with_section(report: str, part: str, section: str) -> str:
 def main(argv: list[str] | None = None) -> int:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--part", choices=here(), help="only this one")
-    p.add_argument("--short", action="store_true", help="the form that the tests run; HARDENING.md stays as it is")
+    p.add_argument("--short", action="store_true", help="the form that the tests run; docs/hardening.md stays as it is")
     p.add_argument("--seed", type=int, default=0, metavar="N", help="of the random moments and bytes (default: 0)")
     args = p.parse_args(argv)
     if args.part is None:

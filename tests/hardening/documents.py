@@ -311,10 +311,10 @@ def table(found: dict) -> str:
     lines = [
         "## Hostile documents",
         "",
-        f"{found['tried']} files that mean no good, each through the reader, and all as one folder through"
+        f"{found['tried']} hostile files, each through the reader, and all as one folder through"
         f" `inference.py` (its model a scripted server), {found['page_seconds']} seconds for a page."
-        f" {found['survived']} of {found['tried']} became what they should: text, or one sentence that says why not."
-        " Memory is the most that the process that asks and the one that reads had for a file of the group.",
+        f" {found['survived']} of {found['tried']} gave what they should: text, or one sentence that says why not."
+        " Memory is the peak of the asking and of the reading process for a file of the group.",
         "",
         "| files | tried | read | refused | crashes | slowest, s | asking, MB | reading, MB |",
         "|---|---|---|---|---|---|---|---|",

@@ -564,7 +564,7 @@ def table(found: dict) -> str:
         "## Faults",
         "",
         f"These stages ran as programs on a tiny mixture of experts: {', '.join(found['kills'])}. After a fault",
-        "the stage ran again, and what it left was compared bit by bit with what an undisturbed run leaves (without",
+        "the stage ran again, and its result was compared bit by bit with that of an undisturbed run (without",
         "times; TensorBoard's event files and the rendered reports, which hold durations, are not compared).",
         "",
         "| fault | tried | survived | survived means |",
@@ -574,15 +574,19 @@ def table(found: dict) -> str:
     for name, count in found["kills"].items():
         lines.append(row(f"`{name}` killed (SIGKILL, SIGTERM, SIGINT in turn)", [count], same))
     lines += [
-        row("two runs at once", list(found["at_once"].values()), "the second names the first; the same bits"),
+        row("two runs at once", list(found["at_once"].values()), "the second stops and names the first; the same bits"),
         row("disk full", [found["full_disk"]], "one sentence, status 2; the next run ends with the same bits"),
         row("folder read-only", [found["read_only"]], "one sentence, status 2; the next run ends with the same bits"),
     ]
     how = ", ".join(f"{number} {kind}" for kind, number in found["files"]["how"].items())
-    lines.append(row(f"a file of a hand-off damaged ({how})", [found["files"]], "who reads it refuses with a sentence"))
+    lines.append(
+        row(
+            f"a file of a hand-off damaged ({how})", [found["files"]], "the stage that reads it refuses with a sentence"
+        )
+    )
     lines.append(row("the results file of `inference.py -o` damaged", [found["results"]], "refused, or read again"))
     if "checkpoints" in found:
-        lines.append(row("a training checkpoint damaged", [found["checkpoints"]], "passed over, named; the same bits"))
+        lines.append(row("a training checkpoint damaged", [found["checkpoints"]], "skipped and named; the same bits"))
     failed = failures(found)
     lines += ["", "Lost, duplicated or unnoticed: " + (f"{len(failed)}." if failed else "0.")]
     lines += [f"- {failure}" for failure in failed]

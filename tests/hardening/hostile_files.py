@@ -1,4 +1,4 @@
-"""Files that mean no good, made at run time: bombs are never stored.
+"""Hostile files, made at run time: bombs are never stored.
 
 `files` yields them; `write` puts them into a folder, beside things in it that are no files at all.
 """

@@ -63,7 +63,7 @@ def test_a_folder_is_taken_for_half_made_when_a_file_of_it_is_not_as_sealed(tmp_
 
 def test_the_report_keeps_the_sections_of_parts_that_were_not_measured(tmp_path, monkeypatch, capsys):
     measured = {"tried": 3}
-    monkeypatch.setattr(frame, "REPORT", tmp_path / "HARDENING.md")
+    monkeypatch.setattr(frame, "REPORT", tmp_path / "hardening.md")
     monkeypatch.setattr(frame, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(faults, "measure", lambda short, seed: {**measured, "seed": seed})
     monkeypatch.setattr(faults, "table", lambda found: f"## Faults\n\n{found['tried']} tried\n")
