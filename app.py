@@ -34,7 +34,7 @@ import config
 import inference
 from extraction import files, stage
 from extraction.evidence import checks, grounding
-from extraction.models import backends
+from extraction.models import backends, choice
 from extraction.page import view
 from extraction.reading import documents
 from extraction.tasks import completions, custom, prompts, records, schemas
@@ -603,7 +603,7 @@ def main(argv: list[str] | None = None) -> int:
     host, port = args.host or cfg.app.host, cfg.app.port if args.port is None else args.port
     auth = login(host)
     check_port(host, port)
-    backend = inference.open_backend(cfg, args.model)
+    backend = choice.choose(cfg, args.model).open()
     with tempfile.TemporaryDirectory(prefix="doc-intel-", ignore_cleanup_errors=True) as folder:
         set_environment(host, folder)
         page = build_page(backend, cfg)

@@ -273,9 +273,10 @@ class Config:
     def init_adapter_dir(self) -> Path | None:
         return ROOT / self.train.init_adapter if self.train.init_adapter else None
 
-    def command(self, script: str) -> str:
-        """What to type to run a stage with this profile."""
-        return f"python {script}.py" + (f" --profile {self.profile}" if self.profile != default_profile() else "")
+    def command(self, stage: str, *arguments: object) -> str:
+        """What to type to run a stage with this profile, say `python train_moe.py --profile gpu --resume`."""
+        profile = () if self.profile == default_profile() else ("--profile", self.profile)
+        return " ".join(map(str, ("python", f"{stage}.py", *profile, *arguments)))
 
     def gguf_file(self, quantization: str) -> Path:
         """The GGUF build of one quantization type, whether or not it exists yet."""
@@ -338,7 +339,7 @@ def parser(doc: str) -> argparse.ArgumentParser:
         default=[],
         metavar="SECTION.FIELD=VALUE",
         dest="overrides",
-        help="change one setting; python config.py lists them",
+        help="change one setting, such as train.lora_rank=16; python config.py lists them",
     )
     return p
 

@@ -31,14 +31,12 @@ from pathlib import Path
 from typing import Any
 
 import config
-import inference
 from extraction import files, handoff, stage
 from extraction.export import fit, gguf_build, llama_source, quality
-from extraction.models import backends, base_model, lora
+from extraction.models import backends, base_model, choice, lora
 from extraction.tasks import completions, prompts, schemas
 
 STAGE = "export_gguf"
-TRAIN = "python train_moe.py"
 # Bits per weight, for the disk space that is checked before. The small model's rows do not fit the K types, so that
 # llama.cpp stores many of them in larger ones; these are the larger figures.
 BITS = {"F32": 32, "F16": 16, "BF16": 16, "Q8_0": 8.6, "Q6_K": 8.2, "Q5_K_M": 7, "Q5_K_S": 7, "Q4_K_M": 6, "Q4_K_S": 6}
@@ -60,7 +58,7 @@ def find_base(cfg: config.Config, folder: Path | None) -> gguf_build.Base:
     """The base model of the settings, or of a folder given by hand. Raises StageError saying how to get it."""
     name = cfg.train.base_model
     if folder is None and name == base_model.UPCYCLED:
-        manifest = handoff.require(cfg.base_dir, made_by=TRAIN + _again(cfg))
+        manifest = handoff.require(cfg.base_dir, made_by=cfg.command("train_moe"))
         return gguf_build.read_base(cfg.base_dir, manifest)
     if folder is None and not Path(name).is_dir():
         folder = download_base(name)
@@ -236,17 +234,13 @@ def write_repository_modelfile(cfg: config.Config, path: Path) -> Path:
 # --- the stage -----------------------------------------------------------------------------------------------
 
 
-def _again(cfg: config.Config) -> str:
-    return "" if cfg.profile == "cpu" else f" --profile {cfg.profile}"
-
-
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
 def find_adapter(cfg: config.Config, folder: Path | None, base: gguf_build.Base) -> tuple[Path, dict]:
     """The adapter's folder and manifest. Raises StageError if it is missing or was trained on another base model."""
-    made_by = TRAIN + _again(cfg)
+    made_by = cfg.command("train_moe")
     built = cfg.train.base_model == base_model.UPCYCLED
     trained_on = {"base": base.manifest} if built else None
     if folder is None:
@@ -415,8 +409,8 @@ def verify(cfg: config.Config, folder: Path) -> int:
 
     Writes `quality.json` and `quality.md` to `output/<profile>/gguf_quality/`.
     """
-    manifest = handoff.require(folder, made_by=f"python export_gguf.py{_again(cfg)}")
-    handoff.require(cfg.training_dir, made_by=f"python prepare_training_data.py{_again(cfg)}")
+    manifest = handoff.require(folder, made_by=cfg.command("export_gguf"))
+    handoff.require(cfg.training_dir, made_by=cfg.command("prepare_training_data"))
     paths = [folder / name for name in manifest["files"] if name.endswith(".gguf") and "imatrix" not in name]
     paths.sort(key=lambda path: -path.stat().st_size)
     encoded = verify_rows(cfg, base_model.tokenizer(cfg.train.base_model, cfg.base_dir))
@@ -468,14 +462,14 @@ def main(argv: list[str] | None = None) -> int:
     if not args.base_only:
         adapter, inputs["adapter"] = find_adapter(cfg, args.adapter, base)
     if cfg.export.imatrix:
-        inputs["rows"] = handoff.require(cfg.training_dir, made_by=f"python prepare_training_data.py{_again(cfg)}")
+        inputs["rows"] = handoff.require(cfg.training_dir, made_by=cfg.command("prepare_training_data"))
     versions = {n: importlib.metadata.version(n) for n in ("llama-cpp-python", "gguf", "transformers", "peft")}
     settings = {
         **asdict(cfg.export),
         "num_predict": cfg.inference.max_new_tokens,
         "base_model": str(args.base or cfg.train.base_model),
         "low_disk": args.low_disk,
-        "contract_form": inference.form_of(inputs["adapter"]) if adapter else None,
+        "contract_form": choice.form_of(inputs["adapter"]) if adapter else None,
         "versions": versions,
     }
     if not args.force and handoff.is_current(folder, stage=STAGE, settings=settings, inputs=inputs):
@@ -517,9 +511,9 @@ def main(argv: list[str] | None = None) -> int:
     else:
         print(f"      logits {result['logits_reason']}")
     if args.base_only:
-        print(f"Next: python test_moe.py{_again(cfg)} --model {folder / name(cfg.export.quantization[0])}")
+        print(f"Next: {cfg.command('test_moe', '--model', folder / name(cfg.export.quantization[0]))}")
     else:
-        print(f"Next: python inference.py{_again(cfg)} data/samples/documents/receipt_photo_1.jpg")
+        print(f"Next: {cfg.command('inference', 'data/samples/documents/receipt_photo_1.jpg')}")
     return 0
 
 

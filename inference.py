@@ -41,127 +41,13 @@ from typing import Any
 import config
 from extraction import files, handoff, stage
 from extraction.evidence import checks, grounding, injections
-from extraction.models import backends, base_model, confidence
+from extraction.models import backends, choice, confidence
 from extraction.reading import documents, layout
 from extraction.runs import environment, results, workers
 from extraction.tasks import completions, custom, detection, prompts, records, schemas
 
 SUFFIXES = {".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".docx", ".txt", ".text", ".md"}
 SHOWN_ORDERS = 3  # passages of a document that are shown among its problems
-
-
-# --- the model -----------------------------------------------------------------------------------------------
-
-
-def open_backend(cfg: config.Config, model: str = "gguf") -> backends.Backend:
-    """The backend for `gguf` (the default build), `base-gguf`, `adapter`, `base`, a .gguf file, or a server's URL.
-
-    Raises StageError (status 3) naming the command that makes what is missing.
-    """
-    try:
-        backend = _open_backend(cfg, model)
-        backend.calibration = calibration_of(cfg, model)
-    except files.StageError as error:
-        raise files.StageError(str(error), status=3) from error
-    backend.contract_form = trained_form(cfg, model) or cfg.data.contract_form
-    if backend.contract_form != cfg.data.contract_form:
-        print(f"{model} was trained on contracts with data.contract_form={backend.contract_form}, which is used here "
-              f"instead of {cfg.data.contract_form}", file=sys.stderr)  # fmt: skip
-    return backend
-
-
-def _open_backend(cfg: config.Config, model: str) -> backends.Backend:
-    again = "" if cfg.profile == "cpu" else f" --profile {cfg.profile}"
-    run = cfg.inference
-    if model.startswith(("http://", "https://")):
-        return backends.HttpBackend(model, run.max_new_tokens, run.context_tokens, run.timeout_seconds)
-    if model in ("base", "adapter"):
-        train = f"python train_moe.py{again}"
-        if cfg.train.base_model == base_model.UPCYCLED:
-            handoff.require(cfg.base_dir, made_by=train)
-        if model == "adapter":
-            handoff.require(cfg.adapter_dir, made_by=train)
-        return backends.TransformersBackend(
-            cfg.train.base_model,
-            cfg.base_dir if cfg.train.base_model == base_model.UPCYCLED else base_model.resolve(cfg.train.base_model),
-            cfg.adapter_dir if model == "adapter" else None,
-            base_model.tokenizer(cfg.train.base_model, cfg.base_dir),
-            device=cfg.train.device,
-            context_tokens=run.context_tokens,
-            max_new_tokens=run.max_new_tokens,
-            batch_size=cfg.evaluate.batch_size,
-        )
-    if model in ("gguf", "base-gguf"):
-        export = f"python export_gguf.py{again}{' --base-only' if model == 'base-gguf' else ''}"
-        folder = cfg.gguf_dir if model == "gguf" else cfg.base_gguf_dir
-        manifest = handoff.require(folder, made_by=export)
-        name = next((n for n in manifest["files"] if n.endswith(f"-{run.quantization}.gguf")), None)
-        if name is None:
-            wanted = f"{export} --set export.quantization={run.quantization}"
-            raise files.StageError(f"{folder} has no {run.quantization} build. Run: {wanted}")
-        path = folder / name
-    else:
-        path = Path(model)
-        if path.suffix != ".gguf" or not path.is_file():
-            raise files.StageError(f"--model {model}: not gguf, base-gguf, adapter, base, a .gguf file or a URL")
-        made = handoff.manifest_of(path.parent)
-        if made and path.name in made["files"]:
-            handoff.require(path.parent, made_by="python export_gguf.py")
-        else:
-            backends.try_out(path)
-    return backends.LlamaBackend(path, run.context_tokens, run.max_new_tokens, run.threads)
-
-
-def identity(cfg: config.Config, model: str) -> str | None:
-    """What changes when the model does; None for a server, of which we cannot know, and for a model that is missing."""
-    folders = {"base": cfg.base_dir, "adapter": cfg.adapter_dir}
-    folders |= {"gguf": cfg.gguf_dir, "base-gguf": cfg.base_gguf_dir}
-    if model not in folders:
-        return files.sha256(Path(model)) if Path(model).is_file() else None
-    if model == "base" and cfg.train.base_model != base_model.UPCYCLED:
-        return cfg.train.base_model
-    manifest = handoff.manifest_of(folders[model])
-    return manifest["fingerprint"] if manifest else None
-
-
-def trained_form(cfg: config.Config, model: str) -> str | None:
-    """The form of contracts that a model was trained with; None for a base model or a server, which have none."""
-    folders = {"adapter": cfg.adapter_dir, "gguf": cfg.gguf_dir, "base-gguf": cfg.base_gguf_dir}
-    manifest = handoff.manifest_of(folders.get(model, Path(model).parent)) if model != "base" else None
-    if manifest is None or (model not in folders and Path(model).name not in manifest["files"]):
-        return None
-    return form_of(manifest)
-
-
-def form_of(manifest: dict) -> str | None:
-    """The form of contracts that an adapter, or a build with one, was trained with, from its manifest."""
-    if not {"rows", "adapter"} & set(manifest.get("inputs", ())):
-        return None
-    return manifest["settings"].get("contract_form", "quotes")  # there was no other before it was written down
-
-
-def model_form(cfg: config.Config, model: str) -> tuple[Path, Callable[[], str]] | None:
-    """Where the calibration of a model's confidences is kept, beside the model, and what tells the fingerprint of its
-    weights; None for a server and for a base model from the hub, which have no such place."""
-    if model in ("adapter", "base"):
-        folder = cfg.adapter_dir if model == "adapter" else cfg.base_dir
-        if handoff.manifest_of(folder) is None or (model == "base" and cfg.train.base_model != base_model.UPCYCLED):
-            return None
-        return folder / "confidence.json", lambda: handoff.manifest_of(folder)["fingerprint"]
-    if "://" in model:
-        return None
-    if model not in ("gguf", "base-gguf"):
-        return Path(f"{model}.confidence.json"), lambda: files.sha256(Path(model))
-    folder = cfg.gguf_dir if model == "gguf" else cfg.base_gguf_dir
-    paths = (handoff.manifest_of(folder) or {"files": {}})["files"]
-    name = next((n for n in paths if n.endswith(f"-{cfg.inference.quantization}.gguf")), None)
-    return name and (folder / f"{name}.confidence.json", lambda: paths[name]["sha256"])
-
-
-def calibration_of(cfg: config.Config, model: str) -> confidence.Calibration | None:
-    """The calibration that was fitted for a model as it is now, if there is one."""
-    form = model_form(cfg, model)
-    return confidence.load(form[0], form[1]()) if form and form[0].is_file() else None
 
 
 # --- one document --------------------------------------------------------------------------------------------
@@ -408,6 +294,8 @@ class Run:
 
     def __init__(self, args: Any, cfg: config.Config, own: custom.OwnTask | None):
         self.args, self.cfg, self.own = args, cfg, own
+        self.model = choice.choose(cfg, args.model)
+        calibration = self.model.calibration()
         decoding = {k: v for k, v in asdict(cfg.inference).items() if k not in ("threads", "timeout_seconds")}
         self.settings = files.fingerprint(
             {
@@ -415,7 +303,8 @@ class Run:
                 "questions": args.question,
                 "schema": own.definition if own else None,
                 "model": args.model,
-                "identity": identity(cfg, args.model),
+                "identity": self.model.fingerprint,
+                "calibration": calibration and files.fingerprint(calibration.curves),
                 "windows": [cfg.data.window_chars, cfg.data.window_overlap],
                 **decoding,
             }
@@ -424,7 +313,7 @@ class Run:
         self.reused: list[dict] = []
         self._backend: backends.Backend | None = None
         self._opening = threading.Lock()
-        self._model = threading.Lock()
+        self._answering = threading.Lock()
         self.workers = workers.Workers(args.workers, limits_of(cfg))
 
     def key(self, data: bytes) -> str:
@@ -433,7 +322,7 @@ class Run:
 
     def backend(self) -> backends.Backend:
         with self._opening:
-            self._backend = self._backend or open_backend(self.cfg, self.args.model)
+            self._backend = self._backend or self.model.open()
             return self._backend
 
     def row(self, name: str, progress: Callable[[str, int, int], Any]) -> dict | None:
@@ -452,7 +341,7 @@ class Run:
             document = self.workers.read(data)
             seconds = time.monotonic() - started
             # A model in this process answers one document at a time; a server is asked about several.
-            with contextlib.nullcontext() if isinstance(backend, backends.HttpBackend) else self._model:
+            with contextlib.nullcontext() if isinstance(backend, backends.HttpBackend) else self._answering:
                 result = extract(
                     document,
                     backend,
@@ -507,14 +396,12 @@ class Run:
 
 
 def show_environment(args: Any, cfg: config.Config) -> int:
-    again = "" if cfg.profile == "cpu" else f" --profile {cfg.profile}"
+    asked = choice.choose(cfg, args.model)
     lines = [*environment.packages(config.ROOT / "requirements.txt"), environment.ocr()]
-    lines += [
-        environment.built("gguf", cfg.gguf_dir, f"python export_gguf.py{again}"),
-        environment.built("base-gguf", cfg.base_gguf_dir, f"python export_gguf.py{again} --base-only"),
-        environment.built("adapter", cfg.adapter_dir, f"python train_moe.py{again}"),
-        environment.opened(backends.without_login(args.model), lambda: open_backend(cfg, args.model)),
-    ]
+    for name in ("gguf", "base-gguf", "adapter"):
+        model = choice.choose(cfg, name)
+        lines.append(environment.built(name, model.folder, model.made_by))
+    lines.append(environment.opened(asked.shown, asked.open))
     print(results.table(lines, ("what", "state", "detail", "to mend it"), widest=120))
     return int(any(state == environment.MISSING for _, state, _, _ in lines))
 
@@ -567,9 +454,7 @@ def main(argv: list[str] | None = None) -> int:
         metavar="TEXT",
         help="a question; repeat it",
     )
-    p.add_argument(
-        "--model", default="gguf", metavar="MODEL", help="gguf (default), base-gguf, adapter, base, FILE.gguf or URL"
-    )
+    p.add_argument("--model", default="gguf", metavar="MODEL", help=choice.NAMES)
     p.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write; an interrupted run is resumed")
     p.add_argument(
         "--format", choices=("json", "jsonl", "csv", "table"), help="default: json for one document on stdout"

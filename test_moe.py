@@ -19,16 +19,14 @@ predictions that are already there are scored again rather than made again. Rows
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import config
-import inference
 from extraction import files, handoff, stage
-from extraction.models import backends, confidence
+from extraction.models import backends, choice, confidence
 from extraction.scoring import experts, metrics, report, scores, tables
 from extraction.tasks import completions, records, schemas
 
@@ -257,16 +255,16 @@ def study_experts(cfg: config.Config, rows: list[dict], types: dict[str, str], f
     """Write experts.json and experts.png: the routing of the rows' documents with and without the adapter."""
     from tqdm import tqdm
 
-    folder = cfg.evaluation_dir / "experts"
+    folder, model = cfg.evaluation_dir / "experts", choice.choose(cfg, "adapter")
     settings = {
         "rows": files.fingerprint(rows),
-        "model": inference.identity(cfg, "adapter"),
+        "model": model.fingerprint,
         "samples": cfg.evaluate.bootstrap_samples,
     }
     if not force and settings["model"] is not None and handoff.is_current(folder, stage=STAGE, settings=settings):
         print(f"[4/7] {folder} is already there")
         return 0
-    backend = inference.open_backend(cfg, "adapter")
+    backend = model.open()
     with tqdm(total=len(rows), desc="routing", unit="row", disable=None) as bar:
         found = experts.study(backend.model, backend.tokenizer, rows, types, cfg.evaluate.bootstrap_samples, bar.update)
     found = {"name": backend.name, **found}
@@ -288,24 +286,12 @@ def study_experts(cfg: config.Config, rows: list[dict], types: dict[str, str], f
 # --- the stage -----------------------------------------------------------------------------------------------
 
 
-def label_of(model: str, cfg: config.Config) -> str:
-    """The folder name of a model's results."""
-    model = backends.without_login(model)
-    if model in ("gguf", "base-gguf"):
-        return f"{model}-{cfg.inference.quantization}"
-    return (
-        model
-        if model in ("base", "adapter")
-        else re.sub(r"[^\w.-]+", "_", Path(model).name if "://" not in model else model)
-    )
-
-
 def compared_with(other: str, cfg: config.Config, ids: list[str], rows_fingerprint: str, command: str) -> tuple:
     """Label, predictions and manifest of an evaluated model to compare with.
 
     Raises StageError if it was not scored on just these rows.
     """
-    label = label_of(other, cfg)
+    label = choice.choose(cfg, other).label
     folder = cfg.evaluation_dir / label
     manifest = handoff.require(folder, made_by=command)
     predictions = list(files.read_jsonl(folder / "predictions.jsonl"))
@@ -338,13 +324,13 @@ def finished(folder: Path, predicting: dict) -> tuple[str, list[dict]] | None:
 def calibrate(args: Any, cfg: config.Config) -> int:
     """Fit what a model's confidences mean on the eval rows, all without --limit, and keep it beside the model."""
     rows, _ = read_rows(cfg.training_dir / "eval.jsonl")
-    check_form(rows, inference.trained_form(cfg, args.model), args.model)
+    model = choice.choose(cfg, args.model)
+    check_form(rows, model.contract_form, model.shown)
     rows = select(rows, args.limit)
-    backend = inference.open_backend(cfg, args.model)
-    form = inference.model_form(cfg, args.model)
-    if form is None:
-        raise files.StageError(f"--calibrate: {args.model} has no folder beside which a calibration could be kept")
-    path, weights = form[0], form[1]()
+    backend = model.open()
+    if model.calibration_file is None:
+        raise files.StageError(f"--calibrate: {model.shown} has no folder beside which a calibration could be kept")
+    path, weights = model.calibration_file, model.weights
     fingerprint = files.fingerprint(rows)
     made_by = files.fingerprint([fingerprint, weights, confidence.FORMAT, files.plain(vars(cfg.inference))])
     partial = cfg.evaluation_dir / f".calibration.{made_by}.jsonl"
@@ -415,11 +401,10 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--experts compares the adapter with its base model; leave out --model and --compare")
     if args.calibrate and (args.rows or args.compare):
         p.error("--calibrate takes the eval rows: give no --rows and no --compare with it")
-    again = "" if cfg.profile == "cpu" else f" --profile {cfg.profile}"
 
     path = args.rows or cfg.training_dir / "test.jsonl"
     if args.rows is None:
-        handoff.require(cfg.training_dir, made_by=f"python prepare_training_data.py{again}")
+        handoff.require(cfg.training_dir, made_by=cfg.command("prepare_training_data"))
     if args.calibrate:
         with handoff.alone(cfg.evaluation_dir / "calibration"):
             return calibrate(args, cfg)
@@ -428,27 +413,27 @@ def main(argv: list[str] | None = None) -> int:
         print(f"warning: {len(lines)} lines of {path} are not scored: {problem} (line {lines[0]})", file=sys.stderr)
     types = experts.document_types(rows)
     rows = select(rows, args.limit or cfg.evaluate.rows_per_task)
-    model = "adapter" if args.experts else args.model
-    check_form(rows, inference.trained_form(cfg, model), model)
+    model = choice.choose(cfg, "adapter" if args.experts else args.model)
+    check_form(rows, model.contract_form, model.shown)
     if args.experts:
         return study_experts(cfg, rows, types, args.force)
     rows_fingerprint = files.fingerprint(rows)
     other = None
     if args.compare:
         chosen = (f" --rows {args.rows}" if args.rows else "") + (f" --limit {args.limit}" if args.limit else "")
-        command = f"python test_moe.py --model {backends.without_login(args.compare)}{chosen}{again}"
+        command = cfg.command("test_moe", "--model", choice.choose(cfg, args.compare).shown) + chosen
         other = compared_with(args.compare, cfg, [row["id"] for row in rows], rows_fingerprint, command)
-    label = label_of(args.model, cfg)
+    label = model.label
     predicting = {
         "rows": rows_fingerprint,
-        "model": inference.identity(cfg, args.model),
+        "model": model.fingerprint,
         "decoding": "greedy, constrained by the task's JSON schema",
         "max_new_tokens": cfg.inference.max_new_tokens,
         "context_tokens": cfg.inference.context_tokens,
         "batch_size": cfg.evaluate.batch_size,
         "confidences": confidence.FORMAT,
     }
-    calibration = inference.calibration_of(cfg, args.model)
+    calibration = model.calibration()
     settings = {
         **predicting,
         "bootstrap_samples": cfg.evaluate.bootstrap_samples,
@@ -465,7 +450,7 @@ def main(argv: list[str] | None = None) -> int:
 
     partial = cfg.evaluation_dir / f".{label}.{files.fingerprint(predicting)}.jsonl"
     known = finished(folder, predicting) if reusable else None
-    backend = None if known else inference.open_backend(cfg, args.model)
+    backend = None if known else model.open()
     out = handoff.begin(folder)
     if backend:
         if not reusable:
@@ -508,7 +493,7 @@ def main(argv: list[str] | None = None) -> int:
             )
             print(f"      {title}: {values}; n {entry['n']}, unreadable {entry['unreadable']}")
     print(f"Report: {folder / 'report.md'}, and report.html beside it to look through what failed")
-    print(f"Next: python inference.py data/samples/documents/receipt_photo_1.jpg{again}")
+    print(f"Next: {cfg.command('inference', 'data/samples/documents/receipt_photo_1.jpg')}")
     if any(entry["record"] is None for entry in predictions):
         print("warning: some answers could not be read; predictions.jsonl says why", file=sys.stderr)
     return 0

@@ -380,8 +380,7 @@ def train(args: Any, cfg: config.Config, settings: dict, inputs: dict[str, dict]
     run_trainer(trainer, checkpoint, cfg.checkpoints_dir)
     if progress.interrupted:
         if processes.is_main_process:
-            again = cfg.command("train_moe").replace("train_moe.py", "train_moe.py --resume")
-            print(f"stopped at step {trainer.state.global_step}. Continue with: {again}")
+            print(f"stopped at step {trainer.state.global_step}. Continue with: {cfg.command('train_moe', '--resume')}")
         return 130
     if not processes.is_main_process:
         return 0

@@ -26,7 +26,7 @@ from typing import Any
 import config
 import inference
 from extraction import files, stage
-from extraction.models import backends
+from extraction.models import backends, choice
 from extraction.reading import layout
 from extraction.scoring import metrics
 from extraction.tasks import schemas
@@ -263,7 +263,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if args.model not in ("gguf", "base-gguf") and not args.model.endswith(".gguf"):
         parser.error(f"--model {args.model}: only a GGUF build is measured here: gguf, base-gguf or FILE.gguf")
-    backend = inference.open_backend(cfg, args.model)
+    backend = choice.choose(cfg, args.model).open()
     found = measure(backend, cfg, args.repeat)
     print(f"{backend.name}, {args.repeat} runs of each document: median (fastest-slowest)\n")
     print(table_of_documents(found), end="\n\n")

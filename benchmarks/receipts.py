@@ -27,6 +27,7 @@ from typing import Any
 import config
 import inference
 from extraction import files, stage
+from extraction.models import choice
 from extraction.reading import documents, layout
 from extraction.reading.limits import DocumentError
 from extraction.scoring import metrics
@@ -137,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--limit", type=int, metavar="N", help="the first N receipts")
     args, cfg = config.read(p, argv)
     found = receipts(args.folder, args.file)[: args.limit]
-    backend = inference.open_backend(cfg, args.model)
+    backend = choice.choose(cfg, args.model).open()
     from tqdm import tqdm
 
     counts: dict[str, list[metrics.Counts]] = {"gold": [], "own": []}

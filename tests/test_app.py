@@ -20,7 +20,7 @@ import config
 import inference
 from extraction import files, stage
 from extraction.evidence import checks, grounding
-from extraction.models import backends
+from extraction.models import backends, choice
 from extraction.reading import documents
 from extraction.tasks import schemas
 
@@ -629,8 +629,8 @@ def test_a_port_that_cannot_be_is_refused(port):
 
 @pytest.mark.parametrize("environment", [{}, {"DOC_INTEL_USER": "ann"}, {"DOC_INTEL_PASSWORD": "secret"}])
 def test_an_address_that_others_reach_is_refused_without_user_and_password(environment):
-    for choice in (("--host", "0.0.0.0"), ("--set", "app.host=0.0.0.0")):
-        status, message = refused(*choice, **environment)
+    for address in (("--host", "0.0.0.0"), ("--set", "app.host=0.0.0.0")):
+        status, message = refused(*address, **environment)
         assert status == 2
         assert (
             message == "error: --host 0.0.0.0 needs DOC_INTEL_USER and DOC_INTEL_PASSWORD, both, in the environment\n"
@@ -672,5 +672,5 @@ def test_with_a_password_the_page_asks_for_it_and_ctrl_c_leaves_nothing_behind(t
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore Ctrl-C
-    inference.open_backend = lambda cfg, model: Reader()
+    choice.Choice.open = lambda self: Reader()
     stage.run_stage(app.main)

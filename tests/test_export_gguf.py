@@ -10,10 +10,9 @@ import pytest
 
 import config
 import export_gguf
-import inference
 from extraction import files, handoff
 from extraction.export import fit, gguf_build, llama_source
-from extraction.models import base_model, lora
+from extraction.models import base_model, choice, lora
 from extraction.tasks import completions, prompts, schemas
 from tests.helpers import tiny_moe as builder
 
@@ -154,7 +153,7 @@ def test_base_and_adapter_become_gguf_files_that_compute_and_answer_the_same(tin
     with pytest.raises(files.StageError, match="computes other logits"):
         export_gguf.compare_logits(cfg.gguf_file("F32"), ids, without_adapter)
 
-    backend = inference.open_backend(cfg, str(cfg.gguf_file("Q8_0")))  # the file as stage 5 uses it
+    backend = choice.choose(cfg, str(cfg.gguf_file("Q8_0"))).open()  # the file as stage 5 uses it
     assert "</think>" in backend.render(export_gguf.sample_messages())
 
 

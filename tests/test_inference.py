@@ -18,7 +18,7 @@ import pytest
 import config
 import inference
 from extraction import files
-from extraction.models import backends, confidence
+from extraction.models import backends, choice, confidence
 from extraction.reading import limits
 from extraction.runs import results
 from extraction.tasks import completions, custom, prompts, schemas
@@ -122,7 +122,7 @@ def test_a_contract_is_asked_for_in_the_form_of_its_model_and_numbers_become_its
     ],
 )
 def test_the_form_of_a_model_stands_in_its_manifest(inputs, settings, form):
-    assert inference.form_of({"inputs": inputs, "settings": settings}) == form
+    assert choice.form_of({"inputs": inputs, "settings": settings}) == form
 
 
 def test_an_answer_that_was_cut_off_is_kept_as_far_as_it_goes_and_reported():
@@ -203,6 +203,21 @@ def test_an_output_file_is_resumed_and_a_cut_last_line_is_read_again(server, tmp
     assert command(*names, "--model", url, "-o", out).returncode == 0
     assert len(server.seen) == 4
     assert [Path(json.loads(line)["file"]).stem for line in out.read_text().splitlines()] == ["a", "b", "c"]
+
+
+def test_rows_of_an_earlier_calibration_are_read_again(monkeypatch, tmp_path):
+    backend = Scripted(lambda _: '{"total":"6.00"}')
+    monkeypatch.setattr(choice.Choice, "open", lambda self: backend)
+    model, document = tmp_path / "m.gguf", tmp_path / "a.txt"
+    model.write_bytes(b"weights")
+    document.write_text(RECEIPT)
+    arguments = [str(document), "--model", str(model), "-o", str(tmp_path / "out.jsonl")]
+    for judged, asked in (({}, 1), ({}, 1), ({"receipt": [(0.9, True)]}, 2), ({"receipt": [(0.9, False)]}, 3)):
+        if judged:
+            beside = tmp_path / "m.gguf.confidence.json"
+            confidence.save(beside, confidence.fit(judged), files.sha256(model), judged, "rows")
+        assert inference.main(arguments) == 0
+        assert len(backend.requests) == asked
 
 
 @pytest.mark.parametrize(
@@ -580,7 +595,7 @@ def test_a_required_field_that_is_missing_is_a_problem_and_not_invented():
 
 
 def test_a_random_model_keeps_an_own_schema_under_the_grammar(tiny_cfg):
-    backend = inference.open_backend(tiny_cfg, "base")
+    backend = choice.choose(tiny_cfg, "base").open()
     task = own(TEMPLATE)
     answer = backend.complete([backends.Request(prompts.messages(task, RECEIPT), task.schema)])[0]
     assert completions.parse(task, answer.text).record is not None, answer.text

@@ -23,7 +23,7 @@ extraction: files handoff stage
 extraction.tasks: schemas custom sentences records prompts completions detection
 extraction.reading: limits einvoice text_files ocr pdf pages worker layout documents
 extraction: cord
-extraction.models: rows base_model lora confidence backends
+extraction.models: rows base_model lora confidence backends choice
 extraction.evidence: values injections checks grounding
 extraction.synthetic: words parts receipts invoices letters injected variations generate
 extraction.training: memory log checkpoints adapter unsloth_model callback

@@ -17,6 +17,7 @@ import prepare_training_data
 import test_moe
 import train_moe
 from extraction import files, handoff
+from extraction.models import choice
 
 STAGES = [download_datasets, prepare_training_data, train_moe, export_gguf]
 
@@ -101,7 +102,9 @@ def test_contracts_answered_by_numbers_go_through_every_stage_in_that_form(optio
     cfg = config.read(config.parser(""), quotes)[1]  # without the setting: the manifests know
     assert test_moe.main([*quotes, "--model", "adapter"]) == 0
     build = str(cfg.gguf_file("Q8_0"))
-    assert [inference.trained_form(cfg, m) for m in ("adapter", "gguf", build, "base")] == ["sentences"] * 3 + [None]
+    assert [choice.choose(cfg, m).contract_form for m in ("adapter", "gguf", build, "base")] == ["sentences"] * 3 + [
+        None
+    ]
     predictions = list(files.read_jsonl(cfg.evaluation_dir / "adapter" / "predictions.jsonl"))
     assert len(predictions) == 2 and all(entry["record"] is not None for entry in predictions)
     capsys.readouterr()

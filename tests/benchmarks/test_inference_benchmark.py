@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-import inference
 from benchmarks import inference as benchmark
 from extraction import files
+from extraction.models import choice
 
 
 def row(task, document, number, prompt, answer):
@@ -58,7 +58,7 @@ def test_rates_need_no_model(tmp_path, capsys):
 
 def test_every_document_is_measured_and_the_cache_changes_no_answer(tiny_gguf):
     cfg = replace(tiny_gguf, inference=replace(tiny_gguf.inference, context_tokens=4096))
-    backend = inference.open_backend(cfg, "base-gguf")
+    backend = choice.choose(cfg, "base-gguf").open()
     found, without = (benchmark.measure(backend, cfg, 1, cached) for cached in (True, False))
     assert len(found) == 5
     for shared, alone in zip(found, without, strict=True):
@@ -77,4 +77,4 @@ def test_every_document_is_measured_and_the_cache_changes_no_answer(tiny_gguf):
 def test_a_document_that_does_not_fit_is_an_error_and_not_a_fast_one(tiny_gguf):
     cfg = replace(tiny_gguf, inference=replace(tiny_gguf.inference, context_tokens=1024))
     with pytest.raises(files.StageError, match=r"tokens.*inference\.context_tokens"):
-        benchmark.measure(inference.open_backend(cfg, "base-gguf"), cfg, 1)
+        benchmark.measure(choice.choose(cfg, "base-gguf").open(), cfg, 1)

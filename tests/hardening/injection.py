@@ -21,7 +21,7 @@ import config
 import inference
 from extraction import cord, files
 from extraction.evidence import injections
-from extraction.models import backends
+from extraction.models import backends, choice
 from extraction.reading import documents, layout, limits, pages, pdf
 from extraction.synthetic import generate
 from extraction.tasks import completions, prompts, records, schemas
@@ -300,7 +300,7 @@ class Llama(backends.OneByOne):
     left of a document without the orders in it is often the document, and decoding is greedy."""
 
     def __init__(self, cfg: config.Config, model: str):
-        self.backend = inference.open_backend(cfg, model)
+        self.backend = choice.choose(cfg, model).open()
         self.answers: dict[str, backends.Completion] = {}
         self.name, self.prompt_limit = self.backend.name, self.backend.prompt_limit
         self.contract_form = self.backend.contract_form

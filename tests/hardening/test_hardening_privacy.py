@@ -12,7 +12,7 @@ import pytest
 import app
 import config
 import inference
-from extraction.models import backends
+from extraction.models import backends, choice
 from extraction.reading import documents
 from tests.hardening import privacy
 
@@ -186,7 +186,7 @@ def test_a_bug_on_one_document_is_a_row_without_the_text(tmp_path, capsys, monke
 
     (tmp_path / "a.txt").write_text("Invoice")
     monkeypatch.setattr(inference, "extract", fails)
-    monkeypatch.setattr(inference, "open_backend", lambda cfg, model: object())
+    monkeypatch.setattr(choice.Choice, "open", lambda self: object())
     assert inference.main([str(tmp_path / "a.txt")]) == 4
     said = capsys.readouterr()
     assert CANARY not in said.out + said.err
@@ -277,7 +277,7 @@ def test_user_and_password_of_an_address_reach_the_server_as_such(monkeypatch):
         raise requests.Timeout
 
     monkeypatch.setattr(requests, "post", post)
-    backend = inference.open_backend(config.PROFILES["cpu"], "http://ann:p%40ss@127.0.0.1:1/v1#m")
+    backend = choice.choose(config.PROFILES["cpu"], "http://ann:p%40ss@127.0.0.1:1/v1#m").open()
     answer = backend.complete([backends.Request([{"role": "user", "content": "x"}], {})])[0]
     assert (sent["url"], sent["auth"]) == ("http://127.0.0.1:1/v1/chat/completions", ("ann", "p@ss"))
     assert backend.name == "m" and "p@ss" not in answer.error

@@ -8,7 +8,7 @@ import pytest
 import config
 import inference
 from extraction import files
-from extraction.models import backends, confidence
+from extraction.models import backends, choice, confidence
 from extraction.tasks import completions, prompts, schemas
 from tests.helpers.chat_server import chat
 
@@ -21,7 +21,7 @@ RECEIPT = "Corner Shop\nTea    2.00\nCake   3.50\nSUBTOTAL   5.50\nTAX  0.50\nTO
 
 def test_a_random_model_writes_only_records_under_the_grammar(tiny_cfg):
     """Nothing but the constraint makes this model write JSON: it is random."""
-    backend = inference.open_backend(tiny_cfg, "base")
+    backend = choice.choose(tiny_cfg, "base").open()
     requests = [
         backends.Request(prompts.messages(task, RECEIPT, "What?" if task is schemas.QUESTION else None), task.schema)
         for task in schemas.TASKS.values()
@@ -36,7 +36,7 @@ def test_a_random_model_writes_only_records_under_the_grammar(tiny_cfg):
 
 
 def test_answers_do_not_depend_on_the_batch_they_were_made_in(tiny_cfg):
-    backend = inference.open_backend(tiny_cfg, "base")
+    backend = choice.choose(tiny_cfg, "base").open()
     requests = [
         backends.Request(prompts.messages(schemas.QUESTION, RECEIPT * n, "What is the total?"), schemas.QUESTION.schema)
         for n in (1, 2, 1)
@@ -48,7 +48,7 @@ def test_answers_do_not_depend_on_the_batch_they_were_made_in(tiny_cfg):
 
 
 def test_a_prompt_over_the_context_is_an_error_and_not_an_answer(tiny_cfg):
-    backend = inference.open_backend(tiny_cfg, "base")
+    backend = choice.choose(tiny_cfg, "base").open()
     long = backends.Request(prompts.messages(schemas.RECEIPT, "word " * 3000), schemas.RECEIPT.schema)
     short = backends.Request(prompts.messages(schemas.RECEIPT, RECEIPT), schemas.RECEIPT.schema)
     first, second = backend.complete([long, short])
@@ -62,7 +62,7 @@ def test_a_prompt_over_the_context_is_an_error_and_not_an_answer(tiny_cfg):
 def test_a_server_is_asked_with_the_schema_and_without_thinking(server):
     server.replies = [(200, chat('{"total":"6.00"}'))]
     url = f"http://127.0.0.1:{server.server_port}/v1#doc-intel"
-    result = inference.extract(RECEIPT.encode(), inference.open_backend(CFG, url), CFG)
+    result = inference.extract(RECEIPT.encode(), choice.choose(CFG, url).open(), CFG)
     assert result["record"]["total"] == "6.00" and result["model"] == "doc-intel"
     path, body = server.seen[0]
     assert path == "/v1/chat/completions"
@@ -73,7 +73,7 @@ def test_a_server_is_asked_with_the_schema_and_without_thinking(server):
 
 def test_a_busy_server_is_asked_again(server):
     server.replies = [(503, "busy"), (429, "slow down"), (200, chat('{"total":"6.00"}'))]
-    backend = inference.open_backend(CFG, f"http://127.0.0.1:{server.server_port}/v1")
+    backend = choice.choose(CFG, f"http://127.0.0.1:{server.server_port}/v1").open()
     answer = backend.complete([backends.Request([{"role": "user", "content": "x"}], {})])[0]
     assert (answer.text, answer.completion_tokens) == ('{"total":"6.00"}', 3)
     assert len(server.seen) == 3
@@ -82,13 +82,13 @@ def test_a_busy_server_is_asked_again(server):
 @pytest.mark.parametrize("reply", [(400, "bad"), (200, "not json"), (200, '{"choices": []}')])
 def test_a_server_that_fails_gives_an_error_for_the_document(server, reply):
     server.replies = [reply]
-    backend = inference.open_backend(CFG, f"http://127.0.0.1:{server.server_port}/v1")
+    backend = choice.choose(CFG, f"http://127.0.0.1:{server.server_port}/v1").open()
     answer = backend.complete([backends.Request([{"role": "user", "content": "x"}], {})])[0]
     assert answer.error and not answer.text
 
 
 def test_no_server_is_one_sentence_with_status_3():
-    backend = inference.open_backend(CFG, "http://127.0.0.1:9/v1")
+    backend = choice.choose(CFG, "http://127.0.0.1:9/v1").open()
     with pytest.raises(files.StageError, match="no server answers") as error:
         backend.complete([backends.Request([{"role": "user", "content": "x"}], {})])
     assert error.value.status == 3
@@ -104,7 +104,7 @@ def test_a_server_that_tells_probabilities_gives_confidences(server, ended):
     body = json.loads(chat('{"total":"6€"}'))
     body["choices"][0]["logprobs"] = {"content": told}
     server.replies = [(200, json.dumps(body))]
-    backend = inference.open_backend(CFG, f"http://127.0.0.1:{server.server_port}/v1")
+    backend = choice.choose(CFG, f"http://127.0.0.1:{server.server_port}/v1").open()
     answer = backend.complete([backends.Request([{"role": "user", "content": "x"}], {})])[0]
     assert answer.confidences == {"total": pytest.approx(confidence.combined([-0.5, -0.25]))}
     assert server.seen[0][1]["logprobs"] is True
@@ -115,7 +115,7 @@ def test_probabilities_that_a_server_hides_or_that_are_of_another_text_give_none
     body = json.loads(chat('{"total":"6"}'))
     body["choices"][0]["logprobs"] = logprobs
     server.replies = [(200, json.dumps(body))]
-    backend = inference.open_backend(CFG, f"http://127.0.0.1:{server.server_port}/v1")
+    backend = choice.choose(CFG, f"http://127.0.0.1:{server.server_port}/v1").open()
     answer = backend.complete([backends.Request([{"role": "user", "content": "x"}], {})])[0]
     assert (answer.text, answer.confidences) == ('{"total":"6"}', None)
 
@@ -129,7 +129,7 @@ def test_confidences_are_the_models_own_probabilities_among_what_the_grammar_all
     import numpy
     import torch
 
-    backend = inference.open_backend(tiny_cfg, "base")
+    backend = choice.choose(tiny_cfg, "base").open()
     answer = backend.complete([QUESTION])[0]
     prompt = backend.tokenizer.apply_chat_template(QUESTION.messages, tokenize=False, add_generation_prompt=True)
     start = backend.tokenizer(prompt, add_special_tokens=False)["input_ids"]
@@ -160,7 +160,7 @@ def test_a_gguf_answers_with_the_tokens_that_llama_cpps_own_greedy_sampler_takes
     import numpy
     from llama_cpp import LogitsProcessorList
 
-    backend = inference.open_backend(tiny_gguf, "base-gguf")
+    backend = choice.choose(tiny_gguf, "base-gguf").open()
     llm = backend.llm
     for task in (schemas.RECEIPT, schemas.DOCUMENT, schemas.CONTRACT):
         request = backends.Request(prompts.messages(task, RECEIPT), task.schema)
@@ -189,7 +189,7 @@ def test_a_gguf_answers_with_the_tokens_that_llama_cpps_own_greedy_sampler_takes
 
 
 def test_a_prompt_that_begins_like_the_one_before_is_not_evaluated_anew_and_gets_the_same_answer(tiny_gguf):
-    backend = inference.open_backend(tiny_gguf, "base-gguf")
+    backend = choice.choose(tiny_gguf, "base-gguf").open()
     texts = [RECEIPT, RECEIPT.replace("TOTAL", "Total"), RECEIPT]
     requests = [backends.Request(prompts.messages(schemas.RECEIPT, text), schemas.RECEIPT.schema) for text in texts]
     alone = []
@@ -213,7 +213,7 @@ def test_both_backends_give_the_same_confidences(tiny_gguf, monkeypatch):
     exact = {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32}  # the cache, as transformers has it
     monkeypatch.setattr(llama_cpp, "Llama", partial(llama_cpp.Llama, **exact))
     requests = [backends.Request(prompts.messages(t, RECEIPT), t.schema) for t in (schemas.RECEIPT, schemas.CONTRACT)]
-    ours, others = (inference.open_backend(cfg, name).complete([*requests, QUESTION]) for name in ("base-gguf", "base"))
+    ours, others = (choice.choose(cfg, name).open().complete([*requests, QUESTION]) for name in ("base-gguf", "base"))
     assert [answer.text for answer in ours] == [answer.text for answer in others]
     assert sum(len(answer.confidences) for answer in ours) > 0
     for answer, other in zip(ours, others, strict=True):
