@@ -25,7 +25,8 @@ extraction.reading: limits einvoice text_files ocr pdf pages worker layout docum
 extraction: cord
 extraction.models: rows base_model lora confidence backends choice
 extraction.evidence: values injections checks grounding
-extraction.synthetic: words parts receipts invoices letters injected variations generate
+extraction.synthetic: words parts till receipt_items receipt_totals receipts
+extraction.synthetic: invoices letters injected variations generate
 extraction.training: memory log checkpoints adapter unsloth_model callback
 extraction.scoring: metrics differences places scores report tables experts
 extraction.runs: workers results environment
