@@ -5,7 +5,7 @@ Writes  data/training/    train.jsonl, eval.jsonl, test.jsonl, stats.json, stats
 Next    python train_moe.py
 
     python prepare_training_data.py
-    python prepare_training_data.py --set data.generate.receipt=500     # more documents of our own making
+    python prepare_training_data.py --set data.generate.receipt=500     # more synthetic documents
     python prepare_training_data.py --set data.datasets_dir=/my/data --set data.training_dir=/my/rows
 
 A row holds the prompt as messages, the completion we want, and the target record. Published test splits stay whole;
@@ -306,7 +306,7 @@ def stands_in(part: str, text: str) -> bool:
 
 
 def from_generator(data: config.DataConfig, sources: Sources) -> None:
-    """Receipts, invoices and letters of our own making, for training and eval only."""
+    """Synthetic receipts, invoices and letters, for training and eval only."""
     for kind, count in asdict(data.generate).items():
         held_out = max(1, round(count * data.eval_fraction)) if count else 0
         for number, made in enumerate(generate.documents(kind, count, data.seed)):

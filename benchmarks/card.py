@@ -55,7 +55,7 @@ def ask(url: str, tokens: list[int], generate: int) -> dict:
 
 
 def started(server: subprocess.Popen, url: str, limit: float) -> bool:
-    """Whether the server answers before it ends or the seconds are over."""
+    """Whether the server answers within these seconds."""
     deadline = time.monotonic() + limit
     while server.poll() is None and time.monotonic() < deadline:
         try:
@@ -67,7 +67,7 @@ def started(server: subprocess.Popen, url: str, limit: float) -> bool:
 
 
 def measure(path: Path, server: Path, card: float | None, threads: int, context: int, repeat: int, tries: int) -> dict:
-    """Rates of one build in tokens a second: medians of `repeat`, after one that is not counted."""
+    """Rates of one build in tokens a second: medians of `repeat` runs, after a first one that is not counted."""
     advised = fit.advice(path, context, card).layers_on_cpu if card else 0
     row = {"file": path.name, "card": card, "threads": threads, "context": context, "advised_layers_on_cpu": advised}
     draw = random.Random(1)
@@ -104,7 +104,7 @@ def measure(path: Path, server: Path, card: float | None, threads: int, context:
 
 
 def repeated(source: Path, layers: int, path: Path) -> Path:
-    """Write to `path` the GGUF file `source` with so many decoder layers, each a copy of one that it has."""
+    """Write to `path` the GGUF file `source` with this many decoder layers, each a copy of one of its own."""
     import gguf
 
     reader = gguf.GGUFReader(source)

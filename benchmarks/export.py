@@ -8,7 +8,7 @@
 Writes a random adapter of full shape on attention and experts, sealed as train_moe.py seals one, and runs
 `export_gguf.py --profile gpu` over it for Q4_K_M and Q3_K_M (--set as there). Memory is what the processes of the
 export hold themselves; pages of files that the kernel can drop at any time, and of files in memory (a checkpoint in
-/dev/shm), are counted apart. Random weights take as long as trained ones; what the files answer says nothing.
+/dev/shm), are counted apart. Random weights take as long as trained ones; the answers of the files are meaningless.
 
 Writes  output/benchmarks/export.jsonl   a row per run
         output/benchmarks/export.md      the table
@@ -122,7 +122,7 @@ def first_layers(base: Path, layers: int, folder: Path) -> Path:
 
 
 def family(pid: int) -> Iterator[int]:
-    """A process and all that it started."""
+    """A process and all its descendants."""
     yield pid
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         try:

@@ -4,7 +4,7 @@
     python -m benchmarks.grounding --split test --show
 
 Gold records: does each value get the words that CORD annotated for it? Control: the record of another receipt; of its
-values that this receipt does not print, how many are called found all the same? Control of misreadings: the receipt's
+values that this receipt does not print, how many are called found? Control of misreadings: the receipt's
 own record with one digit of each number changed.
 """
 

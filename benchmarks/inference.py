@@ -1,4 +1,4 @@
-"""Seconds per document: where they go on this machine, and what they come to at rates measured on another one.
+"""Seconds per document: where they go on this machine, and what they would be at rates measured elsewhere.
 
     python -m benchmarks.inference                             # the GGUF build of the cpu profile
     python -m benchmarks.inference --model FILE.gguf --repeat 5
@@ -8,7 +8,7 @@
 Reads one document of each type from data/samples, `--repeat` times with a fresh prompt cache, and prints Markdown
 tables: seconds and rates of each part (median, fastest and slowest), what choosing a token costs beside evaluating it,
 how many tokens compact JSON saves, and what the cache of a prompt's beginning saves. Other work on the machine makes
-seconds longer, CPU seconds hardly.
+seconds longer, but hardly CPU seconds.
 
 With --rates nothing is run: the tokens of the test rows and these rates, in tokens a second, give seconds per document.
 """
@@ -69,7 +69,7 @@ def receipt_text(cfg: config.Config) -> str:
 
 
 def measure(backend: backends.LlamaBackend, cfg: config.Config, repeat: int, cached: bool = True) -> list[dict]:
-    """The runs of each document. `cached` False lets no prompt use what the one before it left behind."""
+    """The runs of each document. With `cached` False no prompt uses the cache of the one before it."""
     answers: list[backends.Completion] = []
     answer = backend.complete
 
@@ -154,7 +154,7 @@ def choosing(backend: backends.LlamaBackend, answers: Iterable[tuple[str, dict]]
 
 
 def writings(tokenizer: Any, answers: Iterable[str]) -> dict[str, int]:
-    """Tokens of the same answers in three writings of JSON. One that was cut off, so no JSON, is left out."""
+    """Tokens of the same answers in three ways of writing JSON. Answers that were cut off are left out."""
     tokens = dict.fromkeys(("compact, as the model writes it", "a blank after each comma and colon", "indented"), 0)
     for text in answers:
         try:

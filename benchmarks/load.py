@@ -1,14 +1,14 @@
-"""How many documents a server answers, and how long one waits, with several clients at once.
+"""How many documents a server answers, and how long a client waits, with several clients at once.
 
     python -m benchmarks.load http://127.0.0.1:8000/v1                      # 1, 4 and 16 clients
     python -m benchmarks.load http://127.0.0.1:8000/v1 --clients 8 --documents 200
     python -m benchmarks.load --server llama-server --model FILE.gguf --clients 16 --documents 200 --kill
 
-Documents are receipts that the project's generator makes, the same for every number of clients, none twice. Prints a
+Documents are synthetic receipts, the same for every number of clients, none twice. Prints a
 Markdown table: documents a minute, seconds until the answer (median and 95th percentile), lost and unreadable answers.
 
-With --server and --model it starts llama-server itself; --kill ends that one, without warning, when half of the
-documents are answered, and starts another five seconds later.
+With --server and --model it starts llama-server itself; --kill kills it (SIGKILL) when half of the documents are
+answered, and starts another five seconds later.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SEED = 20_261_123  # no training set is made with it
 
 
 class Server:
-    """A llama-server of our own, which can be killed and comes back at the same address."""
+    """A llama-server that can be killed and restarted at the same address."""
 
     def __init__(self, program: Path, model: Path, slots: int = 4) -> None:
         with socket.socket() as s:
@@ -82,9 +82,9 @@ class Server:
 
 
 def run(url: str, clients: int, texts: list[str], cfg: config.Config, half: Callable[[], None] | None = None) -> dict:
-    """Send each text once, with so many requests under way. Returns counts, and the seconds of each answer.
+    """Send each text once, with this many requests open at a time. Returns counts and the seconds of each answer.
 
-    `half` is called beside it when half of the texts are answered.
+    Calls `half` in a thread when half of the texts are answered.
     """
     answered = itertools.count(1)
     settings = cfg.inference

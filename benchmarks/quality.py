@@ -7,7 +7,7 @@
 Takes base model, adapter and rows of the profile, as stages 2 and 3 made them; exports the base model and the adapter
 unquantized, then the adapter in every type, without and with an importance matrix of the training rows; compares all
 with the adapter's unquantized build on the answers of eval rows (`export_gguf.py --verify`) and on test rows, scored as
-test_moe.py does. Builds and predictions that are there already are kept, so a broken-off run goes on.
+test_moe.py does. Builds and predictions that exist are kept, so an interrupted run resumes.
 
 Writes  output/<profile>/quality/quality.json and quality.md, and the builds beside them
 """

@@ -160,7 +160,7 @@ def measure(found: list[Case], limits: Limits, show: bool) -> list[str]:
 
 
 def pairs(rows: list[list[int]]) -> set[tuple[int, int]]:
-    """Every two words that are in one row."""
+    """All pairs of words in one row."""
     return {pair for row in rows for pair in itertools.combinations(sorted(row), 2)}
 
 

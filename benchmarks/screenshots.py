@@ -63,7 +63,7 @@ def running(model: str) -> Iterator[str]:
 
 
 class Camera:
-    """Takes still pictures and the frames of a moving one."""
+    """Takes still pictures and the frames of an animation."""
 
     def __init__(self, page: Any):
         self.page = page
@@ -122,7 +122,7 @@ def wait_for_result(page: Any, name: str) -> None:
 
 
 def take(page: Any) -> None:
-    """The story that the pictures tell."""
+    """The steps that the pictures show."""
     from playwright.sync_api import expect
 
     camera = Camera(page)

@@ -7,7 +7,7 @@
 
 Needs a CUDA device, requirements-gpu.txt, and for random weights 61 GB of disk (--model says where; /dev/shm where
 that is large enough is fastest). Each row is a `python train_moe.py --profile gpu` of its own. A cap is real: a second
-process takes the rest of the card's memory before training starts. Random weights give honest memory and speed, and
+process takes the rest of the card's memory before training starts. Random weights give true memory and speed, and
 say nothing about quality. Rows already in the results file are not measured again.
 
 Writes  output/benchmarks/training.jsonl   a row per line
@@ -155,7 +155,7 @@ sys.stdin.read()
 
 @contextmanager
 def card_of(gib: float | None) -> Iterator[None]:
-    """Leave this many GiB of the card free by taking the rest from a second process. None takes nothing."""
+    """Leave this many GiB of the card free: a second process takes the rest. None takes nothing."""
     if gib is None:
         yield
         return
@@ -257,7 +257,7 @@ def measure(row: Row, options: list[str], output: Path, processes: int = 1) -> d
 
 
 def speed_of(steps: list[tuple[int, float]]) -> dict:
-    """From tokens and seconds since the start, after each step: speed once compilation is behind it."""
+    """Tokens a second once compilation is over, from tokens and seconds since the start after each step."""
     settled = steps[len(steps) // 4 :]
     tokens, seconds = (settled[-1][n] - settled[0][n] for n in (0, 1))
     return {

@@ -15,17 +15,17 @@ from typing import Any
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """The value as JSON that can be written anywhere: of a file name that is no UTF-8, the odd bytes are escapes."""
+    """The value as JSON that can be written anywhere; bytes of a file name that are not UTF-8 become escapes."""
     return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode()
 
 
 def shown(text: str) -> str:
-    """The text on one line of a terminal: what would move its cursor, or cannot be printed, is an escape."""
+    """The text on one line of a terminal: control and unprintable characters become escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def csv_text(rows: Sequence[dict], first: Sequence[str] = (), last: Sequence[str] = ()) -> str:
-    """A header of all columns in the order they come up, and the rows. UTF-8 with a mark, as spreadsheets want it."""
+    """A header of all columns in order of appearance, and the rows. UTF-8 with a byte order mark, for spreadsheets."""
     columns = list(dict.fromkeys([*first, *(name for row in rows for name in row if name not in last), *last]))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -35,7 +35,7 @@ def csv_text(rows: Sequence[dict], first: Sequence[str] = (), last: Sequence[str
 
 
 def safe_cell(value: Any) -> str:
-    """The value as text that no spreadsheet takes for a formula: one that begins like it gets an apostrophe before it.
+    """The value as text that no spreadsheet runs as a formula: text that begins like one gets an apostrophe in front.
 
     That holds for negative amounts too: "-5.00" becomes "'-5.00".
     """

@@ -1,4 +1,4 @@
-"""Running a stage: an expected failure is one sentence, a traceback means a bug, and no unfinished folder stays."""
+"""Running a stage: an expected failure is one sentence, a traceback means a bug, and unfinished folders are removed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def show_bug(error: BaseException) -> None:
 
 
 def show_bugs_without_text() -> None:
-    """From now on, whatever ends this process or one of its threads unexpectedly is shown by `show_bug`."""
+    """From now on, `show_bug` shows unexpected errors of this process and its threads."""
     sys.excepthook = lambda kind, error, trace: show_bug(error)
     threading.excepthook = lambda bug: show_bug(bug.exc_value) if bug.exc_value else None
 
@@ -45,7 +45,7 @@ def _terminated(*_: Any) -> None:
 def run_stage(main: Callable[[list[str] | None], int]) -> None:
     """Run a stage's main and exit: an expected failure is one sentence on stderr, a traceback means a bug.
 
-    However it ends, short of SIGKILL, no unfinished folder stays behind.
+    Unfinished folders are removed however it ends, except by SIGKILL.
     """
     show_bugs_without_text()
     signal.signal(signal.SIGTERM, _terminated)

@@ -66,7 +66,7 @@ def advice(path: Path, context: int, card: float) -> Advice:
 
 
 def advise(found: Sizes, context: int, card: float) -> Advice:
-    """The fewest layers on the CPU with which a build and its cache fit on a card of so many GiB."""
+    """The fewest layers of experts on the CPU with which a build and its cache fit on a card of this size in GiB."""
     needed = found.rest + context * found.token + OVERHEAD + sum(found.experts)
     layers = 0
     while needed > card * GIB and layers < len(found.experts):
@@ -76,7 +76,7 @@ def advise(found: Sizes, context: int, card: float) -> Advice:
 
 
 def say(found: dict) -> str:
-    """Advice, as a dictionary, in the words of a terminal."""
+    """The advice as text for the terminal."""
     card = f"{found['card']:.0f} GB card"
     if not found["fits"]:
         return f"{card}: does not fit"

@@ -98,7 +98,7 @@ def stage_checkpoint(base: Base, folder: Path) -> Path:
 def convert(converter: Path, checkpoint: Path, adapter: Path | None, kind: str, outfile: Path, work: Path) -> dict:
     """Convert the checkpoint in a process of its own, merging the adapter. Returns what `main` reports.
 
-    The converter brings its own `gguf` package, and what it takes of memory goes with the process.
+    The converter brings its own `gguf` package, and its memory is free once the process has ended.
     """
     job = {
         "converter": str(converter.resolve()),
@@ -168,7 +168,7 @@ def merge_while_reading(conversion: Any, adapter: lora.Adapter, report: dict[str
 def use_all_cores() -> None:
     """Make the converter compute the experts of a layer side by side, and round to bfloat16 in torch.
 
-    It does both an expert and a few rows at a time, on one core, which takes longest of all in a model of this size.
+    By itself it uses one core, an expert and a few rows at a time: most of the time that a large model takes.
     """
     import torch
     from gguf import lazy, quants
@@ -194,7 +194,7 @@ def use_all_cores() -> None:
 def recognize_qwen2(conversion: Any, tokenizer: Path) -> None:
     """Let the converter take a tokenizer that it does not know if it splits text exactly as Qwen2's does.
 
-    The converter knows tokenizers by the tokens of one text, so one that was trained on other texts is unknown to it.
+    The converter recognizes a tokenizer by its tokens of one text, so a tokenizer of other texts is unknown to it.
     """
     known = conversion.TextModel.get_vocab_base_pre
 
@@ -225,7 +225,7 @@ def splits_like_qwen2(tokenizer: dict) -> bool:
 def write_merged(base: Base, adapter: lora.Adapter, tokenizer: Any, out: Path) -> dict:
     """Write base plus adapter as a 16-bit checkpoint, a shard at a time; returns what `check_report` does.
 
-    For servers that read checkpoints and not GGUF files, such as vLLM. It takes the memory of one shard.
+    For servers that read checkpoints instead of GGUF files, such as vLLM. It needs the memory of one shard.
     """
     from safetensors import safe_open
     from safetensors.torch import save_file

@@ -1,7 +1,7 @@
 """llama.cpp's own programs, from the source package of the installed llama-cpp-python.
 
-The package that is installed holds only libraries. Its source package on PyPI holds the converter that belongs to them,
-and what its server and its tools are built from. Both are made once and kept in the cache folder.
+The installed package holds only libraries. Its source package on PyPI holds the converter that belongs to them and the
+sources of server and tools. Both are made once and kept in the cache folder.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CMAKE_OPTIONS = {
 
 
 def converter(cache: Path) -> Path:
-    """The folder of the converter, fetched once. Raises StageError if its sources cannot be had or are not PyPI's."""
+    """The folder of the converter, fetched once. Raises StageError if the download fails or is not PyPI's."""
     version = importlib.metadata.version("llama-cpp-python")
     folder = cache / f"llama.cpp-{version}"
     if (made := handoff.manifest_of(folder)) and not handoff.damage(folder, made):
@@ -56,8 +56,8 @@ def converter(cache: Path) -> Path:
 def tools(cache: Path) -> Path:
     """The folder with llama-server, llama-imatrix and llama-quantize.
 
-    Built once, which takes some minutes and a C++ compiler. Raises StageError if the sources cannot be had or do
-    not build here.
+    Built once, which takes some minutes and a C++ compiler. Raises StageError if the sources cannot be downloaded or
+    built here.
     """
     version = importlib.metadata.version("llama-cpp-python")
     folder = cache / f"llama.cpp-{version}-tools"
@@ -95,7 +95,7 @@ def _run(command: list[str]) -> None:
 
 @contextmanager
 def sources(cache: Path, version: str, otherwise: str) -> Iterator[Path]:
-    """The checked source package, in a folder that is removed afterwards. Raises StageError if it cannot be had."""
+    """The checked source package, in a folder that is removed afterwards. Raises StageError if the download fails."""
     expected = SDIST_SHA256.get(version)
     if expected is None:
         known = ", ".join(SDIST_SHA256)
@@ -114,7 +114,7 @@ def sources(cache: Path, version: str, otherwise: str) -> Iterator[Path]:
 
 
 def download_sdist(version: str, folder: Path) -> Path | None:
-    """The source package as pip gets it; None if it cannot, and pip has said why."""
+    """The source package as pip downloads it; None if pip cannot, which has then printed why."""
     asked = f"llama-cpp-python=={version}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "llama-cpp-python"]
     done = subprocess.run([*command, "--dest", str(folder), asked], capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""What a quantization type costs: how far its predictions lie from the unquantized ones, its speed and its memory.
+"""What a quantization type costs: the distance of its predictions from the unquantized ones, speed and memory.
 
     python -m extraction.export.quality JOB      # one file, in a process of its own; export_gguf.py starts it
 
@@ -47,7 +47,7 @@ def measure(paths: list[Path], rows: list[dict], work: Path, threads: int) -> li
 
 
 def run_job(job: dict) -> dict:
-    """The measurement of one file. The first file's distributions are kept for the others to compare with."""
+    """The measurement of one file. The others are compared with the first file's distributions."""
     import llama_cpp
     import numpy
 

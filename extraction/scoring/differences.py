@@ -18,7 +18,7 @@ REASONS = ("misread", "not found", "invented", "wrong row", "wrong format")
 
 @dataclass(frozen=True)
 class Difference:
-    """A field that the prediction has otherwise than the target. A value is None on the side that lacks it."""
+    """A field in which prediction and target differ. A value is None on the side that lacks it."""
 
     path: str
     target: str | None
@@ -32,7 +32,7 @@ def differences(task: str, target: dict, prediction: dict | None) -> list[Differ
     not found     the prediction has nothing there
     invented      the target has nothing there
     wrong row     the value belongs to another row (of a contract: to another category)
-    wrong format  the same amount, date or words, written otherwise than in the document
+    wrong format  the same amount, date or words, in another form than in the document
     misread       anything else
 
     Rows are assigned as for the row-bound score; quotes of a contract differ if their word Jaccard is below 0.5.
@@ -57,7 +57,7 @@ def differences(task: str, target: dict, prediction: dict | None) -> list[Differ
 
 
 def _group(task: str, path: str) -> str:
-    """What a value may have changed places within: the same field of other rows, or any category of clauses."""
+    """Where a value may have moved: the same field of other rows, or any category of clauses."""
     return "clauses" if task == "contract" else re.sub(r"\[\d+\]", "", path)
 
 
@@ -73,7 +73,7 @@ def _reason(group: str, target: str | None, prediction: str | None, elsewhere: t
 
 
 def _paired_leaves(target: Any, prediction: Any, path: str) -> Iterator[tuple[str, str | None, str | None]]:
-    """(path, target, prediction) of every leaf that either has; a row that only one has keeps its own number."""
+    """(path, target, prediction) of every leaf of either; a row that only one of them has keeps its own number."""
     if isinstance(target, dict | None) and isinstance(prediction, dict | None):
         first, second = target or {}, prediction or {}
         for key in [*first, *(key for key in second if key not in first)]:
@@ -121,7 +121,7 @@ def _amount(text: str) -> Decimal | None:
 
 
 def _date(text: str) -> date | None:
-    """A date whose day and month cannot be taken for each other."""
+    """A date whose day and month cannot be confused."""
     plain = re.sub(r"[\s,./-]+", " ", text).strip()
     for form in ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%Y %m %d"):
         try:

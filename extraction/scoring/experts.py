@@ -1,7 +1,7 @@
-"""What the experts do: which of them a router picks for which type of document, and how far training moved each.
+"""Which experts a router picks for which type of document, and how far training moved each.
 
-A load is a share of the picks of a layer's router, by expert; it sums to 1. Documents count the same, however long.
-Divergences and entropies are in bits. Works for every mixture of experts whose routers transformers can put out.
+A load is each expert's share of the picks of a layer's router. Every document counts the same, however long it is.
+Divergences and entropies are in bits. Works for every mixture of experts whose router logits transformers returns.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def divergence(first: Any, second: Any) -> Any:
 def compare(first: Any, second: Any, samples: int, seed: int = 0) -> dict[str, Any]:
     """Divergence by layer between two types of documents, `[documents, layers, experts]`, beside a null model.
 
-    The null model deals the documents anew to two types of these sizes (Fisher's permutation test): loads of few
-    documents differ by chance, and its 95 % interval says by how much. `p` is the share of deals that differ at least
-    as much as the types do, this one among them. The mean is that over layers.
+    The null model deals the documents to two types of the same sizes at random (Fisher's permutation test): loads of
+    few documents differ by chance, and its 95 % interval says by how much. `p` is the share of deals, the real one
+    included, that differ at least as much as the types do. The mean is over layers.
     """
     import numpy
 
@@ -91,7 +91,7 @@ def document_types(rows: Sequence[dict]) -> dict[str, str]:
 def document_tokens(tokenizer: Any, prompt: list[dict]) -> tuple[list[int], int]:
     """The prompt's tokens, and how many of them are the instructions.
 
-    Instructions are the same in every row of a task: counted, they alone would tell the types of documents apart.
+    Instructions are the same in every row of a task; if they counted, they alone would separate the types.
     """
     shown = [tokenizer.apply_chat_template(messages, tokenize=False) for messages in (prompt, [m for m in prompt[:-1]])]
     tokens, instructions = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in shown)
@@ -166,7 +166,7 @@ def _squares(weight: Any, by_expert: bool = True) -> Any:
 def study(
     model: Any, tokenizer: Any, rows: Sequence[dict], types: dict[str, str], samples: int, done: Callable[[], Any]
 ) -> dict[str, Any]:
-    """Routing of the rows' documents before and after training, and what the adapter moved; `done` after each row.
+    """Routing of the rows' documents before and after training, and what moved. `done` is called after each row.
 
     `model` is a PEFT model: without its adapter it is the base model. `types` are those of the documents by id.
     """

@@ -315,7 +315,7 @@ def _judged(wanted: Any, found: Any, path: str) -> Iterator[tuple[str, bool]]:
 def cuad_scored(target: dict, found: Sequence[tuple[str, str, float]]) -> tuple[list[tuple[float, bool]], int]:
     """The quotes (category, quote, confidence) of one contract judged as CUAD's compute_precision_recall does.
 
-    Gives (confidence, correct), and the number of quotes that were there to be found. A target is found with the
+    Gives (confidence, correct), and the number of quotes to be found. A target is found with the
     highest confidence of the quotes that match it; a quote that matches no target is wrong. For "Parties" a quote
     that contains the target matches too.
     """
@@ -337,10 +337,10 @@ def cuad_scored(target: dict, found: Sequence[tuple[str, str, float]]) -> tuple[
 
 
 def precision_recall(judged: Scored, wanted: int) -> list[tuple[float, float]]:
-    """(recall, precision) as the confidence that is asked for goes down: CUAD's get_precisions_recalls.
+    """(recall, precision) as the confidence threshold goes down: CUAD's get_precisions_recalls.
 
-    Thresholds are 0.99, 0.98, ... 0.01, 0.001 and 0, and a confidence must exceed them. Precision is the best that
-    is had at this recall or a higher one (process_precisions). The curve begins with precision 1 at recall 0.
+    Thresholds are 0.99, 0.98, ... 0.01, 0.001 and 0, and a confidence must exceed them. Precision is the best at
+    this recall or a higher one (process_precisions). The curve begins with precision 1 at recall 0.
     """
     if wanted < 1:
         raise ValueError("recall needs at least one clause that is there to be found")
@@ -456,7 +456,7 @@ def paired(
     samples: int = 1000,
     seed: int = 0,
 ) -> dict[str, float]:
-    """`{"value", "low", "high"}`: what the metric gains from the second model to the first, on the same documents.
+    """`{"value", "low", "high"}`: the metric of the first model minus that of the second, on the same documents.
 
     The interval is the 95 % percentile of the paired bootstrap (Efron and Tibshirani 1993): each sample draws
     documents, and both models are scored on those.

@@ -43,8 +43,8 @@ def record_counts(words: list[dict], record: dict | None, task: Task) -> Counts:
 
 
 def foreign_counts(words: list[dict], record: dict, task: Task) -> tuple[int, int]:
-    """Of another document's record: how many of the values that this one does not print are called found all the same,
-    and how many values that are."""
+    """Of the values in another document's record that this one does not print: how many are called found, and how many
+    there are."""
     document, texts = _of_words(words), [word["text"] for word in words]
     absent = [f for f in ground(record, task, document) if not printed(f["value"], texts)]
     return sum(f["grounding"] != "none" for f in absent), len(absent)
@@ -58,7 +58,7 @@ def _of_words(words: list[dict]) -> Document:
 def printed(value: str, words: list[str]) -> bool:
     """Does a document of these words print the value: its words by letters and digits, or a number of the same digits?
 
-    This is decided without `ground`, which it is there to judge; cents of zero are no difference.
+    It does not use `ground`, because it judges that; ".00" makes no difference.
     """
     if letters_and_digits(value.split()) <= letters_and_digits(words):
         return True

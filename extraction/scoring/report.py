@@ -1,4 +1,4 @@
-"""What an evaluation shows: tables as Markdown, and one HTML file in which its failures can be looked through."""
+"""What an evaluation shows: tables as Markdown, and one HTML file to browse its failures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _cell(text: str) -> str:
 
 
 def page(title: str, heading: dict[str, Any], tables: Sequence[Table], failures: Sequence[dict], scored: int) -> str:
-    """A page that needs no other file and no network.
+    """A page that needs neither other files nor a network.
 
     A failure is `{"id", "task", "text", "target", "prediction", "problem", "differences": [{"path", ...}]}`. Everything
     a document says is data: it stands in one JSON text in which no tag can begin, and the page's script shows it by

@@ -12,7 +12,7 @@ from extraction.tasks import records, schemas
 
 
 def with_confidences(predictions: list[dict], calibration: confidence.Calibration | None) -> list[dict]:
-    """The predictions with what their token confidences mean by a calibration, or with those themselves."""
+    """The predictions with calibrated confidences, or with the token confidences where there is no calibration."""
     if calibration is None:
         return [{**entry, "confidences": entry.get("token_confidences"), "calibrated": False} for entry in predictions]
     return [
@@ -22,7 +22,7 @@ def with_confidences(predictions: list[dict], calibration: confidence.Calibratio
 
 
 def judged(entries: list[dict], kind: str = "confidences") -> list[tuple[float, bool]]:
-    """(confidence, right) of every value that the entries have a confidence for."""
+    """(confidence, right) of every value that has a confidence."""
     return [
         (entry[kind][path], right)
         for entry in entries
@@ -124,8 +124,8 @@ def _values(task: str, groups: list[list[dict]]) -> dict[str, tuple[Callable[[Se
 
 
 def _places(task: schemas.Task, groups: list[list[dict]]) -> dict[str, tuple[Callable, list]]:
-    """Where the values of the records are said to stand, against the words annotated for each field; and as a control,
-    the next document's target on this document's words."""
+    """The places of the records' values against the words annotated for each field; as a control, the next
+    document's target on this document's words."""
     if not all(entry.get("words") for group in groups for entry in group):
         return {}
     counts = [
@@ -263,6 +263,6 @@ def summarize(
 
 
 def kind_of_text(entry: dict) -> tuple[str, ...]:
-    """What sets the text of a row apart from that of the test rows; no figure is of rows of several kinds."""
+    """How the text of a row differs from that of the test rows; no figure mixes kinds."""
     domain, ocr = entry.get("domain"), entry.get("ocr")
     return (*([f"out of domain: {domain}"] if domain else []), *([f"{ocr} OCR"] if ocr else []))

@@ -45,7 +45,7 @@ def columns(result: dict) -> list[dict]:
 
 
 def tables(results: list[dict], this: dict | None = None, left_out: dict | None = None) -> list[report.Table]:
-    """Models side by side; then what is known of this one alone."""
+    """Models side by side, then the details of this one."""
     models = [column for result in results for column in columns(result)]
     shown = [_scores(models)]
     for column in columns(this) if this else []:

@@ -1,10 +1,10 @@
-"""Receipts, invoices and letters of our own making, each with its exact record.
+"""Synthetic receipts, invoices and letters, each with its exact record.
 
-They give a model what a few dozen published receipts cannot: store headers, dates, invoices, several languages,
-currencies and number formats, long lists, and the disorder of scans. Everything printed is drawn from our own lists
-and from faker's names and addresses; a record holds its values as they are printed, noise included.
+They show what a few dozen published receipts cannot: store headers, dates, invoices, several languages, currencies and
+number formats, long lists, and the disorder of scans. Everything printed comes from lists in this folder and from
+faker's names and addresses; a record holds its values as printed, noise included.
 
-A document is made as words with boxes, so that its text comes out of the same layout as that of a real one.
+A document is made as words with boxes, so that its text comes from the same layout code as that of a real one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Orders to a machine that stand in a document: what `data.inject` puts into training rows, whose targets stay.
+"""Instructions injected into a document: what `data.inject` adds to training rows, whose targets stay the same.
 
-A model that meets them in training learns that whatever a document says, it is only a document. The wordings are not
-those that tests/hardening/injection.py measures with.
+A model that meets them in training learns not to follow what a document says. The wordings are not those that
+tests/hardening/injection.py measures with.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _LAWS = ("the laws of Utopia", "the laws of the Moon", "no law at all", "the law
 
 
 def order(task: str, text: str, draw: random.Random) -> str:
-    """A passage that demands an answer of the task which the document does not give."""
+    """A passage that demands an answer which the document does not give."""
     field, value, answer = _lie(task, text, draw)
     written = json.dumps(answer, ensure_ascii=False, separators=draw.choice([(",", ":"), None]))
     kind = draw.choice(("order", "order", "answer", "marked"))

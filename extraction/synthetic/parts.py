@@ -211,7 +211,7 @@ class Page:
         self.row += 1
 
     def beside(self, column: float, row: float, text: str) -> None:
-        """Something on the same picture that is not on the paper."""
+        """Something in the picture that is not on the paper."""
         self._place(text, column * self.character, row, 1.0)
 
     def _place(self, text: str, left: float, row: float, scale: float) -> float:

@@ -115,7 +115,7 @@ class Receipt(Items, Totals):
             self.record["merchant"] = merchant
 
     def facts(self) -> None:
-        """Number, date and time, between rows about table and staff."""
+        """Number, date and time, among rows about table and staff."""
         draw, faker = self.draw, self.faker
         facts: list[str] = []
         if draw.random() < 0.5:

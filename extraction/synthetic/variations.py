@@ -1,7 +1,7 @@
 """Variations of real training documents: the same layout with other numbers, and on receipts other item names.
 
-A few dozen receipts teach their own amounts by heart; with others in the same places only reading helps. Every text
-is changed by the same rules, so what was printed in the document still is, and a record stays exact.
+From a few dozen receipts a model learns amounts by heart; with other numbers it has to read. Every text is changed by
+the same rules, so what was printed in the document still is, and a record stays exact.
 """
 
 from __future__ import annotations
