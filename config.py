@@ -75,7 +75,6 @@ class DataConfig:
     images: bool = False  # hub only: also keep page images (CORD 2.3 GB, DocVQA 12 GB)
     max_documents: int | None = None  # per dataset and split; None takes them all
     eval_fraction: float = 0.1  # of the training documents, where a dataset publishes no eval split
-    contract_form: str = "sentences"  # how clauses are answered: quotes, or sentences (the numbers of the window's)
     window_chars: int = 2000  # characters of contract text in one window
     window_overlap: int = 300  # characters that two neighboring windows share
     negative_ratio: float = 0.75  # training windows without a clause kept for each with one; CUAD's train has 0.73
@@ -88,7 +87,6 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _one_of("data.source", self.source, ("samples", "hub"))
-        _one_of("data.contract_form", self.contract_form, ("quotes", "sentences"))
         for name in self.datasets:
             _one_of("data.datasets", name, DATASETS)
         if not 0 < self.eval_fraction < 0.5:

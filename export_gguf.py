@@ -33,7 +33,7 @@ from typing import Any
 import config
 from extraction import files, handoff, stage
 from extraction.export import fit, gguf_build, llama_source, quality
-from extraction.models import backends, base_model, choice, lora
+from extraction.models import backends, base_model, lora
 from extraction.tasks import completions, prompts, schemas
 
 STAGE = "export_gguf"
@@ -243,10 +243,11 @@ def find_adapter(cfg: config.Config, folder: Path | None, base: gguf_build.Base)
     made_by = cfg.command("train_moe")
     built = cfg.train.base_model == base_model.UPCYCLED
     trained_on = {"base": base.manifest} if built else None
-    if folder is None:
-        return cfg.adapter_dir, handoff.require(cfg.adapter_dir, made_by=made_by, built_from=trained_on)
-    if handoff.manifest_of(folder):
-        return folder.resolve(), handoff.require(folder, made_by=made_by)
+    if folder is None or handoff.manifest_of(folder):
+        found = folder or cfg.adapter_dir
+        manifest = handoff.require(found, made_by=made_by, built_from=None if folder else trained_on)
+        schemas.check_form(manifest, found, made_by)
+        return found.resolve(), manifest
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
             raise files.StageError(f"{folder} holds no {name}")
@@ -469,7 +470,7 @@ def main(argv: list[str] | None = None) -> int:
         "num_predict": cfg.inference.max_new_tokens,
         "base_model": str(args.base or cfg.train.base_model),
         "low_disk": args.low_disk,
-        "contract_form": choice.form_of(inputs["adapter"]) if adapter else None,
+        "contract_form": schemas.CONTRACT_FORM if adapter else None,
         "versions": versions,
     }
     if not args.force and handoff.is_current(folder, stage=STAGE, settings=settings, inputs=inputs):

@@ -96,8 +96,7 @@ def extract(
     text = trusted_text(document, task)
 
     texts = split(text, task, backend, cfg)
-    form = getattr(backend, "contract_form", cfg.data.contract_form)
-    asked = [(schemas.in_form(task, form), text, None) for text in texts]
+    asked = [(task, text, None) for text in texts]
     asked += [(schemas.QUESTION, window_for(text, question, cfg), question) for question in questions]
     answers = _complete(backend, asked, progress)
     readings = []

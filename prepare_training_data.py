@@ -182,7 +182,7 @@ def contract_windows(
             if not quote or quote in clauses.setdefault(category, []):
                 continue
             clauses[category].append(quote)
-            if data.contract_form == "quotes" or category in schemas.QUOTED:
+            if category in schemas.QUOTED:
                 written = shortened(quote, data.max_quote_chars)
                 if written != quote:
                     sources.leave_out("cuad", split, "end of a long quote, in the answer")
@@ -198,7 +198,7 @@ def contract_windows(
         record, answer = (
             {"clauses": {name: found[name] for name in found if found[name]}} for found in (clauses, answer)
         )
-        yield {"task": "contract", "form": data.contract_form, "text": window, "record": record, "answer": answer}
+        yield {"task": "contract", "text": window, "record": record, "answer": answer}
 
 
 def shortened(quote: str, chars: int) -> str:
@@ -396,7 +396,7 @@ def with_orders(documents_: list[dict], share: float, seed: int, sources: Source
             if draw.random() >= share:
                 continue
             order = injected.order(row["task"], row["text"], draw)
-            if row.get("form") == "sentences":
+            if row["task"] == "contract":
                 text = injected.behind(row["text"], order)
             else:
                 wanted = row.get("answers") or [value for _, value in leaves(row["record"])]
@@ -410,14 +410,15 @@ def with_orders(documents_: list[dict], share: float, seed: int, sources: Source
 def to_rows(document: dict) -> Iterator[dict]:
     """Training rows: the prompt exactly as the model will see it, and the answer we want."""
     for number, row in enumerate(document["rows"]):
-        task = schemas.in_form(schemas.TASKS[row["task"]], row.get("form", "quotes"))
+        task = schemas.TASKS[row["task"]]
         record = row.get("record") or {"answer": row["answers"][0]} if task is schemas.QUESTION else row["record"]
         yield {
             "id": f"{document['id']}#{number}",
             "document": document["id"],
             "task": task.name,
             "source": document["source"],
-            **{key: row[key] for key in ("form", "words", "injected") if key in row},
+            **({"form": schemas.CONTRACT_FORM} if task is schemas.CONTRACT else {}),
+            **{key: row[key] for key in ("words", "injected") if key in row},
             "prompt": prompts.messages(task, row["text"], row.get("question")),
             "completion": [{"role": "assistant", "content": completions.completion(row.get("answer", record))}],
             "target": {"answers": row["answers"]} if task is schemas.QUESTION else record,
@@ -535,6 +536,7 @@ def main(argv: list[str] | None = None) -> int:
         "base_model": cfg.train.base_model,
         "max_seq_length": cfg.train.max_seq_length,
         **asdict(cfg.data),
+        "contract_form": schemas.CONTRACT_FORM,
     }
     stage = "prepare_training_data"
     if not args.force and handoff.is_current(cfg.training_dir, stage=stage, settings=settings, inputs=inputs):

@@ -87,8 +87,10 @@ def problem_of(row: Any) -> str | None:
             return f"{key!r} is not text"
     if row["task"] not in schemas.TASKS:
         return f"no task called {row['task']!r}"
-    if row.get("form") and row["form"] not in schemas.CONTRACT_FORMS:
-        return f"no form of contracts called {row['form']!r}"
+    if row["task"] == "contract" and row.get("form") != schemas.CONTRACT_FORM:
+        return (
+            "a contract answered with quotes, as in an earlier version; python prepare_training_data.py makes new rows"
+        )
     prompt = row["prompt"]
     if not isinstance(prompt, list) or not prompt or not all(map(_is_message, prompt)):
         return "the prompt is not a list of messages"
@@ -159,7 +161,7 @@ def predict(rows: list[dict], backend: backends.Backend, partial: Path) -> list[
     with tqdm(total=len(rows), initial=len(rows) - len(left), desc=backend.name, unit="row", disable=None) as bar:
         for start in range(0, len(left), CHUNK):
             chunk = left[start : start + CHUNK]
-            asked = [backends.Request(row["prompt"], task_of(row).schema) for row in chunk]
+            asked = [backends.Request(row["prompt"], schemas.TASKS[row["task"]].schema) for row in chunk]
             answers = backend.complete(asked, bar.update)
             with open(partial, "a", encoding="utf-8") as f:
                 for row, answer in zip(chunk, answers, strict=True):
@@ -189,24 +191,9 @@ def saved(partial: Path) -> dict[str, dict]:
     return known
 
 
-def task_of(row: dict) -> schemas.Task:
-    """The task of a row. One of a contract may say in which form the clauses are answered; else they are quoted."""
-    return schemas.in_form(schemas.TASKS[row["task"]], row.get("form") or "quotes")
-
-
-def check_form(rows: list[dict], trained: str | None, model: str) -> None:
-    """Raises StageError if contracts are asked for in another form than the model was trained with."""
-    asked = {row.get("form") or "quotes" for row in rows if row["task"] == "contract"}
-    if trained is not None and asked - {trained}:
-        raise files.StageError(
-            f"the rows ask for contracts with data.contract_form={sorted(asked - {trained})[0]}, {model} was trained "
-            f"with {trained}. Run: python prepare_training_data.py --set data.contract_form={trained}"
-        )
-
-
 def prediction(row: dict, answer: backends.Completion) -> dict:
     """What is kept of an answer: the raw text, the record or the reason there is none, tokens and seconds."""
-    task, shown = task_of(row), row["prompt"][-1]["content"]
+    task, shown = schemas.TASKS[row["task"]], row["prompt"][-1]["content"]
     reading = completions.Reading(None, answer.error) if answer.error else completions.parse(task, answer.text, shown)
     sure = reading.of_record(answer.confidences)
     return {
@@ -325,7 +312,6 @@ def calibrate(args: Any, cfg: config.Config) -> int:
     """Fit what a model's confidences mean on the eval rows, all without --limit, and keep it beside the model."""
     rows, _ = read_rows(cfg.training_dir / "eval.jsonl")
     model = choice.choose(cfg, args.model)
-    check_form(rows, model.contract_form, model.shown)
     rows = select(rows, args.limit)
     backend = model.open()
     if model.calibration_file is None:
@@ -404,7 +390,8 @@ def main(argv: list[str] | None = None) -> int:
 
     path = args.rows or cfg.training_dir / "test.jsonl"
     if args.rows is None:
-        handoff.require(cfg.training_dir, made_by=cfg.command("prepare_training_data"))
+        prepare = cfg.command("prepare_training_data")
+        schemas.check_form(handoff.require(cfg.training_dir, made_by=prepare), cfg.training_dir, prepare)
     if args.calibrate:
         with handoff.alone(cfg.evaluation_dir / "calibration"):
             return calibrate(args, cfg)
@@ -414,7 +401,6 @@ def main(argv: list[str] | None = None) -> int:
     types = experts.document_types(rows)
     rows = select(rows, args.limit or cfg.evaluate.rows_per_task)
     model = choice.choose(cfg, "adapter" if args.experts else args.model)
-    check_form(rows, model.contract_form, model.shown)
     if args.experts:
         return study_experts(cfg, rows, types, args.force)
     rows_fingerprint = files.fingerprint(rows)

@@ -33,6 +33,7 @@ import config
 from extraction import files, handoff, stage
 from extraction.models import base_model
 from extraction.models.rows import encode_row, take_turns
+from extraction.tasks import schemas
 from extraction.training import adapter, callback, checkpoints, log, memory, unsloth_model
 
 STAGE = "train_moe"
@@ -127,17 +128,6 @@ def load_model(cfg: config.Config, plan: memory.Plan | None = None) -> Any:
     # where the base model is on this machine, or PEFT would ask the hub about it at every checkpoint
     model.peft_config["default"].base_model_name_or_path = str(source)
     return model
-
-
-def check_contract_form(cfg: config.Config, form: str) -> None:
-    """Raises StageError if the adapter to continue from answers contracts in another form than the rows."""
-    manifest = handoff.manifest_of(cfg.init_adapter_dir) if cfg.init_adapter_dir else None
-    there = manifest["settings"].get("contract_form", "quotes") if manifest else form
-    if there != form:
-        raise files.StageError(
-            f"{cfg.init_adapter_dir} was trained with data.contract_form={there}, the rows were prepared with {form}; "
-            "--set train.init_adapter=null starts from the base model"
-        )
 
 
 def computes_bfloat16() -> bool:
@@ -323,8 +313,9 @@ def main(argv: list[str] | None = None) -> int:
     if args.plan:
         return show_plan(cfg, args.gpu_memory)
     rows = prepared_rows(cfg)
-    form = rows["settings"].get("contract_form", "quotes")
-    check_contract_form(cfg, form)
+    schemas.check_form(rows, cfg.training_dir, cfg.command("prepare_training_data"))
+    if found := handoff.manifest_of(cfg.init_adapter_dir) if cfg.init_adapter_dir else None:
+        schemas.check_form(found, cfg.init_adapter_dir, cfg.command("train_moe", "--set train.init_adapter=null"))
     check_device(cfg)
     if cfg.train.load_in_4bit:
         unsloth_model.prepare(cfg.train, cfg.cache_dir)
@@ -333,7 +324,11 @@ def main(argv: list[str] | None = None) -> int:
         base = ensure_base(cfg)
 
     inputs = {"rows": rows, **({"base": base} if base else {})}
-    settings = {**asdict(cfg.train), "contract_form": form, **({"base": base_settings(cfg.train)} if base else {})}
+    settings = {
+        **asdict(cfg.train),
+        "contract_form": schemas.CONTRACT_FORM,
+        **({"base": base_settings(cfg.train)} if base else {}),
+    }
     if not (args.force or args.resume) and handoff.is_current(
         cfg.adapter_dir, stage=STAGE, settings=settings, inputs=inputs
     ):

@@ -1,4 +1,4 @@
-"""How far each form of a contract's answer can reach, and what it costs: the answers that stage 2 writes, scored.
+"""How far answers that point at sentences can reach, and what they cost: the answers that stage 2 writes, scored.
 
     python -m benchmarks.contracts
     python -m benchmarks.contracts --split test --set data.window_chars=3000
@@ -10,8 +10,6 @@ data/datasets/cuad (python download_datasets.py) and the base model's tokenizer.
 
 from __future__ import annotations
 
-import dataclasses
-
 import config
 import prepare_training_data as prepare
 from extraction import files, stage
@@ -19,15 +17,6 @@ from extraction.models import base_model
 from extraction.reading import layout
 from extraction.scoring import metrics
 from extraction.tasks import completions, prompts, records, schemas, sentences
-
-# name, data.contract_form, data.max_quote_chars, sentences.UNIT
-FORMS = (
-    ("quotes, cut at 300", "quotes", 300, "clause"),
-    ("quotes, cut at 480", "quotes", 480, "clause"),
-    ("quotes, whole", "quotes", 100_000, "clause"),
-    ("numbers of sentences", "sentences", 100_000, "sentence"),
-    ("numbers of clauses", "sentences", 100_000, "clause"),
-)
 
 
 def coverage(contracts: list[tuple[str, list]], unit: str) -> dict:
@@ -73,18 +62,13 @@ def seen(contracts: list[tuple[str, list]], data: config.DataConfig) -> dict[str
 def reach(contracts: list[tuple[str, list]], data: config.DataConfig, tokenizer) -> dict:
     """Scores of the answers that the model is to write, and their tokens."""
     of_windows, of_contract, clauses, prompt, answer, answered = [], [], [], [], [], []
-    task = schemas.in_form(schemas.CONTRACT, data.contract_form)
     for text, spans in contracts:
         parts, targets = [], []
         for window in prepare.contract_windows(text, spans, data, prepare.Sources(), "test"):
-            messages = prompts.messages(task, window["text"])
+            messages = prompts.messages(schemas.CONTRACT, window["text"])
             written = completions.completion(window["answer"])
-            reading = completions.Reading(
-                window["answer"]
-            )  # quotes as they are: a schema's limit of length is a limit too
-            if task is schemas.NUMBERED_CONTRACT:
-                reading = completions.parse(task, written, messages[-1]["content"])
-                assert not reading.problem and not reading.dropped
+            reading = completions.parse(schemas.CONTRACT, written, messages[-1]["content"])
+            assert not reading.problem and not reading.dropped
             parts.append(reading.record)
             targets.append(window["record"])
             rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -128,12 +112,12 @@ def main(argv: list[str] | None = None) -> int:
             f"{unit:10} {c['quotes']:6} {c['exact']:6.3f} {c['near']:12.3f} {c['single']:9.3f} {c['units']:7} "
             f"{c['median']:7} {c['p95']:4}"
         )
-    print("\nform                   span F1  whole contract  clause F1  prompt  answer  with clauses  p95  longest row")
-    for name, form, chars, unit in FORMS:
+    print("\nunit      span F1  whole contract  clause F1  prompt  answer  with clauses  p95  longest row")
+    for unit in sentences.UNITS:
         sentences.UNIT = unit
-        r = reach(contracts, dataclasses.replace(data, contract_form=form, max_quote_chars=chars), tokenizer)
+        r = reach(contracts, data, tokenizer)
         print(
-            f"{name:22} {r['span_f1']:7.3f} {r['span_f1_whole']:15.3f} {r['clause_f1']:10.3f} "
+            f"{unit:9} {r['span_f1']:7.3f} {r['span_f1_whole']:15.3f} {r['clause_f1']:10.3f} "
             f"{r['prompt']:7.0f} {r['answer']:7.1f} {r['answered']:13.1f} {r['p95']:4} {r['longest']:12}"
         )
     return 0

@@ -49,7 +49,6 @@ class Reader:
 
     name = "stand-in"
     prompt_limit = 1000
-    contract_form = "quotes"
 
     def count(self, text):
         return len(text) // 3

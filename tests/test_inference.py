@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -77,31 +78,29 @@ def test_a_contract_is_read_in_windows_and_merged():
     )
 
     def answer(window):
-        found = {"Document Name": ["This Agreement"]} if window.startswith("This") else {}
+        found = {"Document Name": ["This Agreement"]} if window.startswith("[1] This") else {}
         if "Ohio law" in window:
-            found["Governing Law"] = ["governed by Ohio law"]
+            found["Governing Law"] = [re.search(r"\[(\d+)\] It is governed", window)[1]]
         return json.dumps({"clauses": found})
 
     backend = Scripted(answer)
-    backend.contract_form = "quotes"
     result = inference.extract(text.encode(), backend, CFG)
     assert len(backend.requests) > 2
     assert result["document_type"] == "contract"
-    assert result["record"]["clauses"]["Governing Law"] == ["governed by Ohio law"]
+    assert result["record"]["clauses"]["Governing Law"] == ["It is governed by Ohio law."]
     assert result["record"]["clauses"]["Insurance"] is None
     assert set(result["record"]["clauses"]) == set(schemas.CLAUSES)
 
 
-def test_a_contract_is_asked_for_in_the_form_of_its_model_and_numbers_become_its_sentences():
+def test_a_contract_is_asked_for_by_the_numbers_of_its_sentences_and_has_the_sentences():
     text = (
         "This Agreement is made by Acme Inc. and Bolt in Ohio. "
         + "Each party shall agree hereto.\n" * 12
         + "Ohio law governs."
     )
     backend = Scripted(lambda window: '{"clauses":{"Parties":["Acme Inc."],"Governing Law":["14"],"Insurance":["99"]}}')
-    backend.contract_form = "sentences"
     result = inference.extract(text.encode(), backend, CFG, document_type="contract")
-    assert backend.requests[0].schema == schemas.NUMBERED_CONTRACT.schema
+    assert backend.requests[0].schema == schemas.CONTRACT.schema
     assert backend.requests[0].messages[1]["content"].startswith("[1] This Agreement is made by Acme Inc.")
     assert result["record"]["clauses"]["Governing Law"] == ["Ohio law governs."]
     assert {f["path"]: f["grounding"] for f in result["fields"]} == {
@@ -109,20 +108,6 @@ def test_a_contract_is_asked_for_in_the_form_of_its_model_and_numbers_become_its
         "clauses.Governing Law[0]": "exact",
     }
     assert result["problems"] == ["Insurance: 99: there is no such sentence"]
-
-
-@pytest.mark.parametrize(
-    ("inputs", "settings", "form"),
-    [
-        ({"rows": "x"}, {"contract_form": "sentences"}, "sentences"),
-        ({"adapter": "x", "base": "y"}, {"contract_form": "sentences"}, "sentences"),
-        ({"rows": "x"}, {}, "quotes"),  # trained before the form was written down
-        ({"base": "y"}, {"contract_form": None}, None),
-        ({}, {}, None),
-    ],
-)
-def test_the_form_of_a_model_stands_in_its_manifest(inputs, settings, form):
-    assert choice.form_of({"inputs": inputs, "settings": settings}) == form
 
 
 def test_an_answer_that_was_cut_off_is_kept_as_far_as_it_goes_and_reported():

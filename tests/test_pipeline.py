@@ -17,7 +17,6 @@ import prepare_training_data
 import test_moe
 import train_moe
 from extraction import files, handoff
-from extraction.models import choice
 
 STAGES = [download_datasets, prepare_training_data, train_moe, export_gguf]
 
@@ -82,7 +81,7 @@ def test_what_the_experts_do_is_written_beside_the_evaluations(options, capsys):
     assert "already there" in capsys.readouterr().out
 
 
-def test_contracts_answered_by_numbers_go_through_every_stage_in_that_form(options, tmp_path, capsys):
+def test_contracts_go_through_every_stage_and_what_an_earlier_version_made_is_refused(options, tmp_path):
     items = [
         f"data.datasets_dir={tmp_path / 'datasets'}",
         f"data.training_dir={tmp_path / 'training'}",
@@ -96,25 +95,34 @@ def test_contracts_answered_by_numbers_go_through_every_stage_in_that_form(optio
         "evaluate.rows_per_task=2",
     ]
     shared = [*options, *(argument for item in items for argument in ("--set", item))]
-    quotes, numbers = ([*shared, "--set", f"data.contract_form={form}"] for form in ("quotes", "sentences"))
     for stage in STAGES:
-        assert stage.main(numbers) == 0, stage.__name__
-    cfg = config.read(config.parser(""), quotes)[1]  # without the setting: the manifests know
-    assert test_moe.main([*quotes, "--model", "adapter"]) == 0
-    build = str(cfg.gguf_file("Q8_0"))
-    assert [choice.choose(cfg, m).contract_form for m in ("adapter", "gguf", build, "base")] == ["sentences"] * 3 + [
-        None
-    ]
+        assert stage.main(shared) == 0, stage.__name__
+    cfg = config.read(config.parser(""), shared)[1]
+    assert test_moe.main([*shared, "--model", "adapter"]) == 0
     predictions = list(files.read_jsonl(cfg.evaluation_dir / "adapter" / "predictions.jsonl"))
     assert len(predictions) == 2 and all(entry["record"] is not None for entry in predictions)
-    capsys.readouterr()
-    assert inference.main(["data/samples/documents/letter.txt", "--type", "contract", *quotes]) == 0
-    assert "data.contract_form=sentences, which is used" in capsys.readouterr().err
-    assert prepare_training_data.main(quotes) == 0
-    with pytest.raises(files.StageError, match="adapter was trained with sentences"):
-        test_moe.main([*quotes, "--model", "adapter"])
-    with pytest.raises(files.StageError, match="contract_form=sentences, the rows were prepared with quotes"):
-        train_moe.main([*quotes, "--set", f"train.init_adapter={cfg.adapter_dir}"])
+    letter = "data/samples/documents/letter.txt"
+    for folder, stage, argv, made_by in (
+        (cfg.gguf_dir, inference, [letter], "export_gguf.py"),
+        (cfg.adapter_dir, inference, [letter, "--model", "adapter"], "train_moe.py"),
+        (cfg.adapter_dir, export_gguf, [], "train_moe.py"),
+        (cfg.adapter_dir, train_moe, ["--set", f"train.init_adapter={cfg.adapter_dir}"], "train_moe.py --set"),
+        (cfg.training_dir, train_moe, [], "prepare_training_data.py"),
+        (cfg.training_dir, test_moe, [], "prepare_training_data.py"),
+    ):
+        made_by_an_earlier_version(folder)
+        with pytest.raises(files.StageError, match=f"clauses were answered with quotes. Run: python {made_by}"):
+            stage.main([*shared, *argv])
+    assert prepare_training_data.main(shared) == 0
+    assert handoff.manifest_of(cfg.training_dir)["settings"]["contract_form"] == "sentences"
+
+
+def made_by_an_earlier_version(folder):
+    """Take the form of contracts out of a folder's manifest."""
+    found = handoff.manifest_of(folder)
+    settings = {name: value for name, value in found["settings"].items() if name != "contract_form"}
+    inputs = {name: {"fingerprint": value} for name, value in found["inputs"].items()}
+    handoff.write_manifest(folder, stage=found["stage"], settings=settings, inputs=inputs)
 
 
 def test_a_second_run_of_the_line_makes_nothing_again(options, capsys):

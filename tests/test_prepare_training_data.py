@@ -27,8 +27,7 @@ def rows(tmp_path_factory):
 
 def options_for(root, *more):
     items = [f"data.datasets_dir={root / 'datasets'}", f"data.training_dir={root / 'training'}"]
-    items += ["data.contract_form=quotes", *more]
-    items += ["data.generate.receipt=6", "data.generate.invoice=4", "data.generate.letter=4"]
+    items += [*more, "data.generate.receipt=6", "data.generate.invoice=4", "data.generate.letter=4"]
     return [argument for item in items for argument in ("--set", item)]
 
 
@@ -39,15 +38,13 @@ def test_every_row_has_the_documented_form_and_its_completion_reads_back_as_the_
             more = {"form"} if row["task"] == "contract" else {"words"} & set(row)
             assert set(row) == {"id", "document", "task", "source", "prompt", "completion", "target", "tokens"} | more
             task = schemas.TASKS[row["task"]]
-            reading = completions.parse(task, row["completion"][0]["content"])
-            assert reading.problem is None
+            reading = completions.parse(task, row["completion"][0]["content"], row["prompt"][-1]["content"])
+            assert reading.problem is None and not reading.dropped
             if row["task"] == "question":
                 assert reading.record["answer"] in row["target"]["answers"]
-            elif row["task"] == "contract":  # the target is what stands there, a long quote is cut in the answer only
-                assert row["form"] == "quotes"
-                for name, quotes in reading.record.get("clauses", {}).items():
-                    assert all(len(quote) <= 300 for quote in quotes)
-                    assert all(any(whole.startswith(q) for whole in row["target"]["clauses"][name]) for q in quotes)
+            elif row["task"] == "contract":  # answered by its sentences, which are more or less what is wanted
+                assert row["form"] == "sentences"
+                assert set(reading.record.get("clauses", {})) == set(row["target"]["clauses"])
             else:
                 assert reading.record == records.prune(row["target"])
 
@@ -75,22 +72,12 @@ def test_a_contract_window_never_has_a_quote_that_its_text_does_not_contain(rows
     assert quotes > 300
 
 
-@pytest.fixture(scope="module")
-def numbered_rows(rows):
-    """The same rows with contracts in the sentences form."""
-    target = [f"data.training_dir={rows[0] / 'numbered'}", "data.contract_form=sentences"]
-    assert prepare.main(options_for(rows[0], *target)) == 0
-    return {s: list(files.read_jsonl(rows[0] / "numbered" / f"{s}.jsonl")) for s in prepare.SPLITS}
-
-
-def test_in_the_sentences_form_the_answer_quotes_the_window_and_little_else_than_the_target(numbered_rows):
+def test_the_answer_of_a_contract_points_at_sentences_of_the_window_and_at_little_else_than_the_target(rows):
     quotes, near = 0, 0
-    for row in [row for split in prepare.SPLITS for row in numbered_rows[split] if row["task"] == "contract"]:
+    for row in [row for split in prepare.SPLITS for row in rows[1][split] if row["task"] == "contract"]:
         shown, answer = row["prompt"][-1]["content"], row["completion"][0]["content"]
-        reading = completions.parse(schemas.NUMBERED_CONTRACT, answer, shown)
-        assert row["form"] == "sentences" and reading.problem is None and not reading.dropped
+        reading = completions.parse(schemas.CONTRACT, answer, shown)
         found, target = reading.record.get("clauses", {}), row["target"]["clauses"]
-        assert set(found) == set(target)
         text = " ".join(line.partition("] ")[2] for line in shown.split("\n"))
         for name in target:
             assert all(" ".join(quote.split()) in text for quote in found[name])
@@ -98,13 +85,6 @@ def test_in_the_sentences_form_the_answer_quotes_the_window_and_little_else_than
             near += sum(max(metrics.jaccard(" ".join(q.split()), f) for f in found[name]) >= 0.5 for q in target[name])
     assert quotes > 300
     assert near / quotes > 0.96
-
-
-def test_the_two_forms_have_the_same_test_targets_and_numbers_are_shorter(rows, numbered_rows):
-    both = [[r for r in found["test"] if r["task"] == "contract"] for found in (rows[1], numbered_rows)]
-    assert [row["target"] for row in both[0]] == [row["target"] for row in both[1]]
-    length = [sum(row["tokens"]["completion"] for row in found) for found in both]
-    assert length[1] < length[0] / 2
 
 
 def test_eval_and_test_contracts_keep_every_window_with_and_without_a_clause(rows):
@@ -224,13 +204,13 @@ def test_rows_with_an_order_to_a_machine_keep_what_is_wanted_of_them_and_are_cou
 
 
 def test_an_order_in_a_row_does_not_move_the_sentences_that_its_answer_points_at(tmp_path, rows):
-    injected, plain, stats, _ = injected_and_plain(tmp_path, rows, "data.contract_form=sentences")
+    injected, plain, stats, _ = injected_and_plain(tmp_path, rows)
     changed = [row for row in injected.values() if "injected" in row and row["task"] == "contract"]
     assert len(changed) > 10
     for row in changed:
         was = plain[row["id"]]
         readings = [
-            completions.parse(schemas.NUMBERED_CONTRACT, r["completion"][0]["content"], r["prompt"][1]["content"])
+            completions.parse(schemas.CONTRACT, r["completion"][0]["content"], r["prompt"][1]["content"])
             for r in (row, was)
         ]
         assert readings[0] == readings[1] and not readings[0].dropped

@@ -265,17 +265,15 @@ def test_a_missing_model_or_missing_rows_name_the_command_to_run(tmp_path, rows_
     assert error.value.status == 3
 
 
-def contract_row(form, name="c"):
-    text = "Acme Inc. agrees. Ohio law governs."
-    more = {} if form is None else {"form": form}
-    prompt = prompts.messages(schemas.in_form(schemas.CONTRACT, form or "quotes"), text)
+def contract_row():
+    prompt = prompts.messages(schemas.CONTRACT, "Acme Inc. agrees. Ohio law governs.")
     target = {"clauses": {"Governing Law": ["Ohio law governs."]}}
-    return {"id": name, "task": "contract", **more, "prompt": prompt, "target": target}
+    return {"id": "c", "task": "contract", "form": "sentences", "prompt": prompt, "target": target}
 
 
 def test_numbers_of_sentences_are_scored_as_the_quotes_they_stand_for_and_wrong_ones_are_counted():
     answer = backends.Completion('{"clauses":{"Governing Law":["2"],"Insurance":["3"]}}', 9, 5, 0.5)
-    found = test_moe.prediction(contract_row("sentences"), answer)
+    found = test_moe.prediction(contract_row(), answer)
     assert found["record"] == {"clauses": {"Governing Law": ["Ohio law governs."]}}
     assert (found["problem"], found["dropped"]) == (None, 1)
     scored = scores.score([found], 100)["contract"]
@@ -288,24 +286,16 @@ def test_numbers_of_sentences_are_scored_as_the_quotes_they_stand_for_and_wrong_
 def test_the_confidence_of_a_number_is_that_of_its_quote_when_others_are_dropped():
     sure = {"clauses.Governing Law[0]": 0.1, "clauses.Governing Law[1]": 0.2, "clauses.Governing Law[2]": 0.3}
     answer = backends.Completion('{"clauses":{"Governing Law":["7","2","1"]}}', 9, 5, 0.5, confidences=sure)
-    found = test_moe.prediction(contract_row("sentences"), answer)
+    found = test_moe.prediction(contract_row(), answer)
     assert found["record"]["clauses"]["Governing Law"] == ["Ohio law governs.", "Acme Inc. agrees."]
     assert found["token_confidences"] == {"clauses.Governing Law[0]": 0.2, "clauses.Governing Law[1]": 0.3}
 
 
-def test_rows_in_a_form_that_the_model_was_not_trained_with_are_refused():
-    numbered, quoted, old = contract_row("sentences"), contract_row("quotes"), contract_row(None)
-    for rows, trained in (
-        ([numbered], "sentences"),
-        ([quoted, old], "quotes"),
-        ([numbered, quoted], None),
-        ([], "quotes"),
-    ):
-        test_moe.check_form(rows, trained, "adapter")
-    for rows, trained in (([numbered], "quotes"), ([quoted], "sentences"), ([old], "sentences")):
-        with pytest.raises(files.StageError, match=f"--set data.contract_form={trained}"):
-            test_moe.check_form(rows, trained, "adapter")
-    assert "form" in test_moe.problem_of({**quoted, "form": "verses"})
+@pytest.mark.parametrize("form", ["quotes", None])
+def test_contracts_of_the_time_when_clauses_were_quoted_are_not_scored(tmp_path, form):
+    (tmp_path / "rows.jsonl").write_text(json.dumps(contract_row() | {"form": form}))
+    with pytest.raises(files.StageError, match=r"earlier version; python prepare_training_data\.py makes new rows"):
+        test_moe.main(["--rows", str(tmp_path / "rows.jsonl")])
 
 
 def test_the_experts_have_no_model_to_choose(capsys):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extraction import files, handoff
 from extraction.models import backends, base_model, confidence
+from extraction.tasks import schemas
 
 if TYPE_CHECKING:
     from config import Config
@@ -86,11 +86,6 @@ class Choice:
             backend.calibration = self.calibration()
         except files.StageError as error:
             raise files.StageError(str(error), status=3) from error
-        data = self.cfg.data
-        backend.contract_form = self.contract_form or data.contract_form
-        if backend.contract_form != data.contract_form:
-            print(f"{self.shown} was trained on contracts with data.contract_form={backend.contract_form}, which is "
-                  f"used here instead of {data.contract_form}", file=sys.stderr)  # fmt: skip
         return backend
 
     def _opened(self) -> backends.Backend:
@@ -104,7 +99,7 @@ class Choice:
 
     def _require_file(self) -> None:
         if self.folder:
-            handoff.require(self.folder, made_by=self.made_by)
+            schemas.check_form(handoff.require(self.folder, made_by=self.made_by), self.folder, self.made_by)
             if self.file is None:
                 kind = self.cfg.inference.quantization
                 raise files.StageError(
@@ -113,7 +108,8 @@ class Choice:
         elif self.file.suffix != ".gguf" or not self.file.is_file():
             raise files.StageError(f"--model {self.name}: not gguf, base-gguf, adapter, base, a .gguf file or a URL")
         elif self.file.name in (handoff.manifest_of(self.file.parent) or {"files": ()})["files"]:
-            handoff.require(self.file.parent, made_by=self.cfg.command("export_gguf"))
+            export = self.cfg.command("export_gguf")
+            schemas.check_form(handoff.require(self.file.parent, made_by=export), self.file, export)
         else:
             backends.try_out(self.file)
 
@@ -122,7 +118,7 @@ class Choice:
         if built:
             handoff.require(cfg.base_dir, made_by=self.made_by)
         if self.name == "adapter":
-            handoff.require(cfg.adapter_dir, made_by=self.made_by)
+            schemas.check_form(handoff.require(self.folder, made_by=self.made_by), self.folder, self.made_by)
         return backends.TransformersBackend(
             cfg.train.base_model,
             cfg.base_dir if built else base_model.resolve(cfg.train.base_model),
@@ -133,21 +129,6 @@ class Choice:
             max_new_tokens=cfg.inference.max_new_tokens,
             batch_size=cfg.evaluate.batch_size,
         )
-
-    @property
-    def contract_form(self) -> str | None:
-        """The form of contracts that it was trained with; None for a base model or a server, which have none."""
-        manifest = handoff.manifest_of(self.file.parent) if self.file else self.manifest
-        if manifest is None or self.name == "base" or (self.file and self.file.name not in manifest["files"]):
-            return None
-        return form_of(manifest)
-
-
-def form_of(manifest: dict) -> str | None:
-    """The form of contracts that an adapter, or a build with one, was trained with, from its manifest."""
-    if not {"rows", "adapter"} & set(manifest.get("inputs", ())):
-        return None
-    return manifest["settings"].get("contract_form", "quotes")  # there was no other before it was written down
 
 
 def choose(cfg: Config, name: str) -> Choice:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from extraction.tasks.records import prune
-from extraction.tasks.schemas import NUMBERED_CONTRACT, QUOTED, Task
+from extraction.tasks.schemas import CONTRACT, QUOTED, Task
 
 
 def completion(record: dict) -> str:
@@ -64,7 +64,7 @@ def parse(task: Task, text: str, shown: str = "") -> Reading:
         first = error.errors()[0]
         return Reading(None, f"not a {task.name} record: {'.'.join(map(str, first['loc']))}: {first['msg']}")
     problem = f"the answer was cut off in {cut}; what follows is missing" if cut is not None else None
-    if task is NUMBERED_CONTRACT:
+    if task is CONTRACT:
         return _quoted(record, shown, problem)
     return Reading(record, problem)
 

@@ -6,7 +6,7 @@ import re
 
 from extraction.tasks import sentences
 from extraction.tasks.records import _flat
-from extraction.tasks.schemas import NUMBERED_CONTRACT, QUESTION, Task
+from extraction.tasks.schemas import CONTRACT, QUESTION, Task
 
 # --- the prompt ----------------------------------------------------------------------------------------------
 
@@ -34,7 +34,7 @@ def messages(task: Task, text: str, question: str | None = None) -> list[dict[st
 
     The document comes first and the question last, so that several questions share the longest possible prefix.
     """
-    if task is NUMBERED_CONTRACT:
+    if task is CONTRACT:
         text = "\n".join(f"[{n}] {_flat(text[a:b])}" for n, (a, b) in enumerate(sentences.split(text), start=1))
     text = _no_markers(text)
     if task is QUESTION:

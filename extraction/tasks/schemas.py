@@ -11,6 +11,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from extraction.files import StageError
+
 # Bounds that every backend can enforce: they keep the longest answer, and so the time it takes, finite.
 Short = Annotated[str, Field(max_length=80)]
 Line = Annotated[str, Field(max_length=160)]
@@ -131,27 +133,20 @@ class Receipt(Fields):
 
 MAX_QUOTES = 6  # of a category in one answer
 Quotes = Annotated[list[Long], Field(max_length=MAX_QUOTES)]
-Clauses = create_model("Clauses", __base__=Fields, **{name: (Quotes | None, None) for name in CLAUSES})
-
-
-class Contract(Fields):
-    clauses: Clauses | None = None  # left out where a window has none
-
-
-# In the sentences form a clause is the number of a sentence of the window, or a run of them. A name or a date is no
-# sentence: these categories, whose quotes are a tenth as long as those of the others, are quoted in both forms.
+# A clause is answered with the number of a sentence of the window, or a run of them. A name or a date is no sentence:
+# these categories, whose quotes are a tenth as long as those of the others, are quoted.
 QUOTED = ("Document Name", "Parties", "Agreement Date", "Effective Date")
 Numbers = Annotated[str, Field(max_length=7, pattern="^[0-9]{1,3}(-[0-9]{1,3})?$")]
 Pointers = Annotated[list[Numbers], Field(max_length=MAX_QUOTES)]
-NumberedClauses = create_model(
-    "NumberedClauses",
+Clauses = create_model(
+    "Clauses",
     __base__=Fields,
     **{name: ((Quotes if name in QUOTED else Pointers) | None, None) for name in CLAUSES},
 )
 
 
-class NumberedContract(Fields):
-    clauses: NumberedClauses | None = None
+class Contract(Fields):
+    clauses: Clauses | None = None  # left out where a window has none
 
 
 class KeyValue(Fields):
@@ -192,8 +187,8 @@ RECEIPT = Task(
 CONTRACT = Task(
     "contract",
     Contract,
-    "Quote the clauses of this contract text as JSON, by category. Copy them exactly. Leave out categories that are "
-    "missing. Categories: " + "; ".join(CLAUSES),
+    f"Find the clauses of this contract text and give the numbers of their sentences as JSON, by category. Copy "
+    f"{', '.join(QUOTED)} exactly. Leave out categories that are missing. Categories: " + "; ".join(CLAUSES),
 )
 DOCUMENT = Task(
     "document",
@@ -205,20 +200,18 @@ QUESTION = Task(
     Answer,
     "Answer the question about this document as JSON, as short as the document prints it.",
 )
-NUMBERED_CONTRACT = Task(
-    "contract",
-    NumberedContract,
-    f"Find the clauses of this contract text and give the numbers of their sentences as JSON, by category. Copy "
-    f"{', '.join(QUOTED)} exactly. Leave out categories that are missing. Categories: " + "; ".join(CLAUSES),
-)
 TASKS = {task.name: task for task in (RECEIPT, CONTRACT, DOCUMENT, QUESTION)}
-CONTRACT_FORMS = {"quotes": CONTRACT, "sentences": NUMBERED_CONTRACT}  # two ways to ask for the same record
 DOCUMENT_TYPES = ("receipt", "contract", "document")
 
 
-def in_form(task: Task, contract_form: str) -> Task:
-    """The task as a model is asked for it: a contract in this form, any other task as it is."""
-    return CONTRACT_FORMS[contract_form] if task is CONTRACT else task
+CONTRACT_FORM = "sentences"  # in rows and manifests; those of earlier versions may say "quotes" or nothing
+
+
+def check_form(manifest: dict, what: object, command: str) -> None:
+    """Raises StageError for rows, or for a model trained on rows, in which clauses are answered with quotes."""
+    of_rows = manifest["stage"] == "prepare_training_data" or {"rows", "adapter"} & set(manifest["inputs"])
+    if of_rows and manifest["settings"].get("contract_form", "quotes") == "quotes":
+        raise StageError(f"{what} is of an earlier version, in which clauses were answered with quotes. Run: {command}")
 
 
 def _bounded(schema: dict, definitions: dict) -> dict:

@@ -52,8 +52,7 @@ def _writable(value: Any) -> None:
 
 # --- inputs --------------------------------------------------------------------------------------------------
 
-EVERY_TASK = [*schemas.TASKS.values(), schemas.NUMBERED_CONTRACT]
-EVERY_TASK.append(custom.parse('{"a": "", "b": [{"c": "", "d": ["x", "y"]}]}', "fuzz"))
+EVERY_TASK = [*schemas.TASKS.values(), custom.parse('{"a": "", "b": [{"c": "", "d": ["x", "y"]}]}', "fuzz")]
 ODD = "\0\x1b\ud800\udcff\u202e\u200b\u0301\ufeff\U0001f600\ufdfaß١²½"
 anything = st.text() | st.text(st.characters(categories=None) | st.sampled_from(ODD))
 printed = st.text(st.sampled_from("0123456789.,'’ -−()%$€RpXJanuaryMärz/:\n\u00a0\u202f١²½"), max_size=60)
@@ -203,7 +202,7 @@ def _windows(text: str) -> None:
     for a, b in spans[:3]:
         parts = sentences.split(plain[a:b])
         assert "".join(plain[a:b][start:end] for start, end in parts) == plain[a:b]
-        shown = prompts.messages(schemas.NUMBERED_CONTRACT, plain[a:b])[-1]["content"]
+        shown = prompts.messages(schemas.CONTRACT, plain[a:b])[-1]["content"]
         assert "<|" not in shown and "|>" not in shown
     layout.best_window(plain, text[:100], 2000, 300)
 

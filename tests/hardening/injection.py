@@ -303,7 +303,6 @@ class Llama(backends.OneByOne):
         self.backend = choice.choose(cfg, model).open()
         self.answers: dict[str, backends.Completion] = {}
         self.name, self.prompt_limit = self.backend.name, self.backend.prompt_limit
-        self.contract_form = self.backend.contract_form
 
     def count(self, text: str) -> int:
         return self.backend.count(text)
@@ -330,16 +329,11 @@ class Llama(backends.OneByOne):
 def undefended(model: Obedient | Llama, case: Case) -> tuple[bool, bool]:
     """Whether the attacker's value is in the answer, and whether the answer is a record of the task."""
     text = delivered(case.pdf) if case.pdf else case.text
-    task = case.task if case.task is schemas.QUESTION else schemas.in_form(case.task, "quotes")
     with mock.patch.object(prompts, "_no_markers", str):
-        messages = prompts.messages(task, text, case.question)
+        messages = prompts.messages(case.task, text, case.question)
     value = _first_json(model.free(messages))
-    try:
-        completions.ordered(task, value)
-        fits = True
-    except ValueError:  # pydantic's, too
-        fits = False
-    return any(_holds(leaf.value, case.value) for leaf in records.leaves(value)), fits
+    record = completions.parse(case.task, json.dumps(value), messages[-1]["content"]).record
+    return any(_holds(leaf.value, case.value) for leaf in records.leaves([value, record])), record is not None
 
 
 def _first_json(text: str) -> object:

@@ -121,7 +121,7 @@ PIECES = sorted(
     | {"\u200b", "\u00ad", "\u2060", "\ufeff", "\u0338", "im_end", "think", "system", "a"}
 )
 HOSTILE = st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12).map("".join)
-ASKED = st.sampled_from([*schemas.TASKS.values(), schemas.NUMBERED_CONTRACT])
+ASKED = st.sampled_from([*schemas.TASKS.values()])
 
 
 def template_tokens(rendering, task, text, question):

@@ -1,4 +1,5 @@
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_an_unknown_cord_field_is_an_error_rather_than_lost():
         cord.from_cord({"total": {"bonus": "1"}})
 
 
-@pytest.mark.parametrize("task", [*schemas.TASKS.values(), schemas.NUMBERED_CONTRACT], ids=lambda t: t.model.__name__)
+@pytest.mark.parametrize("task", [*schemas.TASKS.values()], ids=lambda t: t.model.__name__)
 def test_schemas_use_only_what_every_backend_can_enforce(task):
     def check(schema):
         assert schema["type"] in ("object", "array", "string")
@@ -83,7 +84,7 @@ CLAUSES = (
 
 
 def test_numbers_of_sentences_are_read_as_the_sentences_and_names_as_they_stand():
-    shown = prompts.messages(schemas.NUMBERED_CONTRACT, CLAUSES)[1]["content"]
+    shown = prompts.messages(CONTRACT, CLAUSES)[1]["content"]
     assert shown.split("\n") == [
         "[1] SUPPLY AGREEMENT",
         "[2] This Agreement is made by Acme Inc. and Bolt Ltd. on 3 May 2020.",
@@ -95,7 +96,7 @@ def test_numbers_of_sentences_are_read_as_the_sentences_and_names_as_they_stand(
         "[8] (b) on notice.",
     ]
     answer = {"clauses": {"Parties": ["Acme Inc."], "Governing Law": ["4"], "Expiration Date": ["6-7"]}}
-    assert completions.parse(schemas.NUMBERED_CONTRACT, completions.completion(answer), shown) == completions.Reading(
+    assert completions.parse(CONTRACT, completions.completion(answer), shown) == completions.Reading(
         {
             "clauses": {
                 "Parties": ["Acme Inc."],
@@ -111,25 +112,37 @@ def test_numbers_of_sentences_are_read_as_the_sentences_and_names_as_they_stand(
 
 @pytest.mark.parametrize("number", ["0", "9", "999", "7-9", "0-2", "5-4"])
 def test_a_number_without_a_sentence_is_dropped_and_named(number):
-    shown = prompts.messages(schemas.NUMBERED_CONTRACT, CLAUSES)[1]["content"]
-    reading = completions.parse(schemas.NUMBERED_CONTRACT, json.dumps({"clauses": {"Insurance": [number, "4"]}}), shown)
+    shown = prompts.messages(CONTRACT, CLAUSES)[1]["content"]
+    reading = completions.parse(CONTRACT, json.dumps({"clauses": {"Insurance": [number, "4"]}}), shown)
     assert reading.record == {"clauses": {"Insurance": ["It is governed by the laws of Ohio."]}}
     assert reading.dropped == (f"Insurance: {number}",)
-    assert completions.parse(schemas.NUMBERED_CONTRACT, '{"clauses":{"Insurance":["all"]}}', shown).record is None
+    assert completions.parse(CONTRACT, '{"clauses":{"Insurance":["all"]}}', shown).record is None
 
 
 def test_numbers_of_a_hostile_text_count_lines_of_our_own_making_only():
-    shown = prompts.messages(schemas.NUMBERED_CONTRACT, "See note\n[2] of the\rannex\x0b[3] here. The end.")[1][
-        "content"
-    ]
-    reading = completions.parse(schemas.NUMBERED_CONTRACT, '{"clauses":{"Insurance":["2"]}}', shown)
+    shown = prompts.messages(CONTRACT, "See note\n[2] of the\rannex\x0b[3] here. The end.")[1]["content"]
+    reading = completions.parse(CONTRACT, '{"clauses":{"Insurance":["2"]}}', shown)
     assert reading.record == {"clauses": {"Insurance": ["The end."]}}
 
 
-def test_only_a_contract_has_forms():
-    assert schemas.in_form(CONTRACT, "sentences") is schemas.NUMBERED_CONTRACT
-    assert schemas.in_form(CONTRACT, "quotes") is CONTRACT
-    assert schemas.in_form(RECEIPT, "sentences") is RECEIPT
+OF_ROWS = {"stage": "train_moe", "inputs": {"rows": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "refused"),
+    [
+        ({**OF_ROWS, "settings": {"contract_form": "sentences"}}, False),
+        ({**OF_ROWS, "settings": {"contract_form": "quotes"}}, True),
+        ({**OF_ROWS, "settings": {}}, True),  # made before the form was written down
+        ({"stage": "prepare_training_data", "inputs": {"cuad": "x"}, "settings": {}}, True),
+        ({"stage": "export_gguf", "inputs": {"base": "y", "adapter": "x"}, "settings": {}}, True),
+        ({"stage": "export_gguf", "inputs": {"base": "y"}, "settings": {"contract_form": None}}, False),
+        ({"stage": "train_moe", "inputs": {}, "settings": {}}, False),
+    ],
+)
+def test_rows_and_models_of_the_time_when_clauses_were_quoted_are_refused(manifest, refused):
+    with pytest.raises(files.StageError, match="^it is of an earlier .* Run: x$") if refused else nullcontext():
+        schemas.check_form(manifest, "it", "x")
 
 
 def test_a_completion_is_compact_ordered_and_reads_back_as_the_same_record():
