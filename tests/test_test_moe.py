@@ -230,7 +230,7 @@ def test_lines_that_cannot_be_scored_are_counted_and_named(monkeypatch, tmp_path
 
 def test_a_category_without_a_quote_is_not_in_the_contract(tmp_path):
     target = {"clauses": {"Parties": None, "Insurance": [""], "Audit Rights": ["x"]}}
-    row = {"id": "a", "task": "contract", "prompt": PROMPT, "target": target}
+    row = {"id": "a", "task": "contract", "form": "sentences", "prompt": PROMPT, "target": target}
     rows, left_out = test_moe.read_rows(files.write_jsonl(tmp_path / "rows.jsonl", [row]))
     assert rows[0]["target"] == {"clauses": {"Audit Rights": ["x"]}} and left_out == {}
 
@@ -326,10 +326,10 @@ def test_a_calibration_is_fitted_on_the_eval_rows_kept_beside_the_model_and_used
 ):
     training = handoff.begin(tmp_path / "training")
     (training / "eval.jsonl").write_bytes(rows_file.read_bytes())
-    handoff.seal(training, stage="prepare_training_data", settings={})
+    handoff.seal(training, stage="prepare_training_data", settings={"contract_form": "sentences"})
     adapter = tmp_path / "out" / "cpu" / "lora_adapters"
     adapter.parent.mkdir(parents=True)
-    handoff.seal(handoff.begin(adapter), stage="train_moe", settings={})
+    handoff.seal(handoff.begin(adapter), stage="train_moe", settings={"contract_form": "sentences"})
     options = ["--calibrate", "--set", f"data.training_dir={tmp_path / 'training'}"]
 
     folder = evaluate(monkeypatch, tmp_path, rows_file, "adapter", Unsure())
@@ -357,8 +357,8 @@ def test_a_calibration_is_fitted_on_the_eval_rows_kept_beside_the_model_and_used
 def test_calibrating_needs_confidences_and_a_place_for_them(monkeypatch, tmp_path, rows_file):
     training = handoff.begin(tmp_path / "training")
     (training / "eval.jsonl").write_bytes(rows_file.read_bytes())
-    handoff.seal(training, stage="prepare_training_data", settings={})
-    monkeypatch.setattr(choice.Choice, "open", lambda self: Right())
+    handoff.seal(training, stage="prepare_training_data", settings={"contract_form": "sentences"})
+    monkeypatch.setattr(inference, "open_backend", lambda cfg, name: Right())
     items = ["--set", f"output.dir={tmp_path / 'out'}", "--set", f"data.training_dir={tmp_path / 'training'}"]
     with pytest.raises(files.StageError, match="no folder beside which"):
         test_moe.main(["--calibrate", "--model", "http://127.0.0.1/v1", *items])

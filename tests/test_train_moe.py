@@ -43,7 +43,11 @@ def project(tmp_path_factory, tiny_moe):
     staging = handoff.begin(root / "training")
     for split, numbers in (("train", range(40)), ("eval", range(40, 48)), ("test", range(48, 56))):
         files.write_jsonl(staging / f"{split}.jsonl", [row(n) for n in numbers])
-    handoff.seal(staging, stage="prepare_training_data", settings={"profile": "cpu", "base_model": str(tiny_moe)})
+    handoff.seal(
+        staging,
+        stage="prepare_training_data",
+        settings={"profile": "cpu", "contract_form": "sentences", "base_model": str(tiny_moe)},
+    )
     overrides = [*SETTINGS, f"train.base_model={tiny_moe}", f"data.training_dir={root / 'training'}"]
     return root, [argument for item in overrides for argument in ("--set", item)]
 
@@ -260,7 +264,7 @@ def test_a_plan_tells_the_hours_of_the_prepared_rows(tmp_path):
     staging = handoff.begin(tmp_path / "rows")
     part = {"total": 3_600_000}
     files.write_json(staging / "stats.json", {"tokens": {"train": {"receipt": {"prompt": part, "completion": part}}}})
-    handoff.seal(staging, stage="prepare_training_data", settings={"profile": "gpu"})
+    handoff.seal(staging, stage="prepare_training_data", settings={"profile": "gpu", "contract_form": "sentences"})
     rows = ["--set", f"data.training_dir={tmp_path / 'rows'}", "--set", "train.tokens_per_second=2000"]
     assert "2.0 h for the prepared rows" in planned("--gpu-memory", "15.99", *rows).stdout
 

@@ -41,7 +41,11 @@ def project(tmp_path_factory, tiny_moe):
                 }
             )
         files.write_jsonl(staging / f"{split}.jsonl", rows)
-    handoff.seal(staging, stage="prepare_training_data", settings={"profile": "gpu", "base_model": str(tiny_moe)})
+    handoff.seal(
+        staging,
+        stage="prepare_training_data",
+        settings={"profile": "gpu", "contract_form": "sentences", "base_model": str(tiny_moe)},
+    )
 
     def options(name, *overrides):
         items = [

@@ -55,7 +55,11 @@ def project(tiny_moe, tmp_path_factory):
                 }
             )
         files.write_jsonl(staging / f"{split}.jsonl", rows)
-    handoff.seal(staging, stage="prepare_training_data", settings={"profile": "cpu", "base_model": str(tiny_moe)})
+    handoff.seal(
+        staging,
+        stage="prepare_training_data",
+        settings={"profile": "cpu", "contract_form": "sentences", "base_model": str(tiny_moe)},
+    )
 
     def options(*overrides):
         items = [f"train.base_model={tiny_moe}", f"data.training_dir={root / 'training'}", f"output.dir={root / 'out'}"]
