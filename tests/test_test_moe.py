@@ -358,7 +358,7 @@ def test_calibrating_needs_confidences_and_a_place_for_them(monkeypatch, tmp_pat
     training = handoff.begin(tmp_path / "training")
     (training / "eval.jsonl").write_bytes(rows_file.read_bytes())
     handoff.seal(training, stage="prepare_training_data", settings={"contract_form": "sentences"})
-    monkeypatch.setattr(inference, "open_backend", lambda cfg, name: Right())
+    monkeypatch.setattr(choice.Choice, "open", lambda self: Right())
     items = ["--set", f"output.dir={tmp_path / 'out'}", "--set", f"data.training_dir={tmp_path / 'training'}"]
     with pytest.raises(files.StageError, match="no folder beside which"):
         test_moe.main(["--calibrate", "--model", "http://127.0.0.1/v1", *items])
