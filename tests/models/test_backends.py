@@ -1,6 +1,11 @@
 """extraction/models/backends.py: what a backend answers, by the tiny model and by a real server on loopback."""
 
 import json
+import os
+import re
+import struct
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -218,3 +223,53 @@ def test_both_backends_give_the_same_confidences(tiny_gguf, monkeypatch):
     assert sum(len(answer.confidences) for answer in ours) > 0
     for answer, other in zip(ours, others, strict=True):
         assert answer.confidences == pytest.approx(other.confidences, rel=0.01)
+
+
+# --- files that are no model ---------------------------------------------------------------------------------
+
+
+def gguf(path, **changes):
+    """A GGUF file with a header that is whole, of a model without weights; changes are of its numbers."""
+    from gguf import GGUFWriter
+
+    numbers = {"block_count": 2, "context_length": 512, "embedding_length": 64, "feed_forward_length": 128}
+    numbers |= {"attention.head_count": 4, "attention.head_count_kv": 4, "expert_count": 4, "expert_used_count": 2}
+    writer = GGUFWriter(path, "llama")
+    for name, value in (numbers | changes).items():
+        writer.add_uint32(f"llama.{name}", value)
+    writer.add_float32("llama.attention.layer_norm_rms_epsilon", 1e-5)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path.read_bytes()
+
+
+BROKEN_GGUF = {
+    "empty": lambda data: b"",
+    "cut": lambda data: data[: len(data) // 2],
+    "a later version": lambda data: data[:4] + struct.pack("<I", 99) + data[8:],
+    "10^18 tensors": lambda data: data[:8] + struct.pack("<Q", 10**18) + data[16:],
+    "10^18 settings": lambda data: data[:16] + struct.pack("<Q", 10**18) + data[24:],
+    "a name of a petabyte": lambda data: data[:24] + struct.pack("<Q", 2**50) + data[32:],
+}
+ABSURD = {"block_count": 1_000_000, "expert_count": 2**31, "expert_used_count": 999}
+
+
+@pytest.mark.parametrize("name", [*BROKEN_GGUF, *ABSURD])
+def test_a_broken_gguf_file_is_one_sentence_and_ends_nobody(name, tmp_path):
+    path = tmp_path / "model.gguf"
+    data = gguf(path, **({name: ABSURD[name]} if name in ABSURD else {}))
+    path.write_bytes(BROKEN_GGUF.get(name, bytes)(data))
+    with pytest.raises(files.StageError, match="model.gguf cannot be loaded by llama.cpp") as found:
+        choice.choose(CFG, str(path)).open()
+    assert found.value.status == 3
+
+
+def test_the_command_says_so_too_and_without_a_traceback(tmp_path):
+    (tmp_path / "a.txt").write_text("Invoice")
+    gguf(tmp_path / "model.gguf", block_count=1_000_000)
+    command = [sys.executable, "inference.py", tmp_path / "a.txt", "--model", tmp_path / "model.gguf"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 3
+    assert re.fullmatch(r"error: .*model\.gguf cannot be loaded by llama\.cpp: .*\n", done.stderr)
