@@ -35,7 +35,7 @@ import inference
 from extraction import files, stage
 from extraction.evidence import checks, grounding
 from extraction.models import backends, choice
-from extraction.page import view
+from extraction.page import edits, view
 from extraction.reading import documents
 from extraction.tasks import completions, custom, prompts, records, schemas
 
@@ -77,18 +77,26 @@ class Opened:
 
     def edit(self, path: str, value: str) -> None:
         """Change one value by hand; places, checks and summary follow. No text: no value."""
+        self._change(edits.with_value(self.result["record"], path, value.strip() or None), edited=path)
+
+    def change_rows(self, path: str, act: str) -> None:
+        """Add a row to a list, move one or remove it; see `edits.with_rows`."""
+        record, rows, order = edits.with_rows(self.result["record"], path, act)
+        self._change(record, moved=lambda before: edits.renumbered(before, rows, order))
+
+    def _change(self, record: dict, edited: str | None = None, moved: Callable = lambda path: path) -> None:
+        """Take a changed record; `moved` tells where the value at a path stands now."""
         old = self.result
         task = self.own or schemas.TASKS[old["document_type"]]
-        record = with_value(old["record"], path, value.strip() or None)
         known = records.prune(record)
-        before = {field["path"]: field for field in old["fields"]}
+        before = {moved(field["path"]): field for field in old["fields"]}
         doubtful = inference.doubtful_passages(self.document, task)
         fields = grounding.ground(known, task, self.document, doubtful)
         for field in fields:
             same = before.get(field["path"])
             if same and same["value"] == field["value"]:
                 field |= {key: same[key] for key in ("confidence", "edited") if key in same}
-            elif field["path"] == path:
+            elif field["path"] == edited:
                 field["edited"] = True
         chosen = self.own.choices if self.own else ()
         gone = inference.of_places(old["fields"], doubtful)
@@ -142,16 +150,6 @@ def open_document(
     result = inference.extract(document, backend, cfg, name=path.name, document_type=document_type, own=own)
     result["timings"]["read"] = round(seconds, 3)
     return Opened(path, document, result, own)
-
-
-def with_value(value: Any, wanted: str, new: str | None, path: str = "") -> Any:
-    """The record with the value at a path, such as `line_items[0].amount`, replaced; None leaves a list."""
-    if isinstance(value, dict):
-        return {key: with_value(v, wanted, new, f"{path}.{key}" if path else key) for key, v in value.items()}
-    if isinstance(value, list):
-        items = [with_value(v, wanted, new, f"{path}[{i}]") for i, v in enumerate(value)]
-        return [item for item in items if item is not None]
-    return new if path == wanted else value
 
 
 # --- what the page shows of it -------------------------------------------------------------------------------
@@ -301,6 +299,7 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
     photo.input(None, outputs=source, **clear)
     shown_view.turn(with_event(handlers.turn), opened, shown_view, api_visibility="private", show_progress="hidden")
     table.edit(with_event(handlers.edit), opened, outputs, api_visibility="private", show_progress="hidden")
+    table.rows(with_event(handlers.change_rows), opened, outputs, api_visibility="private", show_progress="hidden")
     chat.forget(handlers.forget_answers, opened, outputs, api_visibility="private", show_progress="hidden")
     question.submit(
         handlers.ask, [opened, question], [*outputs, question], api_name="ask", concurrency_id="model",
@@ -446,6 +445,19 @@ class Handlers:
         edited = next((f for f in opened.fields if f["path"] == event.field), None)
         return self._shown(opened, status_line(opened.result), edited)
 
+    def change_rows(self, opened: Opened | None, event: gr.EventData) -> dict:
+        import gradio as gr
+
+        if opened is None or opened.result["record"] is None:
+            return {}
+        try:
+            with in_one_sentence():
+                opened.change_rows(str(event.row), str(event.act))
+        except files.StageError as error:
+            gr.Warning(str(error))
+            return {}
+        return self._shown(opened, status_line(opened.result))
+
     def turn(self, opened: Opened | None, event: gr.EventData) -> dict | None:
         import gradio as gr
 
@@ -493,7 +505,7 @@ class Handlers:
             "opened": opened,
             "status": line,
             "view": self._picture(opened, number, lit and lit["path"]) if opened else None,
-            "table": view.table(result["fields"] or []),
+            "table": view.table(result),
             "fields_tab": gr.Tab(view.counted("Fields", len(result["fields"] or []))),
             "verdicts": view.verdicts(result),
             "checks_tab": gr.Tab(view.counted("Checks", view.needing_a_look(result))),

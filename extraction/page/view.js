@@ -1,4 +1,4 @@
-// The parts of page_view.py. Gradio calls this file's text as a function of (element, trigger, props, watch, ...).
+// The parts of view.py. Gradio calls this file's text as a function of (element, trigger, props, watch, ...).
 // Everything that comes from a document is set by textContent, value or setAttribute.
 
 function make(tag, attributes, text) {
@@ -102,67 +102,166 @@ function picture() {
 
 function fields() {
   const root = element.querySelector(".fields");
+  const shownEmpty = new Set(); // empty fields that somebody chose to fill in
+  let byField = {};
+
+  const boxOf = (field) => [...root.querySelectorAll("[data-field]")].find((node) => node.dataset.field === field);
 
   function mark(field) {
-    for (const row of root.querySelectorAll("tbody tr")) {
-      const mine = row.dataset.field === field;
-      row.setAttribute("aria-selected", mine);
-      if (mine) show(root, row);
+    for (const node of root.querySelectorAll("[data-field]")) {
+      const mine = node.dataset.field === field;
+      node.setAttribute("aria-current", mine);
+      if (mine) show(root, node);
     }
   }
 
-  function row(entry, confident) {
-    const line = make("tr", { "data-field": entry.field, "data-found": entry.found, "aria-selected": false });
-    const cell = make("td", { class: "value" });
-    const input = make("textarea", { rows: 1, "aria-label": entry.field, spellcheck: "false" });
-    input.value = input.defaultValue = entry.value;
+  // What is known of a value, in words: where it was found, how sure it is, what was checked.
+  function about(entry) {
+    const parts = [entry.says];
+    if (entry.page) parts.push(`page ${entry.page}`);
+    if (entry.normalized && entry.normalized !== entry.value) parts.push(`read as ${entry.normalized}`);
+    if (entry.confidence !== null) parts.push(`${entry.confidence} % sure`);
+    if (entry.edited) parts.push("edited");
+    return [...parts, ...entry.checks.map((check) => check.says)].join("\n");
+  }
+
+  function input(field, label, number) {
+    const entry = byField[field];
+    const box = make("textarea", { rows: 1, "aria-label": label, spellcheck: "false", class: number ? "number" : null });
+    box.value = box.defaultValue = entry ? entry.value : "";
     const keep = () => {
-      if (input.value !== input.defaultValue) trigger("edit", { field: entry.field, value: input.value });
-      input.defaultValue = input.value;
+      if (box.value !== box.defaultValue) trigger("edit", { field, value: box.value });
+      box.defaultValue = box.value;
     };
-    input.addEventListener("change", keep);
-    input.addEventListener("focus", () => tell(entry.field));
-    input.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && !event.shiftKey) {
-        event.preventDefault();
-        keep();
-      }
+    box.addEventListener("change", keep);
+    box.addEventListener("focus", () => tell(field));
+    box.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey) return;
+      event.preventDefault();
+      keep();
     });
-    cell.append(input);
-    line.append(make("th", { scope: "row" }, entry.field), cell, make("td", {}, entry.normalized));
-    const found = make("td", { class: `found ${entry.found}` }, entry.says);
-    if (entry.page) found.append(make("small", {}, `p. ${entry.page}`));
-    if (entry.edited) found.append(make("small", { class: "edited" }, "edited"));
-    line.append(found);
-    if (confident) line.append(make("td", {}, entry.confidence === null ? "" : `${entry.confidence} %`));
-    line.addEventListener("click", () => tell(entry.field));
+    return box;
+  }
+
+  function marks(entry) {
+    const line = make("span", { class: "marks" });
+    if (entry.found === "none") line.append(make("span", { class: "none" }, entry.says));
+    if (entry.edited) line.append(make("span", { class: "edited" }, "edited"));
+    for (const check of entry.checks) {
+      const sign = { fails: "✗", holds: "✓" }[check.verdict];
+      if (sign) line.append(make("span", { class: check.verdict, role: "img", "aria-label": check.says, title: check.says }, sign));
+    }
     return line;
   }
 
+  function cell(tag, field, label, number) {
+    const entry = byField[field];
+    const node = make(tag, { "data-field": field, "data-found": entry ? entry.found : "empty", "aria-current": false });
+    if (entry) node.title = about(entry);
+    node.append(input(field, label, number));
+    if (entry) node.append(marks(entry));
+    node.addEventListener("click", () => tell(field));
+    return node;
+  }
+
+  function single(entry) {
+    const row = make("div", { class: "row" });
+    row.append(make("span", { class: "name" }, entry.label), cell("div", entry.field, entry.label, false));
+    const known = byField[entry.field];
+    if (known && known.confidence !== null) row.append(make("small", {}, `${known.confidence} %`));
+    return row;
+  }
+
+  function adder(empty) {
+    const label = "Add a field";
+    const list = make("select", { "aria-label": label });
+    list.append(make("option", { value: "" }, `${label} …`), ...empty.map((e) => make("option", { value: e.field }, e.label)));
+    list.addEventListener("change", () => {
+      const field = list.value;
+      shownEmpty.add(field);
+      draw();
+      boxOf(field)?.querySelector("textarea").focus();
+    });
+    return list;
+  }
+
+  function button(text, label, action) {
+    const made = make("button", { type: "button", "aria-label": label, title: label }, text);
+    made.addEventListener("click", (event) => {
+      event.stopPropagation();
+      trigger("rows", action);
+    });
+    return made;
+  }
+
+  function table(group) {
+    const made = make("table"), head = make("tr"), top = make("thead"), body = make("tbody");
+    head.append(...group.columns.map((c) => make("th", { scope: "col", class: c.number ? "number" : null }, c.label)));
+    head.append(make("th", { scope: "col", class: "acts" }, ""));
+    top.append(head);
+    group.entries.forEach((entry, i) => {
+      const line = make("tr", { class: entry.level ? "inner" : null });
+      for (const column of group.columns) {
+        const field = `${entry.at}.${column.key}`;
+        const at = cell("td", field, `${group.name}, row ${i + 1}, ${column.label}`, column.number);
+        at.dataset.label = column.label;
+        if (column.number) at.classList.add("number");
+        if (!byField[field]) at.classList.add("blank");
+        line.append(at);
+      }
+      const acts = make("td", { class: "acts" });
+      for (const [sign, name] of [["↑", "up"], ["↓", "down"], ["✕", "remove"]]) {
+        const label = name === "remove" ? `Remove row ${i + 1}` : `Move row ${i + 1} ${name}`;
+        acts.append(button(sign, label, { row: entry.at, act: name }));
+      }
+      line.append(acts);
+      body.append(line);
+    });
+    made.append(top, body);
+    return made;
+  }
+
+  function heading(head) {
+    const line = make("div", { class: "headline", role: "status" });
+    line.append(make("strong", {}, head.title));
+    if (head.sums) line.append(make("span", { class: head.fails ? "fails" : "holds" }, head.sums));
+    if (head.review) line.append(make("span", { class: "none" }, `${head.review} value${head.review === 1 ? "" : "s"} to review`));
+    return line;
+  }
+
+  function section(group) {
+    const part = make("section");
+    if (group.name) part.append(make("h3", {}, group.name));
+    if (group.columns) {
+      part.append(table(group), button("+ Row", `Add a row to ${group.name}`, { row: group.list, act: "add" }));
+      return part;
+    }
+    const shown = group.fields.filter((entry) => byField[entry.field] || shownEmpty.has(entry.field));
+    const empty = group.fields.filter((entry) => !shown.includes(entry));
+    part.append(...shown.map(single));
+    if (empty.length) part.append(adder(empty));
+    return part;
+  }
+
   function draw() {
-    const rows = (props.value || {}).rows || [];
-    const held = root.contains(document.activeElement) ? document.activeElement : null;
-    const typed = held && { field: held.getAttribute("aria-label"), text: held.value, at: held.selectionStart };
-    const selected = root.querySelector('tr[aria-selected="true"]')?.dataset.field;
+    const value = props.value || {};
+    const rows = value.rows || [];
+    const held = root.contains(document.activeElement) ? document.activeElement.closest("[data-field]") : null;
+    const typed = held && { field: held.dataset.field, text: document.activeElement.value, at: document.activeElement.selectionStart };
+    const lit = root.querySelector('[aria-current="true"]')?.dataset.field;
     const top = root.scrollTop;
+    byField = Object.fromEntries(rows.map((entry) => [entry.field, entry]));
     root.replaceChildren();
-    if (!rows.length) {
+    if (!(value.groups || []).length) {
       root.append(make("p", { class: "hint" }, "No fields yet."));
       return;
     }
-    const confident = rows.some((entry) => entry.confidence !== null);
-    const names = ["Field", "Value", "Normalized", "Found", ...(confident ? ["Sure"] : [])];
-    const head = make("tr");
-    head.append(...names.map((name) => make("th", { scope: "col" }, name)));
-    const table = make("table"), top_part = make("thead"), body = make("tbody");
-    top_part.append(head);
-    body.append(...rows.map((entry) => row(entry, confident)));
-    table.append(top_part, body);
-    root.append(table);
+    if (value.head && value.head.title) root.append(heading(value.head));
+    root.append(...value.groups.map(section));
     root.scrollTop = top;
-    for (const line of body.children) line.setAttribute("aria-selected", line.dataset.field === selected);
+    for (const node of root.querySelectorAll("[data-field]")) node.setAttribute("aria-current", node.dataset.field === lit);
     if (typed) { // the answer to an edit must not take the next field out of somebody's hands
-      const again = [...root.querySelectorAll("textarea")].find((i) => i.getAttribute("aria-label") === typed.field);
+      const again = boxOf(typed.field)?.querySelector("textarea");
       if (again) {
         again.value = typed.text;
         again.focus({ preventScroll: true });

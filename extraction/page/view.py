@@ -12,9 +12,10 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from extraction import files
 from extraction.evidence import checks
@@ -75,10 +76,12 @@ def plain(value: float | str | None) -> str:
     return "" if value is None else str(value)
 
 
-def table(fields: Sequence[dict]) -> dict:
-    """The value of the table: a row for each field."""
-    return {
-        "rows": [
+def table(result: dict) -> dict:
+    """The value of the table: a row for each field, and how the rows are grouped; see `groups`."""
+    rows = []
+    for field in result["fields"] or []:
+        own = [check for check in result["checks"] or [] if field["path"] in check.get("paths", ())]
+        rows.append(
             {
                 "field": field["path"],
                 "value": field["value"],
@@ -88,9 +91,115 @@ def table(fields: Sequence[dict]) -> dict:
                 "confidence": None if field["confidence"] is None else round(100 * field["confidence"]),
                 "page": field["boxes"][0]["page"] if field["boxes"] else None,
                 "edited": field.get("edited", False),
+                "checks": [{"verdict": check["verdict"], "says": said(check)} for check in own],
             }
-            for field in fields
-        ]
+        )
+    return {"rows": rows, "groups": groups(result.get("record") or {}), "head": headline(result)}
+
+
+def said(check: dict) -> str:
+    return f"{check['rule']}: {check['verdict']}" + (f" ({check['detail']})" if check.get("detail") else "")
+
+
+# --- how fields are grouped ----------------------------------------------------------------------------------
+
+LABELS = {"tax_id": "Tax ID", "e_money": "E-money", "merchant": "Seller", "clauses": "Clauses", "key_values": "Values"}
+TOTALS = (
+    "subtotal discount service_charge other_charge tax subtotal_other tip total cash change card e_money"
+    " item_type_count item_count total_other"
+).split()
+NUMBERS = {*TOTALS, "quantity", "unit_price", "amount", "item_subtotal", "price"} - {"subtotal_other", "total_other"}
+
+
+def label(key: str) -> str:
+    """`Invoice number` for `invoice_number`; a name with capitals or spaces, such as a clause's, stays as it is."""
+    return LABELS.get(key) or (key.replace("_", " ").capitalize() if key == key.lower() else key)
+
+
+def groups(record: dict) -> list[dict]:
+    """The record as groups of what people look at together, in its order, with what is still empty.
+
+    A group has `name` and either `fields`, each with label and path, or it is a table of a list of objects: `list` is
+    the list's path, `columns` the keys that some entry has, `entries` the objects (`at`: the path), nested ones deeper.
+    """
+    single: dict[str, list[dict]] = {"": []}
+    tables = []
+    for key, value in record.items():
+        if _is_table(value):
+            tables.append(_table(key, value))
+        elif isinstance(value, dict):
+            single[label(key)] = _fields(value, key)
+        else:
+            single.setdefault("Totals" if key in TOTALS else "", []).extend(_fields({key: value}))
+    totals = single.pop("Totals", [])
+    made = [{"name": name, "fields": fields} for name, fields in single.items() if fields]
+    return [*made, *tables, *([{"name": "Totals", "fields": totals}] if totals else [])]
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(entry, dict) for entry in value)
+
+
+def _fields(record: dict, path: str = "") -> list[dict]:
+    """Label and path (`field`) of each single value, empty ones too; of a list one for each entry."""
+    found = []
+    for key, value in record.items():
+        at = f"{path}.{key}" if path else key
+        if isinstance(value, dict):
+            found += [{**entry, "label": f"{label(key)}: {entry['label']}"} for entry in _fields(value, at)]
+        elif isinstance(value, list):
+            found += [{"label": label(key), "field": f"{at}[{i}]", "number": False} for i in range(len(value))]
+        else:
+            found.append({"label": label(key), "field": at, "number": key in NUMBERS})
+    return found
+
+
+def _table(name: str, entries: list[dict]) -> dict:
+    rows = list(_entries(name, entries, 0))
+    keys = dict.fromkeys(key for row in rows for key, value in row["values"].items() if value is not None)
+    columns = [{"key": key, "label": label(key), "number": key in NUMBERS} for key in keys]
+    return {
+        "name": label(name),
+        "list": name,
+        "columns": columns or [{"key": key, "label": label(key), "number": key in NUMBERS} for key in entries[0]],
+        "entries": [{"at": row["path"], "level": row["level"], "has": sorted(row["values"])} for row in rows],
+    }
+
+
+def _entries(path: str, entries: list[dict], level: int) -> Iterator[dict]:
+    for i, entry in enumerate(entries):
+        at = f"{path}[{i}]"
+        single = {key: value for key, value in entry.items() if not isinstance(value, dict | list)}
+        yield {"path": at, "level": level, "values": single}
+        for key, value in entry.items():
+            if _is_table(value):
+                yield from _entries(f"{at}.{key}", value, level + 1)
+
+
+def headline(result: dict) -> dict:
+    """What one wants to know first: `title`, what the checks say (`sums`), how many values need a look (`review`)."""
+    record = result.get("record") or {}
+    parts: list[str] = []
+    if result.get("document_type") == "receipt":
+        number = record.get("invoice_number")
+        parts = [f"Invoice {number}" if number else "Receipt", (record.get("merchant") or {}).get("name") or ""]
+        total, currency = record.get("total"), record.get("currency")
+        worth_naming = total and currency and currency not in total
+        parts.append(f"{currency} {total}" if worth_naming else total or "")
+    elif result.get("document_type") == "contract":
+        clauses = record.get("clauses") or {}
+        parts = [*(clauses.get("Document Name") or ["Contract"])[:1], " and ".join((clauses.get("Parties") or [])[:2])]
+    elif record:
+        parts = [record.get("title") or "Document"]
+    verdicts_made = [check["verdict"] for check in result.get("checks") or []]
+    fails = verdicts_made.count(checks.FAILS)
+    sums = f"{fails} check{'' if fails == 1 else 's'} fail{'s' if fails == 1 else ''}" if fails else "checks hold"
+    review = sum(field["grounding"] == "none" for field in result.get("fields") or [])
+    return {
+        "title": ", ".join(" ".join(part.split())[:80] for part in parts if part),
+        "sums": sums if verdicts_made and (fails or checks.HOLDS in verdicts_made) else "",
+        "fails": bool(fails),
+        "review": review,
     }
 
 

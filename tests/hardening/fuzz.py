@@ -266,7 +266,7 @@ def _through_json(value: Any) -> Any:
 
 def _page_view(given: tuple[dict, tuple[str, str, str]]) -> None:
     result = _result(*given)
-    shown_view = view.table(result["fields"])
+    shown_view = view.table(result)
     assert len(shown_view["rows"]) == len(result["fields"])
     assert view.needing_a_look(result) == 2
     assert len(view.batch_row(result)) == len(view.BATCH_HEADER)

@@ -105,7 +105,7 @@ def test_a_row_says_where_its_value_was_found_and_shows_whole_numbers_without_a_
         a_field(normalized=45500.0, confidence=0.974, boxes=[a_box(2)]),
         a_field("tip", "1.5", "none", normalized=1.5, edited=True),
     ]
-    total, tip = view.table(fields)["rows"]
+    total, tip = view.table(a_result(fields=fields))["rows"]
     assert (total["normalized"], total["confidence"], total["page"], total["edited"]) == ("45500", 97, 2, False)
     assert (tip["normalized"], tip["confidence"], tip["page"], tip["edited"]) == ("1.5", None, None, True)
     assert (total["says"], tip["says"]) == ("as printed", "not found")
