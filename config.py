@@ -179,19 +179,17 @@ class InferenceConfig:
 class ExportConfig:
     quantization: tuple[str, ...] = ("Q8_0", "Q4_K_M")
     num_ctx: int = 8192  # context of the Ollama model, tokens
+    num_predict: int = 2048  # tokens that the Ollama model answers with at most: a receipt of 40 items has about 1,700
     verify_rows: int = 24  # of the eval split, that --verify compares the builds on
     imatrix: bool = False  # weigh each column by how much the training rows use it (an importance matrix)
     imatrix_tokens: int = 100_000  # of training rows that it is measured on
-    tensor_types: tuple[str, ...] = ()  # PATTERN=TYPE: tensors whose names match get this type, say ffn_down_exps=Q6_K
 
     def __post_init__(self) -> None:
         if not self.quantization:
             raise ConfigError("export.quantization must name at least one type")
         for name in self.quantization:
             _one_of("export.quantization", name, QUANTIZATION_TYPES)
-        for item in self.tensor_types:
-            _one_of(f"export.tensor_types {item}", item.rpartition("=")[2], QUANTIZATION_TYPES)
-        _at_least(self, "export", num_ctx=256, imatrix_tokens=1000, verify_rows=1)
+        _at_least(self, "export", num_ctx=256, num_predict=16, imatrix_tokens=1000, verify_rows=1)
 
 
 @dataclass(frozen=True)
@@ -264,6 +262,16 @@ class Config:
         return self.output_dir / "gguf_base"
 
     @property
+    def merged_dir(self) -> Path:
+        """The merged 16-bit checkpoint, for servers that read no GGUF."""
+        return self.output_dir / "merged_model"
+
+    @property
+    def gguf_quality_dir(self) -> Path:
+        """What the quantization types cost, measured."""
+        return self.output_dir / "gguf_quality"
+
+    @property
     def cache_dir(self) -> Path:
         return ROOT / self.output.cache_dir
 
@@ -279,6 +287,9 @@ class Config:
     def gguf_file(self, quantization: str) -> Path:
         """The GGUF build of one quantization type, whether or not it exists yet."""
         return self.gguf_dir / f"doc-intel-{quantization}.gguf"
+
+    def base_gguf_file(self, quantization: str) -> Path:
+        return self.base_gguf_dir / f"doc-intel-base-{quantization}.gguf"
 
 
 PROFILES = {

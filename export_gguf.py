@@ -17,6 +17,7 @@ converter is taken once from the source package of the installed llama-cpp-pytho
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.metadata
 import os
@@ -25,7 +26,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,11 @@ from typing import Any
 import config
 from extraction import files, handoff, stage
 from extraction.export import fit, gguf_build, llama_source, quality
-from extraction.models import backends, base_model, lora
+from extraction.models import backends, base_model, lora, rows
 from extraction.tasks import completions, prompts, schemas
 
 STAGE = "export_gguf"
+IMATRIX = "imatrix.gguf"
 # Bits per weight, for the disk space that is checked before. The small model's rows do not fit the K types, so that
 # llama.cpp stores many of them in larger ones; these are the larger figures.
 BITS = {"F32": 32, "F16": 16, "BF16": 16, "Q8_0": 8.6, "Q6_K": 8.2, "Q5_K_M": 7, "Q5_K_S": 7, "Q4_K_M": 6, "Q4_K_S": 6}
@@ -81,26 +83,21 @@ def download_base(name: str) -> Path:
         raise files.StageError(f"the base model {name} could not be downloaded: {reason}") from error
 
 
-def calibration_text(rows: Path, tokenizer: Any, tokens: int) -> str:
+def calibration_text(path: Path, tokenizer: Any, tokens: int) -> str:
     """Training rows as the model sees them, tasks in turn, until there are so many tokens."""
-    by_task: dict[str, list[dict]] = {}
-    for row in files.read_jsonl(rows):
-        by_task.setdefault(row["task"], []).append(row)
     parts, count = [], 0
-    for turn in range(max(map(len, by_task.values()))):
-        for group in by_task.values():
-            if turn < len(group) and count < tokens:
-                row = group[turn]
-                prompt = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
-                parts.append(prompt + row["completion"][0]["content"] + tokenizer.eos_token)
-                count += len(encode(tokenizer, parts[-1]))
+    for row in rows.take_turns(files.read_jsonl(path)):
+        if count >= tokens:
+            break
+        parts.append("".join(rows.render_row(tokenizer, row)))
+        count += len(encode(tokenizer, parts[-1]))
     return "\n".join(parts)
 
 
 # --- verifying -----------------------------------------------------------------------------------------------
 
 
-def reference_logits(base: gguf_build.Base, adapter: Path | None, ids: list[int], work: Path) -> Any:
+def reference_logits(base: gguf_build.Base, adapter: Path | None, ids: list[int]) -> Any:
     """The logits of transformers, and of PEFT's adapter on it, in float32: `(tokens, vocabulary)`."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -110,9 +107,7 @@ def reference_logits(base: gguf_build.Base, adapter: Path | None, ids: list[int]
     if adapter is not None:
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(
-            model, lora.peft_layout(adapter, lora.expert_count(base.config), work / "peft")
-        ).eval()
+        model = PeftModel.from_pretrained(model, adapter).eval()
     with torch.inference_mode():
         return model(torch.tensor([ids])).logits[0].numpy()
 
@@ -209,7 +204,9 @@ def modelfile(cfg: config.Config, model_type: str, gguf: str) -> str:
         f'TEMPLATE """{GO_TEMPLATE}{NO_THINKING if ending else ""}"""',
         f'SYSTEM """{schemas.RECEIPT.instructions}"""',
         f"PARAMETER num_ctx {cfg.export.num_ctx}",
-        f"PARAMETER num_predict {cfg.inference.max_new_tokens}",
+        f"PARAMETER num_predict {cfg.export.num_predict}",
+        # where a prompt is cut, the instructions stay: an English token has more than three characters
+        f"PARAMETER num_keep {len(schemas.RECEIPT.instructions) // 3 + 8}",
         "PARAMETER temperature 0",
         "PARAMETER top_k 1",
         "PARAMETER repeat_penalty 1.0",
@@ -254,22 +251,19 @@ def find_adapter(cfg: config.Config, folder: Path | None, base: gguf_build.Base)
     return folder.resolve(), {"fingerprint": files.sha256(folder / "adapter_model.safetensors")[:16]}
 
 
-def intermediate_type(base: gguf_build.Base, kinds: tuple[str, ...], low_disk: bool = False) -> str:
-    """What the checkpoint is converted to before it is quantized; with `low_disk` half as large, and rounded twice."""
-    if low_disk and not {"F32", "F16", "BF16"} & set(kinds):
-        return "Q8_0"
+def intermediate_type(base: gguf_build.Base, kinds: tuple[str, ...]) -> str:
+    """What the checkpoint is converted to before it is quantized."""
     return "F32" if base.is_small or "F32" in kinds else "BF16"
 
 
-def check_space(folder: Path, base: gguf_build.Base, kinds: tuple[str, ...], low_disk: bool = False) -> None:
+def check_space(folder: Path, base: gguf_build.Base, kinds: tuple[str, ...]) -> None:
     """Raises StageError unless the intermediate file and every build fit onto the disk."""
-    bits = sum(BITS[kind] for kind in {*kinds, intermediate_type(base, kinds, low_disk)})
+    bits = sum(BITS[kind] for kind in {*kinds, intermediate_type(base, kinds)})
     needed = base.parameters * bits / 8 + 50e6
     free = files.free_bytes(folder)
     if free < needed:
         raise files.StageError(
             f"{needed / 1e9:.1f} GB are needed for {', '.join(kinds)} in {folder}, {free / 1e9:.1f} GB are free"
-            + ("" if low_disk else "; --low-disk needs less")
         )
 
 
@@ -297,112 +291,109 @@ def growing(label: str, path: Path, expected: float) -> Iterator[None]:
             thread.join()
 
 
+@contextlib.contextmanager
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    seconds[name] = round(time.monotonic() - started, 1)
+
+
+def gguf_path(cfg: config.Config, base_only: bool, kind: str) -> Path:
+    return cfg.base_gguf_file(kind) if base_only else cfg.gguf_file(kind)
+
+
 def build(
-    cfg: config.Config,
-    base: gguf_build.Base,
-    adapter: Path | None,
-    converter: Path,
-    tools: Path | None,
-    out: Path,
-    name: Callable[[str], str],
-    low_disk: bool = False,
+    cfg: config.Config, base: gguf_build.Base, adapter: Path | None, converter: Path, tools: Path | None, out: Path
 ) -> dict:
     """Write every GGUF file of the settings and the Modelfile into `out`. Returns the verification's results.
 
-    `tools` is the folder of llama.cpp's programs where the settings need them.
+    `tools` is the folder of llama.cpp's programs, for an importance matrix.
     """
     kinds = cfg.export.quantization
+    paths = {kind: out / gguf_path(cfg, adapter is None, kind).name for kind in kinds}
     work = out / "work"
     work.mkdir()
     tokenizer = base_model.tokenizer(str(base.folder), base.folder)
-    first = intermediate_type(base, kinds, low_disk)
-    rounded = first == "Q8_0"
-    source = (out if first in kinds else work) / name(first)
+    first = intermediate_type(base, kinds)
+    source = paths.get(first, work / f"{first}.gguf")
     seconds: dict[str, float] = {}
+    result: dict[str, Any] = {"adapter": None, "files": {}, "seconds": seconds}
 
     with timed(seconds, "convert"), growing("converting", source, base.parameters * BITS[first] / 8):
         checkpoint = gguf_build.stage_checkpoint(base, work / "checkpoint")
         report = gguf_build.convert(converter, checkpoint, adapter, first, source, work)
-    result: dict[str, Any] = {"adapter": None, "logits": None, "files": {}, "seconds": seconds}
     if adapter is not None:
         result["adapter"] = lora.check_report(
             report, lora.touched(lora.read_adapter(adapter, base.config), base.shapes)
         )
     with timed(seconds, "logits"):
-        if rounded:
-            result["logits_reason"] = "not compared: with --low-disk no unquantized build is made"
-        elif base.is_small:
-            _say("comparing logits with transformers")
-            prompt = tokenizer.apply_chat_template(sample_messages(), tokenize=False, add_generation_prompt=True)
-            ids = encode(tokenizer, prompt + '{"merchant":{"name":"CAFE BLUE"}')
-            result["logits"] = compare_logits(source, ids, reference_logits(base, adapter, ids, work))
-        else:
-            result["logits_reason"] = f"not compared: {base.parameters / 1e9:.1f} B parameters in float32 are too many"
-    imatrix = None
+        result |= verify_logits(base, adapter, source, tokenizer)
     if cfg.export.imatrix:
         _say("measuring the importance matrix")
         text = calibration_text(cfg.training_dir / "train.jsonl", tokenizer, cfg.export.imatrix_tokens)
         with timed(seconds, "imatrix"):
-            imatrix = gguf_build.measure_imatrix(tools, source, text, out / "imatrix.gguf", work)
-    for kind in kinds:
-        target = out / name(kind)
-        if target == source:
+            gguf_build.measure_imatrix(tools, source, text, out / IMATRIX, work)
+    for kind, path in paths.items():
+        if path == source:
             continue
-        with timed(seconds, kind), growing(f"quantizing to {kind}", target, base.parameters * BITS[kind] / 8):
-            if tools is None:
-                gguf_build.quantize(source, target, kind, rounded)
+        with timed(seconds, kind), growing(f"quantizing to {kind}", path, base.parameters * BITS[kind] / 8):
+            if cfg.export.imatrix:
+                gguf_build.quantize_with_imatrix(tools, source, path, kind, out / IMATRIX)
             else:
-                gguf_build.quantize_with_tool(tools, source, target, kind, imatrix, cfg.export.tensor_types, rounded)
+                gguf_build.quantize(source, path, kind)
     shutil.rmtree(work)
-    for kind in kinds:
-        _say(f"checking {name(kind)}")
+    for kind, path in paths.items():
+        _say(f"checking {path.name}")
         with timed(seconds, f"check {kind}"):
-            result["files"][name(kind)] = check_file(out / name(kind), tokenizer)
-        result["files"][name(kind)]["cards"] = [
-            asdict(fit.advise(fit.sizes(out / name(kind)), cfg.export.num_ctx, card)) for card in fit.CARDS
-        ]
-    files.write_text(out / "Modelfile", modelfile(cfg, base.model_type, f"./{name(kinds[0])}"))
+            result["files"][path.name] = check_file(path, tokenizer)
+        sizes = fit.sizes(path)
+        cards = [asdict(fit.advise(sizes, cfg.export.num_ctx, card)) for card in fit.CARDS]
+        result["files"][path.name]["cards"] = cards
+    files.write_text(out / "Modelfile", modelfile(cfg, base.model_type, f"./{paths[kinds[0]].name}"))
     return result
+
+
+def verify_logits(base: gguf_build.Base, adapter: Path | None, source: Path, tokenizer: Any) -> dict:
+    """How far the unquantized build's logits lie from transformers', or why they were not compared."""
+    if not base.is_small:
+        reason = f"not compared: {base.parameters / 1e9:.1f} B parameters in float32 are too many"
+        return {"logits": None, "logits_reason": reason}
+    _say("comparing logits with transformers")
+    prompt = tokenizer.apply_chat_template(sample_messages(), tokenize=False, add_generation_prompt=True)
+    ids = encode(tokenizer, prompt + '{"merchant":{"name":"CAFE BLUE"}')
+    return {"logits": compare_logits(source, ids, reference_logits(base, adapter, ids))}
 
 
 def export_merged(cfg: config.Config, base: gguf_build.Base, adapter: Path, inputs: dict[str, dict]) -> int:
     """Write `output/<profile>/merged_model/`."""
-    folder = cfg.output_dir / "merged_model"
+    folder = cfg.merged_dir
     needed, free = 2 * base.parameters + 50e6, files.free_bytes(folder)
     if free < needed:
         raise files.StageError(f"{needed / 1e9:.1f} GB are needed in {folder}, {free / 1e9:.1f} GB are free")
-    out = handoff.begin(folder)
-    try:
-        result = gguf_build.write_merged(
-            base, lora.read_adapter(adapter, base.config), base_model.tokenizer(str(base.folder), base.folder), out
-        )
+    with written(folder) as out:
+        tokenizer = base_model.tokenizer(str(base.folder), base.folder)
+        result = gguf_build.write_merged(base, lora.read_adapter(adapter, base.config), tokenizer, out)
         handoff.seal(out, stage=STAGE, settings={"base_model": str(base.folder)}, inputs=inputs)
-    except BaseException:  # also Ctrl-C: gigabytes must not stay behind
-        handoff.abandon(out)
-        raise
     print(f"[6/7] merged checkpoint in {folder}, {result['changed_tensors']} weights changed by the adapter")
     print("Next: see deploy/README.md for vLLM")
     return 0
 
 
-def verify_rows(cfg: config.Config, tokenizer: Any) -> list[dict]:
+@contextlib.contextmanager
+def written(folder: Path) -> Iterator[Path]:
+    """A folder to write into; nothing of it stays if that fails, Ctrl-C included: it may be gigabytes."""
+    out = handoff.begin(folder)
+    try:
+        yield out
+    except BaseException:
+        handoff.abandon(out)
+        raise
+
+
+def encoded_rows(cfg: config.Config, tokenizer: Any) -> list[dict]:
     """Rows of the eval split as token ids of prompt and answer, tasks in turn."""
-    rows, turn = [], 0
-    by_task: dict[str, list[dict]] = {}
-    for row in files.read_jsonl(cfg.training_dir / "eval.jsonl"):
-        by_task.setdefault(row["task"], []).append(row)
-    while len(rows) < cfg.export.verify_rows and any(turn < len(group) for group in by_task.values()):
-        rows += [group[turn] for group in by_task.values() if turn < len(group)]
-        turn += 1
-    return [
-        {
-            "prompt": encode(
-                tokenizer, tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
-            ),
-            "answer": encode(tokenizer, row["completion"][0]["content"] + tokenizer.eos_token),
-        }
-        for row in rows[: cfg.export.verify_rows]
-    ]
+    chosen = rows.take_turns(files.read_jsonl(cfg.training_dir / "eval.jsonl"))[: cfg.export.verify_rows]
+    return [dict(zip(("prompt", "answer"), rows.encode_row(tokenizer, row), strict=True)) for row in chosen]
 
 
 def verify(cfg: config.Config, folder: Path) -> int:
@@ -412,10 +403,10 @@ def verify(cfg: config.Config, folder: Path) -> int:
     """
     manifest = handoff.require(folder, made_by=cfg.command("export_gguf"))
     handoff.require(cfg.training_dir, made_by=cfg.command("prepare_training_data"))
-    paths = [folder / name for name in manifest["files"] if name.endswith(".gguf") and "imatrix" not in name]
+    paths = [folder / name for name in manifest["files"] if name.endswith(".gguf") and name != IMATRIX]
     paths.sort(key=lambda path: -path.stat().st_size)
-    encoded = verify_rows(cfg, base_model.tokenizer(cfg.train.base_model, cfg.base_dir))
-    out = handoff.begin(cfg.output_dir / "gguf_quality")
+    encoded = encoded_rows(cfg, base_model.tokenizer(cfg.train.base_model, cfg.base_dir))
+    out = handoff.begin(cfg.gguf_quality_dir)
     with tempfile.TemporaryDirectory(dir=out.parent) as work:
         results = quality.measure(paths, encoded, Path(work), cfg.inference.threads or os.cpu_count() or 1)
     files.write_json(out / "quality.json", {"rows": len(encoded), "results": results})
@@ -426,11 +417,43 @@ def verify(cfg: config.Config, folder: Path) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    started = time.monotonic()
-    yield
-    seconds[name] = round(time.monotonic() - started, 1)
+def settings_of(args: argparse.Namespace, cfg: config.Config, inputs: dict[str, dict]) -> dict:
+    """What a build depends on beside its inputs."""
+    packages = ("llama-cpp-python", "gguf", "transformers", "peft")
+    return {
+        **{name: value for name, value in asdict(cfg.export).items() if name != "verify_rows"},
+        "base_model": str(args.base or cfg.train.base_model),
+        "contract_form": schemas.CONTRACT_FORM if "adapter" in inputs else None,
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def converter_of(args: argparse.Namespace, cfg: config.Config) -> Path:
+    """The folder of llama.cpp's converter: that of --llama-cpp, or the one of the installed llama-cpp-python."""
+    folder = args.llama_cpp or llama_source.converter(cfg.cache_dir)
+    if not (folder / "convert_hf_to_gguf.py").is_file():
+        raise files.StageError(f"{folder} holds no convert_hf_to_gguf.py")
+    return folder
+
+
+def say_what_was_made(args: argparse.Namespace, cfg: config.Config, is_small: bool, result: dict) -> None:
+    """The lines on the terminal after a build, and the next command."""
+    paths = [gguf_path(cfg, args.base_only, kind) for kind in cfg.export.quantization]
+    merged = f", {result['adapter']['changed_tensors']} weights changed by the adapter" if result["adapter"] else ""
+    print(f"[6/7] GGUF build in {paths[0].parent}{merged}")
+    for path in paths:
+        print(f"      {path.name}  {path.stat().st_size / 1e6:,.0f} MB")
+        if not is_small:
+            cards = "; ".join(map(fit.say, result["files"][path.name]["cards"]))
+            print(f"        {cfg.export.num_ctx} tokens of context: {cards}")
+    if result["logits"]:
+        print(f"      logits before quantization: within {result['logits']['max_difference']:.1e} of transformers'")
+    else:
+        print(f"      logits {result['logits_reason']}")
+    if args.base_only:
+        print(f"Next: {cfg.command('test_moe', '--model', paths[0])}")
+    else:
+        print(f"Next: {cfg.command('inference', 'data/samples/documents/receipt_photo_1.jpg')}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -440,81 +463,40 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--base-only", action="store_true", help="export the base model without an adapter")
     p.add_argument("--llama-cpp", type=Path, metavar="DIR", help="a llama.cpp source folder whose converter to use")
     p.add_argument("--force", action="store_true", help="build again even if nothing changed")
-    p.add_argument(
-        "--low-disk", action="store_true", help="convert to Q8_0 first and not to 16 bit: half the disk space"
-    )
     p.add_argument("--verify", action="store_true", help="compare the GGUF files that are there, on eval rows")
     p.add_argument("--merged", action="store_true", help="write a merged 16-bit checkpoint, for vLLM and the like")
     p.add_argument("--modelfile", action="store_true", help="only write this profile's Modelfile to the repository")
     args, cfg = config.read(p, argv)
+    if args.base_only and (args.merged or args.adapter):
+        p.error("--base-only leaves the adapter out: give no --merged and no --adapter with it")
     if args.modelfile:
         print(f"wrote {write_repository_modelfile(cfg, config.ROOT / 'Modelfile')}")
         return 0
-    if args.base_only and args.merged:
-        p.error("--base-only has nothing to merge")
-    if args.base_only and args.adapter:
-        p.error("--base-only leaves out the adapter that --adapter names")
-
     folder = cfg.base_gguf_dir if args.base_only else cfg.gguf_dir
     if args.verify:
         return verify(cfg, folder)
+
     base = find_base(cfg, args.base)
     adapter, inputs = None, {"base": base.manifest}
     if not args.base_only:
         adapter, inputs["adapter"] = find_adapter(cfg, args.adapter, base)
-    if cfg.export.imatrix:
-        inputs["rows"] = handoff.require(cfg.training_dir, made_by=cfg.command("prepare_training_data"))
-    versions = {n: importlib.metadata.version(n) for n in ("llama-cpp-python", "gguf", "transformers", "peft")}
-    settings = {
-        **asdict(cfg.export),
-        "num_predict": cfg.inference.max_new_tokens,
-        "base_model": str(args.base or cfg.train.base_model),
-        "low_disk": args.low_disk,
-        "contract_form": schemas.CONTRACT_FORM if adapter else None,
-        "versions": versions,
-    }
-    if not args.force and handoff.is_current(folder, stage=STAGE, settings=settings, inputs=inputs):
-        print(f"[6/7] {folder} is already there")
-        return 0
-    if adapter is not None:
         lora.touched(lora.read_adapter(adapter, base.config), base.shapes)  # before any work: does it fit?
     if args.merged:
         return export_merged(cfg, base, adapter, inputs)
-    check_space(folder, base, cfg.export.quantization, args.low_disk)
-    converter = args.llama_cpp or llama_source.converter(cfg.cache_dir)
-    if not (converter / "convert_hf_to_gguf.py").is_file():
-        raise files.StageError(f"{converter} holds no convert_hf_to_gguf.py")
-
-    needs_tools = cfg.export.imatrix or cfg.export.tensor_types
-    tools = llama_source.tools(cfg.cache_dir) if needs_tools else None
-
-    def name(kind: str) -> str:
-        return f"doc-intel-base-{kind}.gguf" if args.base_only else cfg.gguf_file(kind).name
-
-    out = handoff.begin(folder)
-    try:
-        result = build(cfg, base, adapter, converter, tools, out, name, args.low_disk)
+    if cfg.export.imatrix:
+        inputs["rows"] = handoff.require(cfg.training_dir, made_by=cfg.command("prepare_training_data"))
+    settings = settings_of(args, cfg, inputs)
+    if not args.force and handoff.is_current(folder, stage=STAGE, settings=settings, inputs=inputs):
+        print(f"[6/7] {folder} is already there")
+        return 0
+    check_space(folder, base, cfg.export.quantization)
+    converter = converter_of(args, cfg)
+    tools = llama_source.tools(cfg.cache_dir) if cfg.export.imatrix else None
+    with written(folder) as out:
+        result = build(cfg, base, adapter, converter, tools, out)
         files.write_json(out / "verification.json", result)
-        manifest = handoff.seal(out, stage=STAGE, settings=settings, inputs=inputs)
-    except BaseException:  # also Ctrl-C: gigabytes must not stay behind
-        handoff.abandon(out)
-        raise
-
-    merged = f", {result['adapter']['changed_tensors']} weights changed by the adapter" if adapter else ""
-    print(f"[6/7] GGUF build in {folder}{merged}")
-    for kind in cfg.export.quantization:
-        print(f"      {name(kind)}  {manifest['files'][name(kind)]['size'] / 1e6:,.0f} MB")
-        if not base.is_small:
-            found = result["files"][name(kind)]["cards"]
-            print(f"        {cfg.export.num_ctx} tokens of context: {'; '.join(map(fit.say, found))}")
-    if result["logits"]:
-        print(f"      logits before quantization: within {result['logits']['max_difference']:.1e} of transformers'")
-    else:
-        print(f"      logits {result['logits_reason']}")
-    if args.base_only:
-        print(f"Next: {cfg.command('test_moe', '--model', folder / name(cfg.export.quantization[0]))}")
-    else:
-        print(f"Next: {cfg.command('inference', 'data/samples/documents/receipt_photo_1.jpg')}")
+        handoff.seal(out, stage=STAGE, settings=settings, inputs=inputs)
+    say_what_was_made(args, cfg, base.is_small, result)
     return 0
 
 

@@ -299,7 +299,7 @@ class Run:
         self.settings = files.fingerprint(
             {
                 "type": args.type,
-                "questions": args.question,
+                "questions": args.ask,
                 "schema": own.definition if own else None,
                 "model": args.model,
                 "identity": self.model.fingerprint,
@@ -318,6 +318,11 @@ class Run:
     def key(self, data: bytes) -> str:
         """What a row is recognized by: the settings, the model, and the document's bytes."""
         return f"{self.settings}-{hashlib.sha256(data).hexdigest()[:24]}"
+
+    def remember(self, rows: Sequence[dict], *, retry_errors: bool) -> None:
+        """Rows of an earlier run, which are not made again; those that failed are if that is wanted."""
+        kept = (row for row in rows if row["key"] and not (retry_errors and "error" in row))
+        self.done = {(row["file"], row["key"]): row for row in kept}
 
     def backend(self) -> backends.Backend:
         with self._opening:
@@ -347,48 +352,21 @@ class Run:
                     self.cfg,
                     name=name,
                     document_type=self.args.type,
-                    questions=self.args.question,
+                    questions=self.args.ask,
                     own=self.own,
                     progress=lambda answered, of: progress(name, answered, of),
                 )
             result["timings"]["read"] = round(seconds, 3)
             if result["record"] is None:
-                result["error"] = f"no record: {'; '.join(result['problems'][:3])}"
+                result |= {"error": f"no record: {'; '.join(result['problems'][:3])}", "reason": "no record"}
             return {**result, "key": key}
         except documents.DocumentError as error:
-            return {"file": name, "error": str(error), "key": key}
+            return {"file": name, "error": str(error), "reason": "unreadable", "key": key}
         except files.StageError:
             raise
         except Exception as error:  # a bug, shown as one; the other documents are read all the same
             stage.show_bug(error)
-            return {"file": name, "error": f"failed with {type(error).__name__}", "key": key}
-
-    def plan(self, name: str) -> dict:
-        """What would be read and asked of a document: its kind, its type, windows and tokens."""
-        try:
-            data = workers.read_bytes(name, self.cfg.inference.max_file_mb)
-            kind = documents.file_type(data)
-            document = self.workers.read(data)
-        except documents.DocumentError as error:
-            return {"file": name, "error": str(error)}
-        backend = self.backend()
-        detected = detection.detect(document.text) if self.args.type == "auto" else schemas.TASKS[self.args.type]
-        task = self.own or detected
-        texts = split(document.text, task, backend, self.cfg)
-        asked = [(task, text, None) for text in texts]
-        asked += [(schemas.QUESTION, window_for(document.text, q, self.cfg), q) for q in self.args.question]
-        contents = [message["content"] for request in requested(asked) for message in request.messages]
-        return {
-            "file": name,
-            "kind": kind,
-            "reader": document.reader,
-            "pages": document.pages,
-            "document_type": task.name,
-            "windows": len(texts),
-            "prompts": len(asked),
-            "prompt_tokens": sum(map(backend.count, contents)),
-            "problems": document.problems,
-        }
+            return {"file": name, "error": f"failed with {type(error).__name__}", "reason": "bug", "key": key}
 
 
 # --- the command ---------------------------------------------------------------------------------------------
@@ -405,24 +383,6 @@ def show_environment(args: Any, cfg: config.Config) -> int:
     return int(any(state == environment.MISSING for _, state, _, _ in lines))
 
 
-def show_plan(run: Run, names: Sequence[str], form: str | None) -> int:
-    bar = workers.Bar(len(names))
-    rows = []
-    for row in run.workers.rows(names, run.plan):
-        rows.append(row)
-        bar.document()
-        if form == "jsonl":
-            bar.write(files.json_text(row), sys.stdout)
-    bar.bar.close()
-    if form == "json":
-        print(files.json_text(rows, indent=2))
-    elif form != "jsonl":
-        print(results.table_of_plans(rows))
-        if any("prompt_tokens" in row for row in rows) and isinstance(run.backend(), backends.HttpBackend):
-            print("The server's tokens are not known here: two characters are counted as one.", file=sys.stderr)
-    return int(any("error" in row for row in rows))
-
-
 def checked(p: Any, args: Any) -> None:
     """Ends the program with status 2 for options that do not go together."""
     if not args.inputs and not args.check:
@@ -433,8 +393,6 @@ def checked(p: Any, args: Any) -> None:
         p.error("--schema stands for the document type: leave --type out")
     if args.format == "csv" and not args.output:
         p.error("--format csv writes two files, so it needs -o FILE.csv")
-    if args.dry_run and (args.output or args.format == "csv"):
-        p.error("--dry-run writes to stdout: leave -o and --format csv out")
     if args.output and any(name != "-" and Path(name).resolve() == args.output.resolve() for name in args.inputs):
         p.error(f"-o {args.output} is one of the documents to read")
 
@@ -444,15 +402,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("inputs", nargs="*", metavar="FILE", help="files, folders, or - for stdin")
     p.add_argument("--type", choices=("auto", *schemas.DOCUMENT_TYPES), default="auto", help="document type")
     p.add_argument("--schema", type=Path, metavar="FILE", help="fields of your own: a JSON schema or a template")
-    p.add_argument(
-        "--ask",
-        "--question",
-        dest="question",
-        action="append",
-        default=[],
-        metavar="TEXT",
-        help="a question; repeat it",
-    )
+    p.add_argument("--ask", action="append", default=[], metavar="TEXT", help="a question; repeat it")
     p.add_argument("--model", default="gguf", metavar="MODEL", help=choice.NAMES)
     p.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write; an interrupted run is resumed")
     p.add_argument(
@@ -463,7 +413,6 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--omit-null", action="store_true", help="leave out what was not found")
     p.add_argument("--workers", type=int, default=1, metavar="N", help="documents in hand at once; rows as they finish")
     p.add_argument("--timings", action="store_true", help="seconds per document on stderr, read and model apart")
-    p.add_argument("--dry-run", action="store_true", help="what would be read and asked; the model answers nothing")
     p.add_argument("--check", action="store_true", help="is everything there: packages, OCR, model; then stop")
     args, cfg = config.read(p, argv)
     checked(p, args)
@@ -476,8 +425,6 @@ def main(argv: list[str] | None = None) -> int:
     if not names:
         raise files.StageError("there is no document to read")
     run = Run(args, cfg, own)
-    if args.dry_run:
-        return show_plan(run, names, args.format)
     with handoff.alone(args.output) if args.output else contextlib.nullcontext():
         return read_all(run, names)
 
@@ -485,67 +432,34 @@ def main(argv: list[str] | None = None) -> int:
 def read_all(run: Run, names: Sequence[str]) -> int:
     args, started = run.args, time.monotonic()
     form = args.format or ("jsonl" if args.output or len(names) > 1 else "json")
-    kept: list[dict] = []
-    path = args.output
-    if path:
-        path = path if form == "jsonl" else path.with_name(f"{path.name}.jsonl")
-        try:
-            kept = [] if args.overwrite else results.earlier(path)
-            results.write_rows(path, kept)  # finds out now whether the file can be written
-        except OSError as error:
-            raise files.StageError(f"cannot write {path}: {error.strerror}") from error
-        run.done = {
-            (row["file"], row["key"]): row for row in kept if row["key"] and not (args.retry_errors and "error" in row)
-        }
-    made: list[dict] = []
     bar = workers.Bar(len(names))
+    if args.output:
+        sink = results.ToFile(args.output, form, overwrite=args.overwrite)
+        run.remember(sink.earlier, retry_errors=args.retry_errors)
+    else:
+        sink = results.ToStdout(form, len(names), lambda text: bar.write(text, sys.stdout))
+    made: list[dict] = []
     try:
         for row in run.workers.rows(names, lambda name: run.row(name, bar.prompts)):
             row = {**records.prune(row), "key": row["key"]} if args.omit_null else row
-            made.append({k: row[k] for k in ("timings", "error") if k in row} if path else row)  # the file has the rest
+            made.append({name: row[name] for name in ("timings", "error", "reason") if name in row})
             bar.document()
             if "error" in row:
-                why = "no record, its row says why" if "record" in row else row["error"]  # problems may quote the text
+                why = "no record, its row says why" if "problems" in row else row["error"]  # they may quote the text
                 bar.write(files.shown(f"error: {row['file']}: {why}"), sys.stderr)
-            shown = {k: v for k, v in row.items() if k != "key"}
-            if path:
-                with open(path, "a", encoding="utf-8") as f:
-                    f.write(results.line(row))
-            elif form == "table":
-                bar.write(results.document_table(row) + "\n", sys.stdout)
-            elif form == "jsonl":
-                bar.write(files.json_text(shown), sys.stdout)
-            elif len(names) == 1:
-                bar.write(files.json_text(shown, indent=2), sys.stdout)
+            sink.add(row)
     finally:
         bar.bar.close()
-    if form == "json" and len(names) > 1 and not path:
-        print(files.json_text([{k: v for k, v in row.items() if k != "key"} for row in made], indent=2))
+    sink.end()
     if args.timings:
         print(results.timings_table(made, time.monotonic() - started), file=sys.stderr)
-    failed = sum("error" in row for row in [*made, *run.reused])
-    if path:
-        write_output(path, args.output, form)
-        again = f"{len(made)} documents in {args.output}, {len(run.reused)} from an earlier run, {failed} failed"
-        print(again, file=sys.stderr)
+    failed = [row for row in (*made, *run.reused) if "error" in row]
+    if args.output:
+        print(f"{len(made)} documents in {args.output}, {len(run.reused)} from an earlier run, {len(failed)} failed",
+              file=sys.stderr)  # fmt: skip
     if not failed:
         return 0
-    return 4 if len(names) == 1 else 1
-
-
-def write_output(path: Path, target: Path, form: str) -> None:
-    """The finished rows without those that newer ones replace, and the file in the format that was asked for."""
-    results.keep_last_of_each(path)
-    if form == "jsonl":
-        return
-    plain = [{k: v for k, v in row.items() if k not in ("key", "check")} for row in files.read_jsonl(path)]
-    if form == "csv":
-        second = results.write_csv(plain, target)
-        print(f"entries of lists: {second}", file=sys.stderr)
-    elif form == "json":
-        files.write_json(target, plain)
-    elif form == "table":
-        files.write_text(target, "".join(results.document_table(row) + "\n\n" for row in plain))
+    return 4 if len(names) == 1 and failed[0].get("reason") == "unreadable" else 1
 
 
 if __name__ == "__main__":

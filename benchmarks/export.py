@@ -3,7 +3,6 @@
     python -m benchmarks.export                                   # Qwen3-30B-A3B, random weights: 61 GB more of disk
     python -m benchmarks.export --base /models/Qwen3-30B-A3B      # real weights
     python -m benchmarks.export --layers 8                        # some decoder layers, and what all would take
-    python -m benchmarks.export --low-disk --set export.quantization=Q4_K_M
 
 Writes a random adapter of full shape on attention and experts, sealed as train_moe.py seals one, and runs
 `export_gguf.py --profile gpu` over it for Q4_K_M and Q3_K_M (--set as there). Memory is what the processes of the
@@ -240,7 +239,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--base", type=Path, metavar="DIR", help="a 16-bit checkpoint in place of random weights")
     parser.add_argument("--layers", type=int, metavar="N", help="only the first decoder layers (default: all)")
     parser.add_argument("--rank", type=int, default=32, help="of the random adapter (default: 32)")
-    parser.add_argument("--low-disk", action="store_true", help="as for export_gguf.py")
     parser.add_argument("--llama-cpp", type=Path, metavar="DIR", help="as for export_gguf.py")
     parser.add_argument("--tokenizer", help="folder or hub id of another tokenizer than the small model's")
     parser.add_argument("-o", "--output", type=Path, default=config.ROOT / "output" / "benchmarks")
@@ -269,7 +267,6 @@ def main(argv: list[str] | None = None) -> int:
     command += ["--base", str(used), "--adapter", str(adapter)]
     for item in (*args.overrides, f"output.dir={work.resolve()}"):
         command += ["--set", item]
-    command += ["--low-disk"] if args.low_disk else []
     command += ["--llama-cpp", str(args.llama_cpp)] if args.llama_cpp else []
     measured = watch(command, work / args.profile)
     folder = work / args.profile / "gguf"
@@ -280,7 +277,6 @@ def main(argv: list[str] | None = None) -> int:
         "parameters": parameters(part),
         "all_parameters": parameters(whole),
         "rank": args.rank,
-        "low_disk": args.low_disk,
         "cores": len(os.sched_getaffinity(0)),
         "changed_tensors": verified["adapter"]["changed_tensors"],
         "files": {name: (folder / name).stat().st_size for name in verified["files"]},

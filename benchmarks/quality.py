@@ -108,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
     paths = build(args, cfg, args.overrides, folder)
 
     tokenizer = base_model.tokenizer(cfg.train.base_model, cfg.base_dir)
-    encoded = export_gguf.verify_rows(cfg, tokenizer)
+    encoded = export_gguf.encoded_rows(cfg, tokenizer)
     rows = test_moe.select(test_moe.read_rows(cfg.training_dir / "test.jsonl")[0], args.rows_per_task)
     with tempfile.TemporaryDirectory(dir=folder) as work:
         threads = cfg.inference.threads or os.cpu_count() or 1

@@ -230,6 +230,16 @@ def test_an_unreadable_single_document_has_status_4_and_needs_no_model(tmp_path)
     assert b"the file is empty" in done.stderr
 
 
+def test_a_document_that_was_read_but_has_no_record_has_status_1(server, tmp_path):
+    (tmp_path / "a.txt").write_text(RECEIPT)
+    server.delay = 2
+    arguments = [tmp_path / "a.txt", "--model", address(server), "--set", "inference.timeout_seconds=0.5"]
+    done = command(*arguments, "-o", tmp_path / "out.jsonl")
+    assert done.returncode == 1
+    assert "no answer from" in rows_of(tmp_path / "out.jsonl")[0]["error"]
+    assert command(*arguments, "-o", tmp_path / "out.jsonl").returncode == 1  # its row is kept
+
+
 def test_limits_of_the_settings_reach_the_reader():
     cfg = config.override(CFG, "inference.max_text_chars=100")
     result = inference.extract(RECEIPT.encode() * 5, Scripted(lambda _: "{}"), cfg)
@@ -363,9 +373,9 @@ def test_failed_documents_are_read_again_only_when_asked_for(server, tmp_path):
     (tmp_path / "a.txt").write_text(RECEIPT)
     server.replies = [(400, "no"), (200, chat('{"total":"6.00"}'))]
     arguments = [tmp_path, "--model", address(server), "-o", tmp_path / "out.jsonl"]
-    assert command(*arguments).returncode == 4
+    assert command(*arguments).returncode == 1
     assert "status 400" in rows_of(tmp_path / "out.jsonl")[0]["error"]
-    assert command(*arguments).returncode == 4 and len(server.seen) == 1
+    assert command(*arguments).returncode == 1 and len(server.seen) == 1
     assert command(*arguments, "--retry-errors").returncode == 0 and len(server.seen) == 2
     assert [row["record"]["total"] for row in rows_of(tmp_path / "out.jsonl")] == ["6.00"]
 
@@ -641,24 +651,6 @@ def test_json_of_several_documents_is_one_array_and_a_table_is_for_people(server
 # --- looking before reading ----------------------------------------------------------------------------------
 
 
-def test_a_dry_run_says_what_would_be_asked_and_asks_nothing(server, tmp_path):
-    (tmp_path / "a.txt").write_text(RECEIPT)
-    (tmp_path / "b.pdf").write_text("%PDF-1.4 broken")
-    (tmp_path / "c.txt").write_text("This Agreement is made between the parties hereto. Each party shall pay. " * 100)
-    asked = [tmp_path, "--model", address(server), "--ask", "Who?"]
-    done = command(*asked, "--dry-run", "--format", "jsonl")
-    assert done.returncode == 1 and server.seen == []
-    receipt, broken, contract = map(json.loads, done.stdout.splitlines())
-    assert broken == {"file": str(tmp_path / "b.pdf"), "error": "the PDF is broken"}
-    assert (receipt["document_type"], receipt["windows"], receipt["prompts"]) == ("receipt", 1, 2)
-    assert contract["document_type"] == "contract" and contract["prompts"] == contract["windows"] + 1
-    server.replies = [(200, chat("{}"))]
-    command(*asked)
-    assert len(server.seen) == receipt["prompts"] + contract["prompts"]  # it said what then was done
-    table = command(*asked, "--dry-run").stdout.decode()
-    assert "the PDF is broken" in table and str(contract["prompt_tokens"]) in table
-
-
 def test_the_check_names_what_is_missing_and_the_command_that_mends_it(server, tmp_path):
     elsewhere = ["--set", f"output.dir={tmp_path}"]
     missing = command("--check", *elsewhere)
@@ -680,7 +672,6 @@ def test_the_check_names_what_is_missing_and_the_command_that_mends_it(server, t
         (["README.md", "--workers", "0"], "--workers must be at least 1"),
         (["README.md", "--schema", "x.json", "--type", "receipt"], "leave --type out"),
         (["README.md", "--format", "csv"], "needs -o FILE.csv"),
-        (["README.md", "--dry-run", "-o", "x"], "leave -o"),
         (["README.md", "-o", "README.md"], "is one of the documents"),
     ],
 )

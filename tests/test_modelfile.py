@@ -7,6 +7,7 @@ import pytest
 
 import config
 import export_gguf
+from extraction.models import base_model
 from extraction.tasks import prompts, schemas
 
 CPU, GPU = config.PROFILES["cpu"], config.PROFILES["gpu"]
@@ -145,7 +146,10 @@ def test_prompt_and_decoding_are_those_of_tasks_and_config():
     assert value_of(text, "SYSTEM") == schemas.RECEIPT.instructions
     values = dict(parameters(text))
     assert int(values["num_ctx"]) == CPU.export.num_ctx
-    assert int(values["num_predict"]) == CPU.inference.max_new_tokens
+    assert int(values["num_predict"]) == CPU.export.num_predict
+    beginning = f"<|im_start|>system\n{schemas.RECEIPT.instructions}<|im_end|>\n"
+    tokens = base_model.tokenizer(base_model.UPCYCLED, CPU.base_dir)(beginning)["input_ids"]
+    assert len(tokens) <= int(values["num_keep"]) < 2 * len(tokens)
     assert float(values["temperature"]) == 0
     assert float(values["repeat_penalty"]) == 1  # anything above spoils numbers that repeat
     assert [value for name, value in parameters(text) if name == "stop"] == ['"<|im_end|>"', '"<|endoftext|>"']

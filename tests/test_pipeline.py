@@ -61,7 +61,7 @@ def test_the_whole_line_runs_through_every_main(options, capsys):
     report = (cfg.evaluation_dir / "gguf-Q8_0" / "report.md").read_text()
     assert "| task | metric | base | adapter | gguf-Q8_0 |" in report
     capsys.readouterr()
-    assert inference.main(["data/samples/documents/letter.txt", "--question", "Who?", *options]) == 0
+    assert inference.main(["data/samples/documents/letter.txt", "--ask", "Who?", *options]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["document_type"] == "document"
     assert result["model"] == "doc-intel-Q8_0.gguf"

@@ -242,6 +242,7 @@ def write_merged(base: Base, adapter: lora.Adapter, tokenizer: Any, out: Path) -
                     weight = lora.merge(adapter, weight, name, report).to(weight.dtype)
                 tensors[name] = weight
         save_file(tensors, out / path.name, metadata={"format": "pt"})
+        (out / path.name).chmod(0o644)  # safetensors writes it for its owner alone; a server may be another user
     for name in ("config.json", "generation_config.json", "model.safetensors.index.json"):
         if (base.folder / name).is_file():
             shutil.copy(base.folder / name, out / name)
@@ -252,7 +253,7 @@ def write_merged(base: Base, adapter: lora.Adapter, tokenizer: Any, out: Path) -
 # --- quantizing ----------------------------------------------------------------------------------------------
 
 
-def quantize(source: Path, target: Path, kind: str, requantize: bool = False) -> None:
+def quantize(source: Path, target: Path, kind: str) -> None:
     """Write a GGUF file in another quantization type. Raises StageError with llama.cpp's own words."""
     import llama_cpp
 
@@ -260,36 +261,18 @@ def quantize(source: Path, target: Path, kind: str, requantize: bool = False) ->
     options = llama_cpp.llama_model_quantize_default_params()
     options.ftype = getattr(llama_cpp, prefix + kind)
     options.nthread = os.cpu_count() or 1
-    options.allow_requantize = requantize
     with llama_log() as lines:
         status = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), options)
     if status:
         raise files.StageError(f"quantizing to {kind} failed: {''.join(lines[-3:]).strip()}")
 
 
-def quantize_with_tool(
-    tools: Path,
-    source: Path,
-    target: Path,
-    kind: str,
-    imatrix: Path | None,
-    tensor_types: tuple[str, ...],
-    requantize: bool = False,
-) -> None:
-    """The same by llama-quantize, with an importance matrix and other types for single tensors."""
-    weighed = ["--imatrix", str(imatrix)] if imatrix else []
-    typed = [part for item in tensor_types for part in ("--tensor-type", item)]
-    command = [
-        str(tools / "llama-quantize"),
-        *(["--allow-requantize"] if requantize else []),
-        *weighed,
-        *typed,
-        str(source),
-        str(target),
-        kind,
-        str(os.cpu_count() or 1),
-    ]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def quantize_with_imatrix(tools: Path, source: Path, target: Path, kind: str, imatrix: Path) -> None:
+    """The same by llama-quantize, with an importance matrix."""
+    command = [str(tools / "llama-quantize"), "--imatrix", str(imatrix), str(source), str(target), kind]
+    done = subprocess.run(
+        [*command, str(os.cpu_count() or 1)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     if done.returncode:
         raise files.StageError(f"quantizing to {kind} failed: {' '.join(done.stdout.strip().splitlines()[-2:])}")
 

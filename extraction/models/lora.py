@@ -1,7 +1,7 @@
 """A PEFT LoRA adapter as what it adds to each tensor of a checkpoint: reading it, checking that it fits, merging.
 
 Stacked experts are the difficult part: PEFT saves one pair of factors for all experts of a layer, checkpoints on disk
-hold them one by one, and the order of the columns was not always the same.
+hold them one by one.
 """
 
 from __future__ import annotations
@@ -62,25 +62,23 @@ UNSUPPORTED = (
     "use_dora modules_to_save lora_bias trainable_token_indices layer_replication fan_in_fan_out use_qalora use_bdlora "
     "alora_invocation_tokens".split()
 )
-LAYOUTS = ("rank_major", "grouped_by_expert")
+RANK_MAJOR = "rank_major"  # the order of a stacked expert's columns in lora_B: by rank first
 
 
-def layout_of(settings: dict, folder: Path) -> str:
-    """How the columns of a stacked expert's lora_B are ordered: by rank first (PEFT), or by expert first.
+def check_layout(settings: dict, folder: Path) -> None:
+    """Raises StageError unless the columns of stacked experts are ordered as PEFT has them.
 
-    Unsloth trained the other order before it adopted PEFT's, and an adapter merged by the wrong one is noise, so
-    Unsloth's marker is read and one of its adapters without it is refused.
+    Unsloth trained the other order before it adopted PEFT's, and an adapter merged by the wrong one is noise. It marks
+    what it trains, so one of its adapters of experts without the marker is refused too.
     """
     mapping = settings.get("auto_mapping") or {}
     layout = settings.get("lora_B_layout") or mapping.get("lora_B_layout")
-    if layout is None and settings.get("target_parameters") and mapping.get("unsloth_fixed"):
+    unmarked = layout is None and settings.get("target_parameters") and mapping.get("unsloth_fixed")
+    if unmarked or layout not in (None, RANK_MAJOR):
         raise files.StageError(
-            f"{folder} was trained on experts by a version of Unsloth that does not record their layout. "
-            "Train it again, or add lora_B_layout to its adapter_config.json"
+            f"{folder} was trained on experts by an older version of Unsloth (lora_B_layout {layout or 'missing'}), "
+            "whose order of columns is not supported. Train it again with requirements-gpu.txt"
         )
-    if layout not in (None, *LAYOUTS):
-        raise files.StageError(f"{folder}: unknown lora_B_layout {layout!r}")
-    return layout or "rank_major"
 
 
 def check_adapter_settings(settings: dict, folder: Path) -> None:
@@ -107,7 +105,7 @@ def read_adapter(folder: Path, base_config: dict) -> Adapter:
 
     settings = files.read_json(folder / "adapter_config.json")
     check_adapter_settings(settings, folder)
-    layout = layout_of(settings, folder)
+    check_layout(settings, folder)
     tensor_shapes(folder / "adapter_model.safetensors")
     pairs: dict[str, dict[str, Any]] = {}
     for key, tensor in load_file(folder / "adapter_model.safetensors").items():
@@ -128,16 +126,14 @@ def read_adapter(folder: Path, base_config: dict) -> Adapter:
             raise files.StageError(f"{folder}: the two factors of {module} do not fit each other")
         if re.search(r"\.experts(\.base_layer)*$", module):
             stack = module.split(".experts")[0] + ".experts"
-            kind, factors = unstack(module, stack, pair["A"], pair["B"], settings, base_config, layout)
+            kind, factors = unstack(module, stack, pair["A"], pair["B"], settings, base_config)
             experts[stack, kind] = factors
         else:
             linears[module] = Factors(module, pair["A"], pair["B"], scale(settings, module, pair["A"].shape[0]))
     return Adapter(linears, experts)
 
 
-def unstack(
-    module: str, stack: str, a: Any, b: Any, settings: dict, base_config: dict, layout: str
-) -> tuple[str, Factors]:
+def unstack(module: str, stack: str, a: Any, b: Any, settings: dict, base_config: dict) -> tuple[str, Factors]:
     """Factors of stacked experts with the experts as first dimension, and which of the two stacks they belong to.
 
     PEFT saves A as (experts * rank, in) and B as (out, rank * experts). The names do not say which stack is meant,
@@ -154,11 +150,7 @@ def unstack(
             f"{width} by {hidden}"
         )
     rank = a.shape[0] // experts
-    by_expert = (
-        b.reshape(outputs, rank, experts).permute(2, 0, 1)
-        if layout == "rank_major"
-        else b.reshape(outputs, experts, rank).permute(1, 0, 2)
-    )
+    by_expert = b.reshape(outputs, rank, experts).permute(2, 0, 1)
     factor = scale(settings, f"{stack}.{kind}_proj", rank)
     return kind, Factors(module, a.reshape(experts, rank, inputs), by_expert.contiguous(), factor)
 
@@ -222,25 +214,6 @@ def touched(adapter: Adapter, shapes: dict[str, tuple[int, ...]]) -> list[str]:
             "Was it trained on another model?"
         )
     return found
-
-
-def peft_layout(folder: Path, experts: int, into: Path) -> Path:
-    """The adapter as PEFT reads it: itself, or a copy with the columns of lora_B in PEFT's order."""
-    from safetensors.torch import load_file, save_file
-
-    settings = files.read_json(folder / "adapter_config.json")
-    if layout_of(settings, folder) == "rank_major":
-        return folder
-    tensors = load_file(folder / "adapter_model.safetensors")
-    for key, tensor in tensors.items():
-        if re.search(r"\.experts(\.base_layer)*\.lora_B\.weight$", key):
-            rank = tensor.shape[1] // experts
-            tensors[key] = tensor.reshape(-1, experts, rank).transpose(1, 2).reshape(tensor.shape)
-    into.mkdir()
-    save_file({k: t.contiguous() for k, t in tensors.items()}, into / "adapter_model.safetensors")
-    settings = {k: v for k, v in settings.items() if k not in ("lora_B_layout", "auto_mapping")}
-    files.write_json(into / "adapter_config.json", settings)
-    return into
 
 
 def merge(adapter: Adapter, weight: Any, name: str, report: dict[str, list[str]]) -> Any:

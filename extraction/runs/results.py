@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,62 @@ def keep_last_of_each(path: Path) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+# --- where rows go -------------------------------------------------------------------------------------------
+
+
+class ToStdout:
+    """Rows on stdout as they are made; a JSON array of several documents when all are made."""
+
+    def __init__(self, form: str, documents: int, write: Callable[[str], Any]):
+        self.form, self.single, self.write = form, documents == 1, write
+        self.rows: list[dict] = []
+
+    def add(self, row: dict) -> None:
+        shown = {name: value for name, value in row.items() if name != "key"}
+        if self.form == "table":
+            self.write(document_table(row) + "\n")
+        elif self.form == "jsonl":
+            self.write(json_text(shown))
+        elif self.single:
+            self.write(json_text(shown, indent=2))
+        else:
+            self.rows.append(shown)
+
+    def end(self) -> None:
+        if self.form == "json" and not self.single:
+            self.write(json_text(self.rows, indent=2))
+
+
+class ToFile:
+    """Rows in a JSON Lines file that a later run goes on with; at the end the target too, if it has another format."""
+
+    def __init__(self, target: Path, form: str, *, overwrite: bool):
+        self.target, self.form = target, form
+        self.path = target if form == "jsonl" else target.with_name(f"{target.name}.jsonl")
+        try:
+            self.earlier = [] if overwrite else earlier(self.path)
+            write_rows(self.path, self.earlier)  # finds out now whether the file can be written
+        except OSError as error:
+            raise files.StageError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def add(self, row: dict) -> None:
+        with open(self.path, "a", encoding="utf-8") as f:
+            f.write(line(row))
+
+    def end(self) -> None:
+        """Leave out the rows that newer ones replace, and write the file in the format that was asked for."""
+        keep_last_of_each(self.path)
+        if self.form == "jsonl":
+            return
+        plain = [{k: v for k, v in row.items() if k not in ("key", "check")} for row in files.read_jsonl(self.path)]
+        if self.form == "csv":
+            print(f"entries of lists: {write_csv(plain, self.target)}", file=sys.stderr)
+        elif self.form == "json":
+            files.write_json(self.target, plain)
+        else:
+            files.write_text(self.target, "".join(document_table(row) + "\n\n" for row in plain))
 
 
 # --- CSV -----------------------------------------------------------------------------------------------------
@@ -164,8 +221,3 @@ def timings_table(rows: Sequence[dict], wall: float) -> str:
             lines.append([part, len(seconds), *(f"{s:.2f}" for s in (seconds[len(seconds) // 2], p95, sum(seconds)))])
     lines.append(["whole run", len(rows), "", "", f"{wall:.2f}"])
     return table(lines, ("seconds", "documents", "median", "p95", "sum"))
-
-
-def table_of_plans(rows: Sequence[dict]) -> str:
-    names = ("file", "kind", "pages", "document_type", "windows", "prompts", "prompt_tokens", "error")
-    return table([[row.get(name) for name in names] for row in rows], names)

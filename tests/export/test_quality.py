@@ -74,7 +74,7 @@ def test_the_builds_are_compared_with_the_largest_and_fewer_bits_lie_farther(pro
     capsys.readouterr()
     assert export_gguf.main(["--base-only", "--verify", *arguments]) == 0
     cfg = config.read(config.parser(""), arguments)[1]
-    found = files.read_json(cfg.output_dir / "gguf_quality" / "quality.json")
+    found = files.read_json(cfg.gguf_quality_dir / "quality.json")
     largest, eight, four = found["results"]
     assert [r["file"] for r in found["results"]] == [
         f"doc-intel-base-{kind}.gguf" for kind in ("F32", "Q8_0", "Q4_K_M")
@@ -128,28 +128,11 @@ def test_an_importance_matrix_lowers_the_divergence_of_small_types(project):
         assert export_gguf.main(["--base-only", *arguments]) == 0
         assert export_gguf.main(["--base-only", "--verify", *arguments]) == 0
         cfg = config.read(config.parser(""), arguments)[1]
-        found = files.read_json(cfg.output_dir / "gguf_quality" / "quality.json")["results"]
+        found = files.read_json(cfg.gguf_quality_dir / "quality.json")["results"]
         divergences.append(found[1]["divergence"])
     assert (cfg.base_gguf_dir / "imatrix.gguf").is_file()
     assert divergences[1] != divergences[0]
     assert divergences[1] < 1.1 * divergences[0]
-
-
-@needs_tools
-def test_single_tensors_can_get_another_type(project):
-    from gguf import GGUFReader
-
-    arguments = project("export.quantization=Q4_K_M", "export.tensor_types=ffn_down_exps=Q8_0")
-    assert export_gguf.main(["--base-only", *arguments]) == 0
-    cfg = config.read(config.parser(""), arguments)[1]
-    types = {t.name: t.tensor_type.name for t in GGUFReader(cfg.base_gguf_dir / "doc-intel-base-Q4_K_M.gguf").tensors}
-    assert {kind for name, kind in types.items() if "ffn_down_exps" in name} == {"Q8_0"}
-    assert "Q4_K" in types.values()
-
-
-def test_a_tensor_type_that_does_not_exist_is_refused():
-    with pytest.raises(config.ConfigError, match="export.tensor_types ffn=Q99"):
-        config.override(config.PROFILES["cpu"], "export.tensor_types=ffn=Q99")
 
 
 def test_without_cmake_the_command_that_installs_it_is_named(tmp_path, monkeypatch):

@@ -291,11 +291,10 @@ def look(work: Path, short: bool, seed: int) -> dict:
         run.stage("test_server", "test_moe.py", "--model", url, *options)
         model = ("--model", url, *options)
         run.stage("inference_one", "inference.py", documents / "good.txt", *model)
-        run.stage("inference_unreadable", "inference.py", documents / "not_json.txt", *model, status=4)
+        run.stage("inference_unreadable", "inference.py", documents / "not_json.txt", *model, status=1)
         run.stage("batch", "inference.py", documents, "-o", work / "results" / "rows.jsonl", *model, status=1)
         csv = ("-o", work / "results" / "rows.csv", "--format", "csv", "--workers", 2, "--timings")
         run.stage("batch_csv", "inference.py", documents, *csv, *model, status=1)
-        run.stage("plan", "inference.py", documents, "--dry-run", *model, status=1)
         for moment in run.moments(draw, 2 if short else 8, 4):
             one = work / "results" / "terminated.jsonl"
             run.terminate("batch_terminated", moment, "inference.py", documents, "-o", one, "--overwrite", *model)
