@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from benchmarks import training
-from extraction import files, handoff
+from extraction import files
 from extraction.training import memory
 
 SHAPE = memory.Shape(2, 64, 8, 2, 96, 4, 2, 16, 2112)
@@ -38,7 +38,7 @@ def test_the_random_checkpoint_is_a_model_of_that_shape(checkpoint):
 
 
 def test_a_checkpoint_that_does_not_fit_the_disk_is_refused_before_it_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(handoff, "free_bytes", lambda folder: 10**9)
+    monkeypatch.setattr(files, "free_bytes", lambda folder: 10**9)
     with pytest.raises(files.StageError, match="1 GB free, a random checkpoint takes 61 GB"):
         training.write_checkpoint(tmp_path / "model", memory.KNOWN["Qwen/Qwen3-30B-A3B"], None)
     assert not list(tmp_path.rglob("*.safetensors"))
@@ -85,6 +85,6 @@ def test_without_a_gpu_it_says_so():
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    done = subprocess.run([sys.executable, "benchmarks/training.py"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "benchmarks.training"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "error: this measures training on a CUDA device, and none was found\n"

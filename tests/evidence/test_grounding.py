@@ -310,7 +310,7 @@ def test_a_word_counts_for_the_field_that_it_was_annotated_for_in_whichever_row(
 
 
 def test_the_benchmark_keeps_its_limits():
-    command = [sys.executable, "benchmarks/grounding.py", "--split", "validation"]
+    command = [sys.executable, "-m", "benchmarks.grounding", "--split", "validation"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     figures = dict(line.strip().rsplit(maxsplit=1) for line in printed.splitlines() if line.startswith("  "))
     assert float(figures["f1"]) >= 0.95
