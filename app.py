@@ -17,11 +17,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import html
-import ipaddress
-import os
 import re
 import secrets
-import socket
 import sys
 import tempfile
 import threading
@@ -35,7 +32,7 @@ import inference
 from extraction import files, stage
 from extraction.evidence import checks, grounding
 from extraction.models import backends, choice
-from extraction.page import edits, view
+from extraction.page import edits, server, view
 from extraction.reading import documents
 from extraction.tasks import completions, custom, prompts, records, schemas
 
@@ -548,62 +545,7 @@ class Handlers:
             yield rows, *(gr.DownloadButton(value=str(file), interactive=True) for file in paths)
 
 
-# --- the server ----------------------------------------------------------------------------------------------
-
-
-def login(host: str) -> tuple[str, str] | None:
-    """User and password from the environment. Raises StageError for an address that others reach without them."""
-    user, password = os.environ.get("DOC_INTEL_USER", ""), os.environ.get("DOC_INTEL_PASSWORD", "")
-    if user and password:
-        return user, password
-    try:
-        local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = host == "localhost"
-    if not local or user or password:
-        raise files.StageError(f"--host {host} needs DOC_INTEL_USER and DOC_INTEL_PASSWORD, both, in the environment")
-    return None
-
-
-def check_port(host: str, port: int) -> None:
-    """Raises StageError if no server can be started there."""
-    if not 1 <= port <= 65535:
-        raise files.StageError(f"--port must be between 1 and 65535, got {port}")
-    try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise files.StageError(
-            f"no page can be opened at {host}:{port}: {why}. Try --port {port % 65535 + 1}"
-        ) from error
-
-
-def set_environment(host: str, folder: str) -> None:
-    """What Gradio takes from the environment, set before it is imported."""
-    os.environ["GRADIO_TEMP_DIR"] = folder
-    # Gradio keeps its last 10,000 events and sums them up with pandas after each, for a page of statistics that is off.
-    os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "100", "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000"}
-    for name in ("NO_PROXY", "no_proxy"):  # Gradio asks its own server whether it is up, never through a proxy
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1,::1", host]))
-
-
-def launch(page: gr.Blocks, cfg: config.Config, host: str, port: int, auth: tuple[str, str] | None = None) -> None:
-    """Start the server in a thread: no network, nothing kept, no file served that the page did not make."""
-    page.launch(
-        server_name=f"[{host}]" if ":" in host else host,
-        server_port=port,
-        auth=auth,
-        max_file_size=int(cfg.inference.max_file_mb * 1e6),
-        prevent_thread_lock=True,
-        quiet=True,
-        share=False,
-        ssr_mode=False,
-        mcp_server=False,
-        run_history=False,
-        enable_monitoring=False,
-        footer_links=[],
-        css=STYLE,
-    )
+# --- running it ----------------------------------------------------------------------------------------------
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -613,14 +555,14 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--port", type=int, metavar="N", help="default: app.port, 7860")
     args, cfg = config.read(p, argv)
     host, port = args.host or cfg.app.host, cfg.app.port if args.port is None else args.port
-    auth = login(host)
-    check_port(host, port)
+    auth = server.login(host)
+    server.check_port(host, port)
     backend = choice.choose(cfg, args.model).open()
     with tempfile.TemporaryDirectory(prefix="doc-intel-", ignore_cleanup_errors=True) as folder:
-        set_environment(host, folder)
+        server.set_environment(host, folder)
         page = build_page(backend, cfg)
         try:
-            launch(page, cfg, host, port, auth)
+            server.launch(page, host, port, max_file_mb=cfg.inference.max_file_mb, css=STYLE, auth=auth)
             print(f"Doc intelligence page: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
             print("Stop it with Ctrl-C", flush=True)
             while True:

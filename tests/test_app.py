@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 import app
 import config
 import inference
-from extraction import files, stage
+from extraction import stage
 from extraction.evidence import checks, grounding
 from extraction.models import backends, choice
 from extraction.reading import documents
@@ -668,18 +668,6 @@ def test_an_address_that_others_reach_is_refused_without_user_and_password(envir
         assert (
             message == "error: --host 0.0.0.0 needs DOC_INTEL_USER and DOC_INTEL_PASSWORD, both, in the environment\n"
         )
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-def test_this_machine_needs_no_password_and_takes_one(host, monkeypatch):
-    monkeypatch.delenv("DOC_INTEL_USER", raising=False)
-    monkeypatch.delenv("DOC_INTEL_PASSWORD", raising=False)
-    assert app.login(host) is None
-    monkeypatch.setenv("DOC_INTEL_USER", "ann")
-    with pytest.raises(files.StageError):  # half a login is a mistake
-        app.login(host)
-    monkeypatch.setenv("DOC_INTEL_PASSWORD", "secret")
-    assert app.login(host) == ("ann", "secret")
 
 
 def test_with_a_password_the_page_asks_for_it_and_ctrl_c_leaves_nothing_behind(tmp_path):

@@ -32,7 +32,7 @@ extraction.training: memory log checkpoints adapter unsloth_model callback
 extraction.scoring: metrics differences places scores report tables experts
 extraction.runs: workers results environment
 extraction.export: llama_source gguf_build quality fit
-extraction.page: edits view
+extraction.page: edits server view
 """
 ORDER = [
     ".".join(filter(None, (room, name)))
