@@ -80,7 +80,7 @@ def table(result: dict) -> dict:
     """The value of the table: a row for each field, and how the rows are grouped; see `groups`."""
     rows = []
     for field in result["fields"] or []:
-        own = [check for check in result["checks"] or [] if field["path"] in check.get("paths", ())]
+        own = [check for check in result["checks"] or [] if concerned(check["rule"]) == field["path"]]
         rows.append(
             {
                 "field": field["path"],
@@ -95,6 +95,15 @@ def table(result: dict) -> dict:
             }
         )
     return {"rows": rows, "groups": groups(result.get("record") or {}), "head": headline(result)}
+
+
+def concerned(rule: str) -> str:
+    """The path of the value that a rule judges: what stands behind its equals sign, or the date that it names."""
+    place, _, formula = rule.rpartition(": ")
+    if " = " in formula:
+        result = formula.rpartition(" = ")[2]
+        return f"{place}.{result}" if place else result
+    return rule.partition(" is ")[0]
 
 
 def said(check: dict) -> str:

@@ -111,6 +111,71 @@ def test_a_row_says_where_its_value_was_found_and_shows_whole_numbers_without_a_
     assert (total["says"], tip["says"]) == ("as printed", "not found")
 
 
+RECORD = {
+    "merchant": {"name": "Cafe", "tax_id": None},
+    "invoice_number": "A-17",
+    "date": None,
+    "currency": "EUR",
+    "line_items": [
+        {
+            "description": "Tea",
+            "quantity": None,
+            "amount": "3.00",
+            "sub_items": [{"description": "Milk", "amount": "1.00"}],
+        },
+        {"description": "Cake", "quantity": "2", "amount": "6.25", "sub_items": None},
+    ],
+    "total": "9.25",
+    "cash": None,
+}
+
+
+def test_fields_are_grouped_with_human_labels_and_lists_of_objects_are_tables():
+    head, seller, items, totals = view.groups(RECORD)
+    assert [entry["label"] for entry in head["fields"]] == ["Invoice number", "Date", "Currency"]
+    assert (seller["name"], [entry["label"] for entry in seller["fields"]]) == ("Seller", ["Name", "Tax ID"])
+    assert [column["label"] for column in items["columns"]] == ["Description", "Amount", "Quantity"]
+    assert [column["number"] for column in items["columns"]] == [False, True, True]
+    assert [(entry["at"], entry["level"]) for entry in items["entries"]] == [
+        ("line_items[0]", 0),
+        ("line_items[0].sub_items[0]", 1),
+        ("line_items[1]", 0),
+    ]
+    assert [entry["field"] for entry in totals["fields"]] == ["total", "cash"]
+
+
+def test_each_value_stands_in_one_group_only():
+    clauses = {"clauses": {"Parties": ["Ann", "Bob"], "Governing Law": None}}
+    (group,) = view.groups(clauses)
+    assert [(entry["label"], entry["field"]) for entry in group["fields"]] == [
+        ("Parties", "clauses.Parties[0]"),
+        ("Parties", "clauses.Parties[1]"),
+        ("Governing Law", "clauses.Governing Law"),
+    ]
+
+
+def test_the_head_says_what_it_is_whether_sums_hold_and_how_much_needs_a_look():
+    fields = [a_field("total"), a_field("merchant.name", "Cafe", "none")]
+    sums = {"rule": "sum of line items = subtotal", "verdict": "holds"}
+    head = view.headline(a_result(record=RECORD, fields=fields, checks=[sums]))
+    assert head == {"title": "Invoice A-17, Cafe, EUR 9.25", "sums": "checks hold", "fails": False, "review": 1}
+    wrong = {"rule": "subtotal + tax + service - discount = total", "verdict": "fails"}
+    head = view.headline(a_result(record=RECORD, fields=fields, checks=[sums, wrong]))
+    assert (head["sums"], head["fails"]) == ("1 check fails", True)
+
+
+def test_a_verdict_stands_at_the_value_that_it_judges():
+    fields = [a_field("line_items[0].amount", "3.00"), a_field("total")]
+    made = [
+        {"rule": "line_items[0]: quantity x unit price = amount", "verdict": "fails", "detail": "2 x 1 = 2, not 3"},
+        {"rule": "subtotal + tax + service - discount = total", "verdict": "holds"},
+    ]
+    amount, total = view.table(a_result(fields=fields, checks=made))["rows"]
+    assert [check["verdict"] for check in amount["checks"]] == ["fails"]
+    assert amount["checks"][0]["says"].endswith("fails (2 x 1 = 2, not 3)")
+    assert [check["verdict"] for check in total["checks"]] == ["holds"]
+
+
 def test_what_needs_a_look_comes_first_and_is_counted():
     made = [{"rule": "a", "verdict": "holds"}, {"rule": "b", "verdict": "cannot tell", "detail": "why"}]
     result = a_result(checks=[*made, {"rule": "c", "verdict": "fails"}], problems=["tip: not found"])
