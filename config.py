@@ -78,7 +78,7 @@ class DataConfig:
     window_chars: int = 2000  # characters of contract text in one window
     window_overlap: int = 300  # characters that two neighboring windows share
     negative_ratio: float = 0.75  # training windows without a clause kept for each with one; CUAD's train has 0.73
-    max_quote_chars: int = 300  # quotes form: longer clauses are cut in the answer, at a word boundary, and counted
+    max_quote_chars: int = 300  # longer quotes are cut in the answer, at a word boundary, and counted
     questions_per_document: int | None = 4  # in training and eval; test keeps every question
     inject: float = 0.0  # share of the training rows whose text gets an order to a machine; what is wanted stays
     generate: GenerateConfig = field(default_factory=GenerateConfig)
