@@ -262,7 +262,7 @@ def shards(names: Iterable[str], split: str) -> list[str]:
     pattern = re.compile(rf"(?:^|/){split}-(\d+)-of-(\d+)[^/]*\.parquet$")
     found = sorted((int(m[1]), int(m[2]), name) for name in names if (m := pattern.search(name)))
     if not found or [number for number, _, _ in found] != list(range(found[0][1])):
-        raise files.StageError(f"the {split} split has {len(found)} Parquet files, which is not the whole of it")
+        raise files.StageError(f"the {split} split has {len(found)} Parquet files, which is not all of it")
     return [name for _, _, name in found]
 
 

@@ -136,8 +136,8 @@ def compare_logits(path: Path, ids: list[int], expected: Any) -> dict:
     agree = int((found.argmax(axis=1) == expected.argmax(axis=1)).sum())
     if not difference <= MAX_LOGIT_DIFFERENCE:
         raise files.StageError(
-            f"the GGUF build computes other logits than base model and adapter: they differ by up to {difference:.3g}, "
-            f"allowed is {MAX_LOGIT_DIFFERENCE}"
+            f"the logits of the GGUF build and those of base model and adapter differ by up to {difference:.3g}, "
+            f"at most {MAX_LOGIT_DIFFERENCE} is allowed"
         )
     return {"max_difference": difference, "tokens": len(ids), "same_next_token": agree}
 
@@ -160,11 +160,11 @@ def check_file(path: Path, tokenizer: Any) -> dict:
     messages = sample_messages()
     prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     if backend.render(messages) != prompt:
-        raise files.StageError(f"the chat template of {path.name} renders another prompt than the tokenizer's")
+        raise files.StageError(f"the chat template of {path.name} and the tokenizer's render different prompts")
     for text in (*TEXTS, prompt):
         # add_bos as servers call it: the file itself says that nothing is to be put in front
         if backend.llm.tokenize(text.encode(), add_bos=True, special=True) != encode(tokenizer, text):
-            raise files.StageError(f"{path.name} tokenizes {text[:40]!r} otherwise than the base model's tokenizer")
+            raise files.StageError(f"{path.name} and the base model's tokenizer split {text[:40]!r} differently")
     answer = backend.complete([backends.Request(messages, schemas.RECEIPT.schema)])[0]
     backend.llm.close()
     reading = completions.parse(schemas.RECEIPT, answer.text)

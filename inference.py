@@ -390,7 +390,7 @@ def checked(p: Any, args: Any) -> None:
     if args.workers < 1:
         p.error(f"--workers must be at least 1, got {args.workers}")
     if args.schema and args.type != "auto":
-        p.error("--schema stands for the document type: leave --type out")
+        p.error("--schema replaces the document type: leave out --type")
     if args.format == "csv" and not args.output:
         p.error("--format csv writes two files, so it needs -o FILE.csv")
     if args.output and any(name != "-" and Path(name).resolve() == args.output.resolve() for name in args.inputs):
@@ -411,7 +411,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--retry-errors", action="store_true", help="with -o: read documents again that failed before")
     p.add_argument("--overwrite", action="store_true", help="with -o: begin a new file")
     p.add_argument("--omit-null", action="store_true", help="leave out what was not found")
-    p.add_argument("--workers", type=int, default=1, metavar="N", help="documents in hand at once; rows as they finish")
+    p.add_argument("--workers", type=int, default=1, metavar="N", help="documents at once; each row is written when done")
     p.add_argument("--timings", action="store_true", help="seconds per document on stderr, read and model apart")
     p.add_argument("--check", action="store_true", help="is everything there: packages, OCR, model; then stop")
     args, cfg = config.read(p, argv)
@@ -421,7 +421,7 @@ def main(argv: list[str] | None = None) -> int:
     own = custom.read(args.schema) if args.schema else None
     names, skipped = workers.find_inputs(args.inputs, SUFFIXES)
     if skipped:
-        print(f"{skipped} files of other kinds were passed over", file=sys.stderr)
+        print(f"{skipped} files of other kinds were skipped", file=sys.stderr)
     if not names:
         raise files.StageError("there is no document to read")
     run = Run(args, cfg, own)

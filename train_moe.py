@@ -217,7 +217,7 @@ def tokens_within(cfg: config.Config, speeds: dict[str, float]) -> float:
         return math.inf
     if not speeds:
         raise files.StageError(
-            "train.max_hours needs this card's speed, which is not known; --set train.tokens_per_second=... says it"
+            "train.max_hours needs this card's speed: give it with --set train.tokens_per_second=..."
         )
     return cfg.train.max_hours * 3600 * min(speeds.values()) / cfg.train.epochs
 

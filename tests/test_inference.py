@@ -172,7 +172,7 @@ def test_a_folder_gives_json_lines_and_one_failed_document_does_not_stop_the_oth
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert ["error" in line for line in lines] == [False, True, False]
     assert lines[1]["error"] == "the PDF is broken"
-    assert b"1 files of other kinds were passed over" in done.stderr
+    assert b"1 files of other kinds were skipped" in done.stderr
 
 
 def test_an_output_file_is_resumed_and_a_cut_last_line_is_read_again(server, tmp_path):
@@ -406,7 +406,7 @@ def test_a_file_that_no_run_wrote_is_not_written_over(tmp_path, content):
     out = tmp_path / "mine"
     out.write_text(content)
     done = command("README.md", "--model", "http://127.0.0.1:9/v1", "-o", out)
-    assert done.returncode == 2 and b"no row of an earlier run" in done.stderr
+    assert done.returncode == 2 and b"not a row of an earlier run" in done.stderr
     assert out.read_text() == content
 
 

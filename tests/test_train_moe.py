@@ -372,7 +372,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_so_is_one_whose_best_is_damaged
     assert checkpoints.newest(tmp_path).name == "checkpoint-10"
     (tmp_path / "checkpoint-4" / "adapter_model.safetensors").write_bytes(b"weightz")
     assert checkpoints.newest(tmp_path).name == "checkpoint-2"
-    assert "checkpoint-4 is passed over: adapter_model.safetensors was changed" in capsys.readouterr().err
+    assert "checkpoint-4 is skipped: adapter_model.safetensors was changed" in capsys.readouterr().err
     (tmp_path / "checkpoint-2" / "manifest.json").unlink()  # killed while it was written
     assert checkpoints.newest(tmp_path) is None
 

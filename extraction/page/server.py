@@ -36,7 +36,7 @@ def check_port(host: str, port: int) -> None:
     except OSError as error:
         why = error.strerror or str(error)
         raise files.StageError(
-            f"no page can be opened at {host}:{port}: {why}. Try --port {port % 65535 + 1}"
+            f"the page cannot be started at {host}:{port}: {why}. Try --port {port % 65535 + 1}"
         ) from error
 
 

@@ -56,7 +56,7 @@ def write_rows(path: Path, rows: Sequence[dict]) -> Path:
 
 
 def _foreign(path: Path, number: int) -> files.StageError:
-    return files.StageError(f"{path}, line {number}: no row of an earlier run. Name another file, or --overwrite it")
+    return files.StageError(f"{path}, line {number}: not a row of an earlier run. Name another file, or --overwrite it")
 
 
 def keep_last_of_each(path: Path) -> None:

@@ -103,7 +103,7 @@ class Workers:
             return self._own.pool.submit(documents.read, data, self.limits).result()
         except BrokenProcessPool:
             del self._own.pool
-            raise DocumentError("the process that read it came to an end: too little memory?") from None
+            raise DocumentError("the reading process ended: too little memory?") from None
 
 
 class Bar:

@@ -23,8 +23,8 @@ def begin(folder: Path, run: dict, *, resume: bool, force: bool, writes: bool = 
         clear(folder, run)
         return None
     if not resume:
-        print(f"continuing from {checkpoint.name} of an interrupted run; --force begins anew", file=sys.stderr)
-    for path in folder.glob("checkpoint-*"):  # passed over: what writes them anew would read their files
+        print(f"resuming from {checkpoint.name} of an interrupted run; --force starts over", file=sys.stderr)
+    for path in folder.glob("checkpoint-*"):  # skipped: whatever overwrites them would read their files
         if step_of(path) > step_of(checkpoint):
             shutil.rmtree(path)
     return checkpoint
@@ -70,7 +70,7 @@ def newest(folder: Path) -> Path | None:
         except files.StageError as error:
             manifest, damaged = None, str(error)
         if damaged:
-            print(f"warning: {path} is passed over: {damaged}", file=sys.stderr)
+            print(f"warning: {path} is skipped: {damaged}", file=sys.stderr)
         elif manifest:
             complete[path.name] = files.read_json(path / "trainer_state.json")
     # The best one so far is read again at the end.

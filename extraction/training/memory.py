@@ -106,7 +106,7 @@ def shape_of(base_model: str) -> Shape:
             tied_embeddings=found.get("tie_word_embeddings", False),
         )
     except KeyError as error:
-        raise files.StageError(f"{base_model} is no mixture of experts like Qwen3's: it has no {error}") from error
+        raise files.StageError(f"{base_model} is not a mixture of experts like Qwen3's: it has no {error}") from error
 
 
 # --- the plan ------------------------------------------------------------------------------------------------

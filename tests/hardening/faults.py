@@ -495,9 +495,9 @@ def damaged_checkpoints(line: Line, draw: random.Random, tries: int) -> Count:
         flip(path, draw)
         status, said = line.run(stage)
         problem = f"status {status}: {last_line(said)}" if status else difference(line, stage)
-        if not problem and "is passed over" not in said and path.name != handoff.MANIFEST:
+        if not problem and "is skipped" not in said and path.name != handoff.MANIFEST:
             problem = "the damage was not named"
-        count.add(problem, "passed over", f"{newest.name}/{path.name}, one byte")
+        count.add(problem, "skipped", f"{newest.name}/{path.name}, one byte")
     return count
 
 

@@ -532,7 +532,7 @@ def _zip(name: str, content: bytes) -> bytes:
     return buffer.getvalue()
 
 
-# No name begins with a dot: such files are passed over, as the shell does.
+# No name begins with a dot: such files are skipped, as the shell does.
 STEMS = (
     "a..b -o --help =1+1 @SUM(A1) $(touch${IFS}x);&| x\\..\\y emoji😀🧾 %s%n{0} quote\"'` ~ CON *?[x] #model".split()
 )

@@ -124,7 +124,7 @@ def test_a_shape_is_read_from_a_configuration_on_disk(tiny_moe):
 
 def test_a_model_without_experts_is_refused(tmp_path):
     files.write_json(tmp_path / "config.json", {"num_hidden_layers": 2, "hidden_size": 64})
-    with pytest.raises(files.StageError, match="no mixture of experts"):
+    with pytest.raises(files.StageError, match="not a mixture of experts"):
         memory.shape_of(str(tmp_path))
 
 
