@@ -411,7 +411,9 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--retry-errors", action="store_true", help="with -o: read documents again that failed before")
     p.add_argument("--overwrite", action="store_true", help="with -o: begin a new file")
     p.add_argument("--omit-null", action="store_true", help="leave out what was not found")
-    p.add_argument("--workers", type=int, default=1, metavar="N", help="documents at once; each row is written when done")
+    p.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="documents at once; each row is written when done"
+    )
     p.add_argument("--timings", action="store_true", help="seconds per document on stderr, read and model apart")
     p.add_argument("--check", action="store_true", help="is everything there: packages, OCR, model; then stop")
     args, cfg = config.read(p, argv)
