@@ -303,7 +303,7 @@ def _added_up(record: dict, read: Read, stated: Decimal, bases: list, parts: tup
     before = [(value - abs(p), "it fits if a part was paid before, or given away") for value, _ in whole for p in paid]
     verdict = _first([*rounded, *whole, *some, *before], stated)
     if verdict is None and not rounding:
-        near = (_nearly(base + sum(added), stated, [base, *added]) for base, _ in bases)
+        near = (_nearly(value, stated, [bases[0][0], *added]) for value, _ in [*whole, *some])
         verdict = next(filter(None, near), None)
     if verdict is None and not (record.get("subtotal") and record.get("tax")):
         verdict = UNKNOWN, "a tax or a subtotal may be missing from the record"
