@@ -172,21 +172,21 @@ def test_statistics_count_every_row_and_every_left_out_one_by_reason(rows):
     assert (rows[0] / "training" / "stats.png").stat().st_size > 10_000
 
 
-def injected_and_plain(tmp_path, rows, *more):
-    """Training rows with `data.inject` and those without it, by id, and the statistics of the first."""
+@pytest.fixture(scope="module")
+def injected_and_plain(rows):
+    """Training rows with `data.inject` and those without it, by id, and the folder of the first."""
     found = []
     for share in ("0.5", "0"):
-        out = tmp_path / share
-        options = options_for(
-            rows[0], f"data.training_dir={out}", f"data.inject={share}", "data.max_documents=12", *more
-        )
-        assert prepare.main(options) == 0
+        out = rows[0] / "injected" / share
+        items = [f"data.training_dir={out}", f"data.inject={share}", "data.max_documents=12"]
+        assert prepare.main(options_for(rows[0], *items)) == 0
         found.append({row["id"]: row for row in files.read_jsonl(out / "train.jsonl")})
-    return *found, files.read_json(tmp_path / "0.5" / "stats.json"), tmp_path / "0.5"
+    return *found, rows[0] / "injected" / "0.5"
 
 
-def test_rows_with_an_order_to_a_machine_keep_what_is_wanted_of_them_and_are_counted(tmp_path, rows):
-    injected, plain, stats, out = injected_and_plain(tmp_path, rows)
+def test_rows_with_an_order_to_a_machine_keep_what_is_wanted_of_them_and_are_counted(injected_and_plain):
+    injected, plain, out = injected_and_plain
+    stats = files.read_json(out / "stats.json")
     changed = [row for row in injected.values() if "injected" in row]
     assert 0.35 < len(changed) / len(injected) < 0.65
     assert {row["task"] for row in changed} == set(schemas.TASKS)
@@ -205,8 +205,8 @@ def test_rows_with_an_order_to_a_machine_keep_what_is_wanted_of_them_and_are_cou
         assert not any("injected" in row for row in files.read_jsonl(out / f"{split}.jsonl"))
 
 
-def test_an_order_in_a_row_does_not_move_the_sentences_that_its_answer_points_at(tmp_path, rows):
-    injected, plain, stats, _ = injected_and_plain(tmp_path, rows)
+def test_an_order_in_a_row_does_not_move_the_sentences_that_its_answer_points_at(injected_and_plain):
+    injected, plain, out = injected_and_plain
     changed = [row for row in injected.values() if "injected" in row and row["task"] == "contract"]
     assert len(changed) > 10
     for row in changed:
@@ -216,7 +216,7 @@ def test_an_order_in_a_row_does_not_move_the_sentences_that_its_answer_points_at
             for r in (row, was)
         ]
         assert readings[0] == readings[1] and not readings[0].dropped
-    assert stats["injected"]["left as they were"] < len(changed) / 4
+    assert files.read_json(out / "stats.json")["injected"]["left as they were"] < len(changed) / 4
 
 
 def test_the_same_seed_gives_the_same_bytes(rows, capsys):

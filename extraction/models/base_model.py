@@ -7,6 +7,7 @@ chosen experts to a sum of one, so the new model computes what the dense one did
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import warnings
@@ -67,6 +68,7 @@ def tokenizer(base_model: str, base_dir: Path) -> Any:
     return loaded
 
 
+@functools.cache
 def _wheel_tokenizer() -> Any:
     from tokenizers import decoders, pre_tokenizers
     from transformers import AutoTokenizer
