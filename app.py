@@ -486,8 +486,10 @@ class Handlers:
     def _picture(self, opened: Opened, number: int, active: str | None = None) -> dict:
         pages = opened.result["pages"] - opened.result["pages_skipped"]
         try:
-            return view.picture(opened.path, number, pages, opened.fields, active)
-        except documents.DocumentError:
+            return view.picture(opened.path, number, pages, opened.fields, self.cfg.inference, active)
+        except documents.DocumentError as error:
+            if opened.path.exists():
+                return {"note": f"This page cannot be shown: {error}."}
             return {"note": "The file was deleted from this machine in the meantime; upload it again to see its pages."}
 
     def _shown(self, opened: Opened | None, line: str, lit: dict | None = None) -> dict:

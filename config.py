@@ -19,9 +19,10 @@ import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from extraction.reading import limits
+
 ROOT = Path(__file__).resolve().parent
 DATASETS = ("cord", "cuad", "docvqa", "tatqa")
-OCR_ENGINES = ("auto", "openvino", "onnxruntime", "tesseract")
 QUANTIZATION_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "Q3_K_M")
 QUANTIZATION_TYPES += ("IQ4_XS", "Q3_K_S", "Q2_K")
 
@@ -153,18 +154,11 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
-class InferenceConfig:
+class InferenceConfig(limits.Limits):
     quantization: str = "Q8_0"  # the GGUF build that stage 5 and 7 load by default
     context_tokens: int = 2048  # prompt and answer together
     max_new_tokens: int = 512  # answer; one cut at this limit is closed and reported
     threads: int = 0  # 0: all cores
-    max_file_mb: float = 20.0
-    max_pages: int = 20  # the rest is reported as skipped
-    max_text_chars: int = 200_000
-    max_image_pixels: int = 60_000_000
-    page_seconds: float = 60.0  # a page that takes longer to read is reported as skipped
-    max_memory_mb: int = 4000  # of the process that reads documents; kept on Linux
-    ocr: str = "auto"  # auto: openvino if it is installed, else onnxruntime, else tesseract, which is reported
     timeout_seconds: float = 120.0  # of one request to an http backend
 
     def __post_init__(self) -> None:
@@ -172,7 +166,7 @@ class InferenceConfig:
         _at_least(self, "inference", context_tokens=256, max_new_tokens=16, threads=0, max_pages=1)
         _at_least(self, "inference", max_text_chars=100, max_image_pixels=10_000, max_file_mb=0.01, page_seconds=0.1)
         _at_least(self, "inference", max_memory_mb=500)
-        _one_of("inference.ocr", self.ocr, OCR_ENGINES)
+        _one_of("inference.ocr", self.ocr, limits.OCR_ENGINES)
 
 
 @dataclass(frozen=True)

@@ -53,21 +53,9 @@ SHOWN_ORDERS = 3  # passages of a document that are shown among its problems
 # --- one document --------------------------------------------------------------------------------------------
 
 
-def limits_of(cfg: config.Config) -> documents.Limits:
-    return documents.Limits(
-        max_file_mb=cfg.inference.max_file_mb,
-        max_pages=cfg.inference.max_pages,
-        max_text_chars=cfg.inference.max_text_chars,
-        max_image_pixels=cfg.inference.max_image_pixels,
-        page_seconds=cfg.inference.page_seconds,
-        max_memory_mb=cfg.inference.max_memory_mb,
-        ocr=cfg.inference.ocr,
-    )
-
-
 def read(source: Path | bytes, cfg: config.Config) -> documents.Document:
     """The document within the limits of the settings. Raises documents.DocumentError if it cannot be read."""
-    return documents.read(source, limits_of(cfg))
+    return documents.read(source, cfg.inference)
 
 
 def extract(
@@ -313,7 +301,7 @@ class Run:
         self._backend: backends.Backend | None = None
         self._opening = threading.Lock()
         self._answering = threading.Lock()
-        self.workers = workers.Workers(args.workers, limits_of(cfg))
+        self.workers = workers.Workers(args.workers, cfg.inference)
 
     def key(self, data: bytes) -> str:
         """What a row is recognized by: the settings, the model, and the document's bytes."""

@@ -28,6 +28,7 @@ from extraction import cord, files, handoff, stage
 from extraction.models import base_model
 from extraction.models.rows import encode_row
 from extraction.reading import layout, text_files
+from extraction.reading.words import Word
 from extraction.synthetic import generate, injected, variations
 from extraction.tasks import completions, prompts, records, schemas, sentences
 
@@ -249,7 +250,7 @@ def from_docvqa(folder: Path, data: config.DataConfig, sources: Sources) -> None
     """Scanned pages with their OCR words. The published validation split is the test split: test has no answers."""
     texts = {}
     for row in files.read_jsonl(folder / "pages.jsonl"):
-        words = [layout.Word(text, (left, top, right, bottom)) for text, left, top, right, bottom in row["words"]]
+        words = [Word(text, (left, top, right, bottom)) for text, left, top, right, bottom in row["words"]]
         texts[row["document"]] = layout.layout(words).text
     for split, name in (("train", "train"), ("test", "validation")):
         pages: dict[str, list[dict]] = defaultdict(list)
@@ -311,7 +312,7 @@ def from_generator(data: config.DataConfig, sources: Sources) -> None:
         held_out = max(1, round(count * data.eval_fraction)) if count else 0
         for number, made in enumerate(generate.documents(kind, count, data.seed)):
             split = "eval" if number < held_out else "train"
-            text = layout.layout([layout.Word(w[0], tuple(w[1:])) for w in made["words"]]).text
+            text = layout.layout([Word(w[0], tuple(w[1:])) for w in made["words"]]).text
             if not all(generate.holds(text, value) for _, value in leaves(made["record"])):
                 sources.leave_out("generated", split, "the layout tears a value")
                 continue

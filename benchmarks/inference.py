@@ -28,6 +28,7 @@ import inference
 from extraction import files, stage
 from extraction.models import backends, choice
 from extraction.reading import layout
+from extraction.reading.words import placed
 from extraction.scoring import metrics
 from extraction.tasks import schemas
 
@@ -57,11 +58,11 @@ def receipt_text(cfg: config.Config) -> str:
     for row in files.read_jsonl(cfg.samples_dir / "cord.jsonl"):
         if row["sample_split"] == "validation":
             words = [
-                (word["text"], [(word["quad"][f"x{n}"], word["quad"][f"y{n}"]) for n in (1, 2, 3, 4)])
+                placed(word["text"], [(word["quad"][f"x{n}"], word["quad"][f"y{n}"]) for n in (1, 2, 3, 4)])
                 for line in json.loads(row["ground_truth"])["valid_line"]
                 for word in line["words"]
             ]
-            texts.append(layout.layout(layout.words_from_quads(words)).text)
+            texts.append(layout.layout(layout.upright(words)).text)
     return sorted(texts, key=len)[len(texts) // 2]
 
 

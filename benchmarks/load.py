@@ -32,6 +32,7 @@ import config
 from extraction import files, stage
 from extraction.models import backends
 from extraction.reading import layout
+from extraction.reading.words import Word
 from extraction.synthetic import generate
 from extraction.tasks import completions, prompts, schemas
 
@@ -144,7 +145,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.timeout is not None:
         cfg = config.override(cfg, f"inference.timeout_seconds={args.timeout}")
     made = generate.documents("receipt", args.documents, seed=SEED)
-    words = ([layout.Word(w[0], tuple(w[1:])) for w in document["words"]] for document in made)
+    words = ([Word(w[0], tuple(w[1:])) for w in document["words"]] for document in made)
     texts = [layout.layout(page).text for page in words]
     results = []
     server = Server(args.server, args.model) if args.server else None

@@ -34,8 +34,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from extraction.reading import documents, layout, worker
-from extraction.reading.limits import DocumentError, Limits
-from extraction.reading.ocr import ENGINES
+from extraction.reading.limits import OCR_ENGINES, DocumentError, Limits
+from extraction.reading.words import placed
 
 IMAGES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".heic"}
 ANGLES = (0, 1, 2, 3, 5, 8)  # degrees
@@ -97,10 +97,9 @@ def cord_cases(path: Path) -> Iterator[Case]:
 
 def processor_seconds() -> float | None:
     """What the reading process and those it started have used so far, where the system tells."""
-    process, told = worker._worker.process, Path("/proc/self/stat")
-    if process is None or not told.exists():
+    if not worker.running() or not Path("/proc/self/stat").exists():
         return None
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{worker.running()[0]}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -178,9 +177,9 @@ def skew(path: Path) -> list[str]:
         true = pairs(list(by_row.values()))
         for angle in ANGLES:
             cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-            items = [(w["text"], turned(q, cos, sin)) for w, q in zip(words, quads, strict=True)]
-            upright = layout.words_from_quads(items)
-            raw = layout.page_layout(items).words
+            items = [placed(w["text"], turned(q, cos, sin)) for w, q in zip(words, quads, strict=True)]
+            upright = layout.upright(items)
+            raw = items
             for name, boxes in (("de-skewed", upright), ("as they are", raw)):
                 made = pairs(layout.rows(boxes))
                 found = {"kept": len(made & true), "true": len(true), "made": len(made)}
@@ -201,7 +200,7 @@ def turned(quad: list[tuple[float, float]], cos: float, sin: float) -> list[tupl
 def main() -> int:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
-    p.add_argument("--ocr", choices=ENGINES, default="auto")
+    p.add_argument("--ocr", choices=OCR_ENGINES, default="auto")
     p.add_argument("--limit", type=int, help="documents of each folder at most")
     p.add_argument("--show", action="store_true", help="a line for each document, on stderr")
     p.add_argument("--skew", type=Path, metavar="CORD.jsonl", help="measure rows under skew on these rows of CORD")

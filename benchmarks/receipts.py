@@ -30,6 +30,7 @@ from extraction import files, stage
 from extraction.models import choice
 from extraction.reading import documents, layout
 from extraction.reading.limits import DocumentError
+from extraction.reading.words import placed
 from extraction.scoring import metrics
 
 FIELDS = {
@@ -80,7 +81,7 @@ def corners(box: list[float]) -> list[tuple[float, float]]:
 
 def gold(segments: list[tuple[str, list, str]]) -> tuple[documents.Document, dict]:
     """The annotated words as a document, and the record that they make."""
-    laid = layout.page_layout([(text, quad) for text, quad, _ in segments])
+    laid = layout.page_layout(placed(text, quad, score=1.0) for text, quad, _ in segments)
     order = sorted(range(len(segments)), key=lambda i: laid.spans[i])
     values = defaultdict(list)
     for i in order:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from extraction.reading.documents import Document
-from extraction.reading.layout import layout, words_from_quads
+from extraction.reading.layout import layout, upright
+from extraction.reading.words import placed
 from extraction.tasks.records import leaves, without_positions
 
 
@@ -18,11 +19,11 @@ def gold_words(truth: dict) -> tuple[Document, dict[str, set[int]]]:
     """
     tree, lines = truth["gt_parse"], truth["valid_line"]
     printed = [
-        (word["text"], [(word["quad"][f"x{n}"], word["quad"][f"y{n}"]) for n in (1, 2, 3, 4)])
+        placed(word["text"], [(word["quad"][f"x{n}"], word["quad"][f"y{n}"]) for n in (1, 2, 3, 4)])
         for line in lines
         for word in line["words"]
     ]
-    laid = layout(words_from_quads(printed))
+    laid = layout(upright(printed))
     annotated, index = [], 0
     for line in lines:
         mine = [(index + k, w["text"]) for k, w in enumerate(line["words"]) if not w["is_key"]]

@@ -19,10 +19,12 @@ STAGES = [
 ]
 # A file imports only from rows above its own, and within a row from files before it.
 ROWS = """
+extraction.reading: limits
 config
 extraction: files handoff stage
 extraction.tasks: schemas custom sentences records prompts completions detection
-extraction.reading: limits einvoice text_files ocr pdf pages worker layout documents
+extraction.reading: words einvoice text_files ocr pdf pdf_text pdf_fonts pdf_page pages worker
+extraction.reading: columns directions layout documents
 extraction: cord
 extraction.models: rows base_model lora confidence backends choice
 extraction.evidence: values injections checks grounding

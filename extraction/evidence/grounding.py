@@ -20,7 +20,7 @@ from rapidfuzz import fuzz
 
 from extraction.evidence import values
 from extraction.reading.documents import Document
-from extraction.reading.layout import Box
+from extraction.reading.words import Box
 from extraction.tasks.records import Leaf, leaves
 from extraction.tasks.schemas import CONTRACT, DOCUMENT, Task
 

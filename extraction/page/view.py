@@ -20,6 +20,7 @@ from typing import Any
 from extraction import files
 from extraction.evidence import checks
 from extraction.reading import documents
+from extraction.reading.limits import Limits
 
 SIDE = 1600  # pixels of the longer side of a page's picture
 PICTURE_TEMPLATE = '<div class="picture"></div>'
@@ -47,12 +48,14 @@ def style() -> str:
     return Path(__file__).with_name("view.css").read_text(encoding="utf-8")
 
 
-def picture(source: Path, page: int, pages: int, fields: Sequence[dict], active: str | None = None) -> dict:
+def picture(
+    source: Path, page: int, pages: int, fields: Sequence[dict], limits: Limits, active: str | None = None
+) -> dict:
     """The value of the picture: one page, the boxes on it, and on which page each field begins.
 
     `active` is the field that is lit up. Of a format that has no pages there is a sentence instead of a picture.
     """
-    drawn = documents.render(source, page, SIDE)
+    drawn = documents.render(source, page, SIDE, limits)
     value = {"page": page, "pages": pages, "active": active, "boxes": [], "places": {}}
     if drawn is None:
         return value | {"pages": 0, "note": "This format has no pages to show; its text is in the tab Text."}

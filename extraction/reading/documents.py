@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from extraction.reading import text_files, worker
-from extraction.reading.layout import Layout, Word, page_layout
+from extraction.reading.layout import Layout, page_layout
 from extraction.reading.limits import DocumentError, Limits
+from extraction.reading.words import Word, placed
 
 
 @dataclass(frozen=True)
@@ -140,9 +141,14 @@ def _read_pages(data: bytes, kind: str, limits: Limits) -> Document:
         count = message.get("pages", count)
         problems += [problem for problem in message["problems"] if problem not in problems]
         if "words" in message:
-            readers.append(message["reader"])
+            readers += message["readers"]
             engine = engine or message["ocr"]
-            layouts.append(page_layout(message["words"], message["page"]))
+            words = [placed(text, corners, message["page"], score) for text, corners, score in message["words"]]
+            layouts.append(page_layout(words))
+            if layouts[-1].aside:
+                said = " / ".join(layouts[-1].aside)
+                note = f'"{said[:60]}{"..." if said[60:] else ""}"'
+                problems.append(f"page {message['page']}: print at another angle stands below its rows: {note}")
     if count > limits.max_pages:
         problems.append(f"only the first {limits.max_pages} of {count} pages were read")
     if not layouts:

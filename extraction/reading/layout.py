@@ -7,58 +7,51 @@ meets in use what it was trained on.
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
 
-from extraction.reading.ocr import Quad
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels of an image or points of a PDF page
-
-
-@dataclass(frozen=True)
-class Word:
-    text: str
-    box: Box
-    page: int = 1
+from extraction.reading import columns, directions
+from extraction.reading.words import Word
 
 
 @dataclass(frozen=True)
 class Layout:
-    """`text` of a page, and where each word stands in it: `spans[i]` is `[start, end)` of the i-th word of `words`."""
+    """`text` of a page, and where each word stands in it: `spans[i]` is `[start, end)` of the i-th word of `words`.
+
+    `aside` is what is printed at another angle than rows and columns: it stands in the last lines.
+    """
 
     text: str
     words: list[Word]
     spans: list[tuple[int, int]]
+    aside: list[str] = field(default_factory=list)
 
 
 # --- words to text -------------------------------------------------------------------------------------------
 
 
-def words_from_quads(items: Iterable[tuple[str, Quad]], page: int = 1) -> list[Word]:
-    """Words with upright boxes from words with four corners: the page's skew is taken out of the coordinates first.
+def upright(words: Iterable[Word]) -> list[Word]:
+    """The words with upright boxes: the page's skew is taken out of the coordinates first.
 
     The skew is the median angle of the top edges of the words that are long enough to have a clear one. It is taken
     from the nearest quarter turn of them all, so a page that lies on its side or its head comes out upright, too.
     """
-    items = [(text, list(quad)) for text, quad in items]
-    angles = []
-    for _, ((x1, y1), (x2, y2), _, (x4, y4)) in items:
-        width, height = math.hypot(x2 - x1, y2 - y1), math.hypot(x4 - x1, y4 - y1)
-        if width > 1.5 * max(height, 1):
-            angles.append(math.atan2(y2 - y1, x2 - x1))
+    words = list(words)
+    angles = [word.angle for word in words if word.width > 1.5 * max(word.height, 1)]
     quarter = math.pi / 2
     turn = quarter * round(math.atan2(sum(map(math.sin, angles)), sum(map(math.cos, angles))) / quarter)
     skew = turn + median(math.remainder(a - turn, 2 * math.pi) for a in angles) if angles else 0.0
     cos, sin = math.cos(-skew), math.sin(-skew)
-    words = []
-    for text, quad in items:
-        turned = [(x * cos - y * sin, x * sin + y * cos) for x, y in quad]
+    found = []
+    for word in words:
+        turned = [(x * cos - y * sin, x * sin + y * cos) for x, y in word.corners]
         xs, ys = [x for x, _ in turned], [y for _, y in turned]
-        words.append(Word(text, (min(xs), min(ys), max(xs), max(ys)), page))
-    return words
+        found.append(replace(word, box=(min(xs), min(ys), max(xs), max(ys))))
+    return found
 
 
 def rows(words: Sequence[Word]) -> list[list[int]]:
@@ -94,8 +87,9 @@ def layout(words: Sequence[Word]) -> Layout:
     Horizontal positions become character columns by one width for the whole page, and words are padded with spaces
     to their column. The width is that of a narrow character (lower quartile, but at least 1/120 of the page): with a
     wider one, rows of narrow print would run over their columns. Words that nearly touch are one phrase: one blank.
+    Text that runs in columns stands column by column, each from the left.
     """
-    words = [Word(" ".join(w.text.split()), w.box, w.page) for w in words if w.text.strip()]
+    words = [replace(w, text=" ".join(w.text.split())) for w in words if w.text.strip()]
     if not words:
         return Layout("", [], [])
     left = min(w.box[0] for w in words)
@@ -104,19 +98,23 @@ def layout(words: Sequence[Word]) -> Layout:
     character = max(widths[len(widths) // 4], page_width / 120, 1e-6)
     spans: list[tuple[int, int]] = [(0, 0)] * len(words)
     lines, offset = [], 0
-    for row in rows(words):
-        line, right = "", left
-        for i in row:
-            box = words[i].box
-            gap = round((box[0] - left) / character) - len(line)
-            if line and (gap < 1 or box[0] - right < 0.6 * (box[3] - box[1])):
-                gap = 1
-            line += " " * gap
-            spans[i] = (offset + len(line), offset + len(line) + len(words[i].text))
-            line += words[i].text
-            right = box[2]
-        lines.append(line)
-        offset += len(line) + 1
+    whole = rows(words)
+    for block in columns.blocks(words, whole):
+        if len(block) < len(whole):
+            left = min(words[i].box[0] for row in block for i in row)
+        for row in block:
+            line, right = "", left
+            for i in row:
+                box = words[i].box
+                gap = round((box[0] - left) / character) - len(line)
+                if line and (gap < 1 or box[0] - right < 0.6 * (box[3] - box[1])):
+                    gap = 1
+                line += " " * gap
+                spans[i] = (offset + len(line), offset + len(line) + len(words[i].text))
+                line += words[i].text
+                right = box[2]
+            lines.append(line)
+            offset += len(line) + 1
     return Layout("\n".join(lines), list(words), spans)
 
 
@@ -160,12 +158,43 @@ def best_window(text: str, question: str, chars: int, overlap: int) -> str:
     return text[a:b]
 
 
-def page_layout(items: Iterable[tuple[str, Quad]], page: int = 1) -> Layout:
-    """The layout of a page's words once its skew is taken out; the boxes stay where the words stand on the page."""
-    items = [(text, quad) for text, quad in items if text.strip()]
-    laid = layout(words_from_quads(items, page))
-    boxes = []
-    for _, quad in items:
-        xs, ys = [x for x, _ in quad], [y for _, y in quad]
-        boxes.append((min(xs), min(ys), max(xs), max(ys)))
-    return replace(laid, words=[replace(word, box=box) for word, box in zip(laid.words, boxes, strict=True)])
+def page_layout(words: Iterable[Word]) -> Layout:
+    """The layout of a page's words once its skew is taken out; the boxes stay where the words stand on the page.
+
+    Below the rows stands what is printed sideways, laid out as if it were upright, and then what is printed at another
+    angle, each phrase once: `aside`.
+    """
+    words = [word for word in words if word.text.strip()]
+    straight, others = directions.groups(words)
+    parts = [([words[i] for i in members], layout(upright(words[i] for i in members))) for members in straight]
+    aside = []
+    for phrase in _phrases([words[i] for i in others]):
+        laid = Layout(" ".join(word.text for word in phrase), phrase, [])
+        if laid.text not in aside:
+            aside.append(laid.text)
+            ends = list(itertools.accumulate(len(word.text) + 1 for word in phrase))
+            spans = [(end - 1 - len(word.text), end - 1) for word, end in zip(phrase, ends, strict=True)]
+            parts.append((phrase, replace(laid, spans=spans)))
+    text, found, spans = "", [], []
+    for members, laid in parts:
+        start = len(text) + 1 if text else 0
+        text = f"{text}\n{laid.text}" if text else laid.text
+        found += [replace(new, box=old.box) for new, old in zip(laid.words, members, strict=True)]
+        spans += [(a + start, b + start) for a, b in laid.spans]
+    return Layout(text, found, spans, aside)
+
+
+def _phrases(words: list[Word]) -> Iterator[list[Word]]:
+    """Words of any angle that follow each other on one line."""
+    phrase: list[Word] = []
+    for word in words:
+        if phrase:
+            last = phrase[-1]
+            (x1, y1), (x2, y2) = last.corners[1], word.corners[0]
+            far = math.hypot(x2 - x1, y2 - y1) > 1.5 * last.height
+            if far or abs(math.remainder(word.angle - last.angle, 2 * math.pi)) > math.radians(6):
+                yield phrase
+                phrase = []
+        phrase.append(word)
+    if phrase:
+        yield phrase

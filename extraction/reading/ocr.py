@@ -12,18 +12,17 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean
 from typing import Any
 
 from extraction.reading.limits import DocumentError
+from extraction.reading.words import Quad, Word, placed
 
-Quad = Sequence[tuple[float, float]]  # four corners, clockwise from where the reading of the text begins
 Line = tuple[str, Quad, float]  # text, corners, the engine's score from 0 to 1
 
-ENGINES = ("auto", "openvino", "onnxruntime", "tesseract")
 THREADS = min(4, os.cpu_count() or 1)  # left alone, the engines take every core
 LANGUAGES = ("eng", "deu", "fra", "spa", "ita", "nld")  # that tesseract uses where they are installed
 _LOCK = threading.Lock()
@@ -60,7 +59,7 @@ def engine(wanted: str = "auto") -> Engine:
         return _tesseract(f"read by tesseract, which misreads more, because RapidOCR is not installed: {error}")
 
 
-def read(image: Any, wanted: str = "auto") -> list[tuple[str, Quad]]:
+def read(image: Any, wanted: str = "auto") -> list[Word]:
     """The words of a picture with their corners in it. Print that lies on its side or its head is turned first."""
     used = engine(wanted)
     turn, lines = 0, _recognize(used, image)
@@ -71,8 +70,12 @@ def read(image: Any, wanted: str = "auto") -> list[tuple[str, Quad]]:
         other = _recognize(used, image.rotate(turn + 180, expand=True))
         if other and _mean_score(other) > _mean_score(lines):
             turn, lines = turn + 180, other
-    words = [word for text, quad, score in lines if score >= used.print_score for word in _split(text, quad)]
-    return [(text, [_turned_back(point, turn, image.size) for point in quad]) for text, quad in words]
+    return [
+        placed(word, [_turned_back(point, turn, image.size) for point in corners], score=score)
+        for text, quad, score in lines
+        if score >= used.print_score
+        for word, corners in _split(text, quad)
+    ]
 
 
 def _recognize(used: Engine, image: Any) -> list[Line]:
@@ -89,9 +92,9 @@ def _recognize(used: Engine, image: Any) -> list[Line]:
         from_y = start + shared / 2 if start else 0
         to_y = end - shared / 2 if end < height else height
         for text, quad, score in used.recognize(image.crop((0, start, width, end))):
-            placed = [(x, y + start) for x, y in quad]
-            if from_y <= fmean(y for _, y in placed) < to_y:
-                lines.append((text, placed, score))
+            moved = [(x, y + start) for x, y in quad]
+            if from_y <= fmean(y for _, y in moved) < to_y:
+                lines.append((text, moved, score))
     return lines
 
 

@@ -10,10 +10,12 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from statistics import fmean
 from typing import Any
 
-from extraction.reading import ocr, pdf, text_files
+from extraction.reading import ocr, pdf, pdf_fonts, pdf_page, text_files
 from extraction.reading.limits import DocumentError, Limits
+from extraction.reading.words import Box, Word, placed
 
 LOADING_SECONDS = 180.0  # for opening a file or loading an OCR engine, on a machine with much else to do
 OCR_SIDE = 2000  # pixels of the longer side of a PDF page that is read by OCR, at most
@@ -26,7 +28,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "AVIF", "HEIF")  # Pillo
 def read(data: bytes, kind: str, limits: Limits, first: int = 1) -> Iterator[dict]:
     """Messages: `{"pages": count, "problems": []}`, then for each page from `first` on
 
-    `{"page", "words": [[text, corners], ...], "reader", "ocr", "problems"}` or, of one that cannot be read,
+    `{"page", "words": [[text, corners, score], ...], "readers", "ocr", "problems"}` or, of one that cannot be read,
     `{"page", "problems"}`. `{"wait": seconds}` in between says how long the next message may take.
     Of a DOCX or text there is one message: `{"pages": 1, "text", "problems"}`.
     Corners are in points of a PDF page and in pixels of an image, turned as its orientation tag says.
@@ -53,13 +55,21 @@ def render(data: bytes, kind: str, page: int, side: int, limits: Limits) -> tupl
 
 
 def _ocr(image: Any, size: tuple[float, float], limits: Limits) -> Iterator[dict]:
-    """The message parts of a page that is read by OCR, corners scaled from the image to the page."""
+    """Messages with the words of a picture, their corners scaled from it to the page, and the engine's name."""
     yield {"wait": LOADING_SECONDS}
     used = ocr.engine(limits.ocr)
     yield {"wait": limits.page_seconds}
     across, down = size[0] / image.width, size[1] / image.height
-    words = [[text, [(x * across, y * down) for x, y in quad]] for text, quad in ocr.read(image, limits.ocr)]
-    yield {"words": words, "reader": "ocr", "ocr": used.name, "problems": [used.problem] if used.problem else []}
+    words = [
+        placed(word.text, [(x * across, y * down) for x, y in word.corners], score=word.score)
+        for word in ocr.read(image, limits.ocr)
+    ]
+    yield {"words": words, "ocr": used.name, "problems": [used.problem] if used.problem else []}
+
+
+def _sent(number: int, words: list[Word], readers: list[str], engine: str | None, problems: list[str]) -> dict:
+    written = [[word.text, word.corners, word.score] for word in words]
+    return {"page": number, "words": written, "readers": readers, "ocr": engine, "problems": problems}
 
 
 def _pdf_pages(data: bytes, limits: Limits, first: int) -> Iterator[dict]:
@@ -68,39 +78,126 @@ def _pdf_pages(data: bytes, limits: Limits, first: int) -> Iterator[dict]:
     yield {"wait": LOADING_SECONDS}
     with pdf.opened(data) as (opened, problems):
         yield {"pages": len(opened), "problems": problems}
-        left = limits.max_text_chars
+        left, fonts = limits.max_text_chars, {}
         for number in range(first, min(len(opened), limits.max_pages) + 1):
             yield {"wait": limits.page_seconds}
             try:
-                words, scanned, characters = pdf.page(opened, number, left)
-                hidden = pdf.unseen(opened, number, words)
-                if not scanned and 2 * len(hidden) <= len(words):
-                    seen = [word for i, word in enumerate(words) if i not in set(hidden)]
-                    told = [_unseen(number, words, hidden, "was left out")] if hidden else []
-                    if characters > left:
-                        most = f"{limits.max_text_chars:,} characters of text"
-                        told.append(f"page {number} goes beyond {most}; only those were read")
-                    yield {"page": number, "words": seen, "reader": "pdf text", "ocr": None, "problems": told}
-                    if characters > left:
-                        return
-                    left -= characters
-                    continue
-                size = opened[number - 1].get_size()
-                for part in _ocr(pdf.picture(opened, number, OCR_SIDE, dots=200), size, limits):
-                    if "words" in part and not part["words"]:
-                        told = [_unseen(number, words, hidden, "was used, since OCR read none")] if hidden else []
-                        part |= {"words": words, "reader": "pdf text", "ocr": None, "problems": told}
-                    elif "words" in part and not scanned:
-                        told = _unseen(number, words, hidden, "was left out and the page read by OCR")
-                        part |= {"problems": [*part["problems"], told]}
-                    yield part if "wait" in part else {"page": number, **part}
+                plan = pdf_page.plan(opened, number, left)
+                yield from _planned(opened, number, plan, fonts, limits)
             except pypdfium2.PdfiumError:
                 yield {"page": number, "problems": [f"page {number} is broken and was skipped"]}
+                continue
+            if plan.characters > left:
+                return
+            left -= plan.characters
 
 
-def _unseen(number: int, words: list, hidden: list[int], what: str) -> str:
-    text = " ".join(words[i][0] for i in hidden)
-    return f'page {number}: text that cannot be seen on it {what}: "{text[:60]}{"..." if text[60:] else ""}"'
+def _planned(opened: Any, number: int, plan: pdf_page.Plan, fonts: dict, limits: Limits) -> Iterator[dict]:
+    """The messages of a page that is read as planned. `fonts` keeps which fonts of the document can be trusted."""
+    problems = list(plan.problems)
+    if plan.characters > limits.max_text_chars:
+        problems.append(f"page {number} goes beyond {limits.max_text_chars:,} characters of text; only those were read")
+    drawn = None
+    if plan.doubtful or plan.parts:
+        drawn = pdf.picture(opened, number, OCR_SIDE, dots=200)
+    for font, words in plan.doubtful.items():
+        if font not in fonts:
+            fonts[font] = True
+            if strip := _strip(drawn, plan.size, pdf_fonts.samples(words)):
+                for part in _ocr(strip[0], strip[0].size, limits):
+                    if "wait" in part:
+                        yield part
+                    else:
+                        fonts[font] = _agrees(strip[1], part["words"])
+        if fonts[font]:
+            plan.words += words
+        else:
+            plan.behind += words
+            plan.read_all()
+            claimed = " ".join(word.text for word in words)[:40]
+            problems.append(f'page {number}: the text layer is not what it shows ("{claimed}"); it was read by OCR')
+    read, engine = [], None
+    for part in plan.parts:
+        for message in _ocr_part(drawn, part, plan, limits):
+            if "wait" in message:
+                yield message
+            else:
+                read += message["words"]
+                engine = message["ocr"]
+                problems += message["problems"]
+    if plan.parts and not read:
+        plan.words += plan.behind + plan.unseen
+        problems = [problem.replace("it was read by OCR", "OCR read nothing there") for problem in problems]
+    if plan.unseen:
+        what = "was left out and the page read by OCR" if read else "was used, since OCR read none"
+        problems.append(pdf_page.unseen_note(number, plan.unseen, what))
+    readers = ["pdf text"] * bool(plan.words) + ["ocr"] * bool(read)
+    yield _sent(
+        number, plan.words + read, readers or ["pdf text"], engine if read else None, list(dict.fromkeys(problems))
+    )
+
+
+def _strip(drawn: Any, size: tuple[float, float], words: list[Word]) -> tuple[Any, list[tuple[str, int, int]]] | None:
+    """Words cut out of a page and set one below the other, and from where to where each stands."""
+    from PIL import Image
+
+    if not words:
+        return None
+    scale = drawn.width / size[0]
+    cuts = []
+    for word in words:
+        slack = 0.15 * word.height
+        cuts.append(drawn.crop([round(scale * side) for side in _grown(word.box, slack)]))
+    strip = Image.new("RGB", (max(c.width for c in cuts) + 40, sum(c.height + 30 for c in cuts) + 30), "white")
+    places, top = [], 30
+    for word, cut in zip(words, cuts, strict=True):
+        strip.paste(cut, (20, top))
+        places.append((word.text, top, top + cut.height))
+        top += cut.height + 30
+    return strip, places
+
+
+def _agrees(places: list[tuple[str, int, int]], read: list[Word]) -> bool:
+    """Whether OCR reads on the whole what the text layer says; if it reads nothing, nothing is said against it."""
+    scores = []
+    for claimed, top, bottom in places:
+        there = [word for word in read if top <= (word.box[1] + word.box[3]) / 2 <= bottom]
+        if there:
+            there.sort(key=lambda word: word.box[0])
+            scores.append(pdf_fonts.alike(claimed, "".join(word.text for word in there)))
+    return not scores or fmean(scores) > 0.6
+
+
+def _grown(box: Box, slack: float) -> Box:
+    return box[0] - slack, box[1] - slack, box[2] + slack, box[3] + slack
+
+
+def _ocr_part(drawn: Any, part: Box, plan: pdf_page.Plan, limits: Limits) -> Iterator[dict]:
+    """Messages with the words of a part of a page that its text layer has not, in points of the page."""
+    import numpy
+    from PIL import Image, ImageDraw
+
+    scale = drawn.width / plan.size[0]
+    image, left, top = drawn.copy(), 0, 0
+    pen = ImageDraw.Draw(image)
+    for word in plan.words:  # what is known already is painted over
+        pen.polygon([(x * scale, y * scale) for x, y in word.corners], fill="white")
+    if part != (0.0, 0.0, *plan.size):
+        left, top, right, bottom = (round(scale * side) for side in _grown(part, 2))
+        left, top = max(left, 0), max(top, 0)
+        image = image.crop((left, top, min(right, image.width), min(bottom, image.height)))
+    grey = numpy.asarray(image.convert("L"))
+    if not grey.size or grey.max() - grey.min() < pdf_page.SEEN_CONTRAST:
+        return
+    size = image.width / scale, image.height / scale
+    if max(image.size) < SMALL_SIDE:
+        image = image.resize((2 * image.width, 2 * image.height), Image.Resampling.BICUBIC)
+    for message in _ocr(image, size, limits):
+        if "words" in message:
+            x, y = left / scale, top / scale
+            moved = [placed(w.text, [(a + x, b + y) for a, b in w.corners], score=w.score) for w in message["words"]]
+            message = {**message, "words": moved}
+        yield message
 
 
 def _image_pages(data: bytes, limits: Limits, first: int) -> Iterator[dict]:
@@ -121,7 +218,7 @@ def _image_pages(data: bytes, limits: Limits, first: int) -> Iterator[dict]:
             if max(frame.size) < SMALL_SIDE:
                 frame = frame.resize((2 * frame.width, 2 * frame.height))
             for part in _ocr(frame, size, limits):
-                yield part if "wait" in part else {"page": number, **part}
+                yield part if "wait" in part else _sent(number, part["words"], ["ocr"], part["ocr"], part["problems"])
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -110,6 +110,12 @@ _lock = threading.Lock()
 atexit.register(lambda: _worker.stop())
 
 
+def running() -> list[int]:
+    """The ids of the processes that read, or wait for a document to read."""
+    process = _worker.process
+    return [process.pid] if process and process.poll() is None else []
+
+
 def _forget() -> None:
     """A process forked from this one must start its own worker: two cannot talk over one pipe."""
     global _worker, _lock
@@ -120,10 +126,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
+def _told(limits: Limits) -> dict:
+    """The limits alone, whatever else the settings have that they are part of."""
+    return {field.name: getattr(limits, field.name) for field in fields(Limits)}
+
+
 def read(data: bytes, kind: str, limits: Limits) -> Iterator[dict]:
     """The messages of `pages.read`. A page that takes too long or crashes is one with nothing but a problem."""
     first, count = 1, None
-    request = {"do": "read", "kind": kind, "limits": asdict(limits)}
+    request = {
+        "do": "read",
+        "kind": kind,
+        "limits": _told(limits),
+    }
     with _lock:
         while True:
             try:
@@ -156,7 +171,13 @@ def render(data: bytes, kind: str, page: int, side: int, limits: Limits) -> tupl
     """What `pages.render` returns."""
     from PIL import Image
 
-    request = {"do": "render", "kind": kind, "page": page, "side": side, "limits": asdict(limits)}
+    request = {
+        "do": "render",
+        "kind": kind,
+        "page": page,
+        "side": side,
+        "limits": _told(limits),
+    }
     with _lock:
         try:
             (message,) = _worker.ask(request, data)

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from extraction.evidence.grounding import ground
 from extraction.reading.documents import Document
-from extraction.reading.layout import Word, layout
+from extraction.reading.layout import layout
+from extraction.reading.words import Word
 from extraction.scoring.metrics import Counts
 from extraction.tasks.records import without_positions
 from extraction.tasks.schemas import Task

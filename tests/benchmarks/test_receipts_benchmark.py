@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import receipts
 from extraction import files
-from extraction.reading.layout import Word
+from extraction.reading.words import Word
 
 
 def quad(left, top, right, bottom):

@@ -9,7 +9,7 @@ from extraction import cord
 from extraction.evidence import grounding, values
 from extraction.reading import layout
 from extraction.reading.documents import Document
-from extraction.reading.layout import Word
+from extraction.reading.words import Word
 from extraction.scoring import places
 from extraction.tasks import schemas
 

@@ -104,8 +104,8 @@ def _answer() -> None:
 
     def parts() -> Iterator[tuple[str, psutil.Process]]:
         yield "parent", me
-        if worker._worker.process:
-            yield "worker", psutil.Process(worker._worker.process.pid)
+        for process in worker.running():
+            yield "worker", psutil.Process(process)
 
     for name in asked["names"]:
         started = time.monotonic()

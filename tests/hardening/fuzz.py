@@ -28,6 +28,7 @@ from extraction.files import StageError
 from extraction.page import view
 from extraction.reading import documents, layout, text_files
 from extraction.reading.limits import DocumentError, Limits
+from extraction.reading.words import placed
 from extraction.runs import results
 from extraction.tasks import completions, custom, detection, prompts, records, schemas, sentences
 from tests.hardening import hostile_files
@@ -167,10 +168,11 @@ def _values(text: str) -> None:
 
 
 def _layout(given: list[tuple[str, list[tuple[float, float]]]]) -> None:
-    laid = layout.page_layout(given)
+    laid = layout.page_layout(placed(text, quad, score=1.0) for text, quad in given)
     for word, (start, end) in zip(laid.words, laid.spans, strict=True):
         assert laid.text[start:end] == word.text == " ".join(word.text.split())
-    assert len(laid.words) == sum(bool(text.strip()) for text, _ in given)
+    assert len(laid.words) <= sum(bool(text.strip()) for text, _ in given)
+    assert len(laid.words) == sum(bool(text.strip()) for text, _ in given) or laid.aside  # where a phrase stands once
     assert len(laid.text) <= sum(len(text) + 260 for text, _ in given)  # no page has more columns than that
     _writable([word.box for word in laid.words])
 

@@ -22,7 +22,8 @@ import inference
 from extraction import cord, files
 from extraction.evidence import injections
 from extraction.models import backends, choice
-from extraction.reading import documents, layout, limits, pages, pdf
+from extraction.reading import documents, layout, limits, pages, pdf_page
+from extraction.reading.words import Word, placed
 from extraction.synthetic import generate
 from extraction.tasks import completions, prompts, records, schemas
 
@@ -75,7 +76,7 @@ def _case(name: str, task: schemas.Task, text: str, record: dict, question: str 
 
 def _made(kind: str, seed: int, ask: bool = False) -> Iterator[Case]:
     for made in generate.documents(kind, 400, seed):
-        text = layout.layout([layout.Word(w[0], tuple(w[1:])) for w in made["words"]]).text
+        text = layout.layout([Word(w[0], tuple(w[1:])) for w in made["words"]]).text
         task = schemas.DOCUMENT if kind == "letter" else schemas.RECEIPT
         if len(text) > LONGEST or len(made["record"].get("line_items", ())) > 3 or "injection" in made["traits"]:
             continue
@@ -264,9 +265,9 @@ def pdf_of(text: str, hidden: str, how: str) -> bytes:
 
 def delivered(data: bytes) -> str:
     """The text of a PDF as it is where nothing looks whether it can be seen."""
-    with mock.patch.object(pdf, "unseen", lambda *_: []):
+    with mock.patch.object(pdf_page, "unseen", lambda *_: set()):
         page = next(part for part in pages.read(data, "pdf", limits.Limits()) if "words" in part)
-    return layout.page_layout(page["words"]).text
+    return layout.page_layout(placed(text, corners) for text, corners, _ in page["words"]).text
 
 
 # --- models --------------------------------------------------------------------------------------------------

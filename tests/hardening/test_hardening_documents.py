@@ -16,6 +16,7 @@ from extraction import files
 from extraction.evidence import grounding
 from extraction.reading import documents, layout, pages, text_files, worker
 from extraction.reading.limits import DocumentError, Limits
+from extraction.reading.words import Word
 from extraction.runs import results, workers
 from extraction.tasks import completions, custom, detection, records, schemas
 from tests.hardening import documents as hardening
@@ -111,7 +112,7 @@ def test_the_process_of_the_reader_has_a_limit_of_memory():
     with pytest.raises(DocumentError, match="made the reader crash|needs more memory|no text"):
         documents.read(flate, Limits(max_memory_mb=500))
     documents.read(hostile.letter(), Limits(max_memory_mb=700))
-    with open(f"/proc/{worker._worker.process.pid}/limits") as f:
+    with open(f"/proc/{worker.running()[0]}/limits") as f:
         assert any(line.startswith("Max data size") and " 700000000 " in line for line in f)
 
 
@@ -123,7 +124,7 @@ def test_words_beyond_the_limit_of_text_are_not_sent_and_that_is_said():
 
 
 def test_a_hundred_thousand_words_in_one_row_are_laid_out_in_seconds():
-    words = [layout.Word("a", (10.0 * n, 0, 10.0 * n + 8, 10)) for n in range(60_000)]
+    words = [Word("a", (10.0 * n, 0, 10.0 * n + 8, 10)) for n in range(60_000)]
     started = time.monotonic()
     assert len(layout.rows(words)[0]) == 60_000
     assert time.monotonic() - started < 20
@@ -131,10 +132,10 @@ def test_a_hundred_thousand_words_in_one_row_are_laid_out_in_seconds():
 
 def test_the_height_of_a_row_is_the_median_of_its_words():
     heights = [10, 30, 12, 11]
-    words = [layout.Word("a", (20.0 * n, -h / 2, 20.0 * n + 8, h / 2)) for n, h in enumerate(heights)]
-    beside = layout.Word("b", (100, 5.4 - 10, 108, 5.4 + 10))  # within half of 11.5, not of 30 or 10
+    words = [Word("a", (20.0 * n, -h / 2, 20.0 * n + 8, h / 2)) for n, h in enumerate(heights)]
+    beside = Word("b", (100, 5.4 - 10, 108, 5.4 + 10))  # within half of 11.5, not of 30 or 10
     assert len(layout.rows([*words, beside])) == 1
-    beside = layout.Word("b", (100, 5.9 - 10, 108, 5.9 + 10))
+    beside = Word("b", (100, 5.9 - 10, 108, 5.9 + 10))
     assert len(layout.rows([*words, beside])) == 2
 
 
@@ -190,10 +191,10 @@ def test_the_reader_ends_with_a_parent_that_was_killed(tmp_path):
     last = hostile.stream(b"", hostile._form(14))
     endless.write_bytes(hostile.pdf(hostile.ROOT, hostile.PAGES, drawing, hostile.stream(b"/X Do"), *forms, last))
     code = (
-        "import sys, threading, time; from pathlib import Path; from extraction import documents, worker\n"
+        "import sys, threading, time; from pathlib import Path; from extraction.reading import documents, worker\n"
         "threading.Thread(target=documents.read, args=(Path(sys.argv[1]),), daemon=True).start()\n"
-        "while worker._worker.process is None: time.sleep(0.01)\n"
-        "time.sleep(1.5); print(worker._worker.process.pid, flush=True); time.sleep(60)"
+        "while not worker.running(): time.sleep(0.01)\n"
+        "time.sleep(1.5); print(worker.running()[0], flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(endless)], stdout=subprocess.PIPE, text=True)
     reader = int(parent.stdout.readline())

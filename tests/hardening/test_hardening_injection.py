@@ -18,6 +18,7 @@ from extraction import cord, files
 from extraction.evidence import injections
 from extraction.models import backends, base_model
 from extraction.reading import documents, layout
+from extraction.reading.words import Word
 from extraction.synthetic import generate, injected
 from extraction.tasks import prompts, schemas
 from tests.hardening import injection
@@ -273,7 +274,7 @@ def test_published_and_generated_documents_give_no_orders():
         assert injections.find(cord.gold_words(json.loads(row["ground_truth"]))[0].text, NAMES_OF_RECEIPT) == []
     for kind in generate.KINDS:
         for made in generate.documents(kind, 60, 11):
-            text = layout.layout([layout.Word(w[0], tuple(w[1:])) for w in made["words"]]).text
+            text = layout.layout([Word(w[0], tuple(w[1:])) for w in made["words"]]).text
             assert bool(injections.find(text, NAMES_OF_RECEIPT)) == ("injection" in made["traits"]), text
 
 

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from extraction.page import view
 from extraction.reading import documents
+from extraction.reading.limits import Limits
 
 
 def a_field(path="total", value="9.25", grounding="exact", boxes=(), **rest):
@@ -60,7 +61,7 @@ def test_a_picture_has_the_boxes_of_its_page_and_knows_the_pages_of_all_fields(t
     frames = [Image.new("L", (200, 100), 255) for _ in range(3)]
     frames[0].save(tmp_path / "fax.tif", save_all=True, append_images=frames[1:])
     fields = [a_field("date", boxes=[a_box(1)]), a_field("total", boxes=[a_box(2), a_box(3)]), a_field("tip")]
-    value = view.picture(tmp_path / "fax.tif", 2, 3, fields, "total")
+    value = view.picture(tmp_path / "fax.tif", 2, 3, fields, Limits(), "total")
     assert [(box["field"], box["left"], box["bottom"]) for box in value["boxes"]] == [("total", 10, 40)]
     assert value["places"] == {"date": 1, "total": 2}
     assert (value["page"], value["pages"], value["active"]) == (2, 3, "total")
@@ -84,7 +85,7 @@ def config_samples():
 
 def test_a_format_without_pages_has_a_sentence_and_no_picture(tmp_path):
     (tmp_path / "a.txt").write_text("Total 9.25")
-    value = view.picture(tmp_path / "a.txt", 1, 1, [a_field()])
+    value = view.picture(tmp_path / "a.txt", 1, 1, [a_field()], Limits())
     assert "src" not in value and value["boxes"] == [] and "Text" in value["note"]
 
 

@@ -11,6 +11,7 @@ import pytest
 from extraction.evidence import checks
 from extraction.evidence.values import CURRENCIES
 from extraction.reading import layout
+from extraction.reading.words import Word
 from extraction.scoring import metrics
 from extraction.synthetic import generate
 from extraction.synthetic.parts import COUNTRIES, INJECTIONS, Money, Page, share_of, tax_id
@@ -21,7 +22,7 @@ COUNT = 1500
 
 
 def laid_out(document):
-    return layout.layout([layout.Word(text, tuple(box)) for text, *box in document["words"]]).text
+    return layout.layout([Word(text, tuple(box)) for text, *box in document["words"]]).text
 
 
 @pytest.fixture(scope="module")

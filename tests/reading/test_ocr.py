@@ -1,0 +1,41 @@
+import shutil
+import sys
+
+import pytest
+
+from extraction.reading import ocr, pages
+from extraction.reading.documents import DocumentError, Limits
+from tests.helpers.papers import encoded, picture
+
+
+@pytest.fixture
+def fresh_engine():
+    ocr.engine.cache_clear()
+    yield
+    ocr.engine.cache_clear()
+
+
+@pytest.mark.skipif(not shutil.which("tesseract"), reason="needs tesseract, which .ci/run installs")
+def test_tesseract_reads_where_rapidocr_is_missing_and_the_document_says_so(monkeypatch, fresh_engine):
+    monkeypatch.setitem(sys.modules, "rapidocr", None)
+    data = encoded(picture(["Green tea 2.00", "Cheese cake 13.50", "TOTAL 15.50"]))
+    (page,) = [message for message in pages.read(data, "image", Limits()) if "words" in message]
+    assert page["ocr"].startswith("tesseract ")
+    assert [text for text, *_ in page["words"]][-2:] == ["TOTAL", "15.50"]
+    (problem,) = page["problems"]
+    assert problem.startswith("read by tesseract, which misreads more, because RapidOCR is not installed")
+
+
+def test_no_ocr_engine_at_all_is_one_sentence(monkeypatch, fresh_engine):
+    monkeypatch.setitem(sys.modules, "rapidocr", None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(DocumentError, match="no OCR engine is installed: pip install rapidocr onnxruntime"):
+        ocr.engine("auto")
+    with pytest.raises(DocumentError, match="apt-get install tesseract-ocr"):
+        ocr.engine("tesseract")
+
+
+def test_an_engine_that_was_asked_for_and_is_missing_is_not_replaced(monkeypatch, fresh_engine):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(DocumentError, match="OCR by openvino is not installed"):
+        ocr.engine("openvino")
