@@ -30,7 +30,7 @@ from extraction import files, stage
 from extraction.models import choice
 from extraction.reading import documents, layout
 from extraction.reading.limits import DocumentError
-from extraction.reading.words import placed
+from extraction.reading.words import Word, placed
 from extraction.scoring import metrics
 
 FIELDS = {
@@ -112,11 +112,11 @@ def squeezed(text: str) -> str:
     return "".join(text.casefold().split())
 
 
-def segment_counts(segments: list[tuple[str, list, str]], words: list[layout.Word]) -> tuple[int, int, int, int]:
+def segment_counts(segments: list[tuple[str, list, str]], words: list[Word]) -> tuple[int, int, int, int]:
     """Segments read right, segments; words in a segment read right, words. Where boxes overlap, as those of crumpled
     paper do, a word belongs to the one whose middle line is nearest."""
     boxes = [tuple(f(c) for c in zip(*quad, strict=True) for f in (min, max)) for _, quad, _ in segments]
-    inside: dict[int, list[layout.Word]] = defaultdict(list)
+    inside: dict[int, list[Word]] = defaultdict(list)
     for word in sorted(words, key=lambda w: w.box[0]):
         x, y = (word.box[0] + word.box[2]) / 2, (word.box[1] + word.box[3]) / 2
         around = [i for i, (left, right, top, bottom) in enumerate(boxes) if left <= x <= right and top <= y <= bottom]
