@@ -97,13 +97,13 @@ def readings(text: str, codes: Collection[str] = ()) -> list[Decimal]:
     if mark:
         after = after.replace(mark.group(), " ", 1)
     power, after = _multiplier(before, after)
-    words = _MARK.sub(lambda m: " " if _known(m.group()) else m.group(), f"{before} {after}")
+    after = _MARK.sub(lambda m: " " if _known(m.group()) else m.group(), after).strip()
+    words = _MARK.sub(lambda m: " " if _known(m.group()) else m.group(), before) + after
     if power is None or (mark and named == {"INR"}):  # "5 Cr" are five crores or a credit
         return []
     if sum(c.isalpha() for c in words) > 4:
         return []
     found = [value.scaleb(power) for value in _unsigned(number, bool(named) and named <= THREE_DECIMALS)]
-    after = after.strip()
     if any(c in MINUS for c in before) or ("(" in before and ")" in after) or (mark and mark[1]):
         return [-value for value in found]
     if after and not after.strip(_DASH):
