@@ -108,3 +108,9 @@ def test_files_that_are_named_in_code_exist():
     for page, text in TEXTS.items():
         for name in re.findall(r"`((?:extraction|benchmarks|tests|docs|deploy)/[\w./]+\.\w+)`", text):
             assert Path(name).exists(), (page, name)
+
+
+def test_the_readme_of_the_benchmarks_names_each_of_them():
+    text = TEXTS[Path("benchmarks/README.md")]
+    for path in Path("benchmarks").glob("[a-z]*.py"):
+        assert f"`{path.stem}`" in text, path
