@@ -19,291 +19,21 @@ import json
 import re
 import shutil
 import sys
-import time
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import config
 from extraction import files, handoff, stage
+from extraction.download import hub, web
+from extraction.download.sources import SOURCES, Source
 
 STAGE = "download_datasets"
-ATTEMPTS = 4
-FIRST_WAIT = 1.0  # seconds before the second attempt; doubles each time
-TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of an answer
-MAX_MEMBER_BYTES = 200_000_000  # of one file in an archive, unpacked; CUAD's largest has 40 MB
 CUAD_CATEGORIES = 41
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a dataset is published, what it must hold, and under which terms."""
-
-    title: str
-    url: str  # the page for people
-    license: str
-    citation: str
-    counts: dict[str, int]  # of the published splits that are used
-    disk_bytes: int  # needed free before anything is fetched
-    hub_id: str | None = None
-    revision: str | None = None  # "main" is resolved to a commit when a run starts, and that commit is recorded
-    disk_bytes_with_images: int = 0
-    files: dict[str, str] = field(default_factory=dict)  # downloads outside the hub
-    sha256: str | None = None  # of files["archive"]
-    size: int | None = None
-
-
-SOURCES = {
-    "cord": Source(
-        title="CORD v2, receipts",
-        url="https://huggingface.co/datasets/naver-clova-ix/cord-v2",
-        license="CC BY 4.0",
-        citation="Park et al., CORD: A Consolidated Receipt Dataset for Post-OCR Parsing, 2019",
-        counts={"train": 800, "validation": 100, "test": 100},
-        disk_bytes=50_000_000,
-        disk_bytes_with_images=2 * 2_307_284_272,  # the shards, and the images taken out of them
-        hub_id="naver-clova-ix/cord-v2",
-        revision="7f0115a4b758a71d6473b8d085751692da2fef98",
-    ),
-    "cuad": Source(
-        title="CUAD v1, contracts",
-        url="https://github.com/TheAtticusProject/cuad",
-        license="CC BY 4.0",
-        citation="Hendrycks et al., CUAD: An Expert-Annotated NLP Dataset for Legal Contract Review, 2021",
-        counts={"train": 408, "test": 102},
-        disk_bytes=250_000_000,
-        files={
-            # Only this archive says which contracts are the official test split.
-            "archive": "https://github.com/TheAtticusProject/cuad/raw/67faa0e6023b04fcaae6cc09497ab00e5d63a2a2/data.zip",
-        },
-        sha256="f8161d18bea4e9c05e78fa6dda61c19c846fb8087ea969c172753bc2f45b999a",
-        size=18_309_308,
-    ),
-    "docvqa": Source(
-        title="DocVQA, questions on scanned pages",
-        url="https://huggingface.co/datasets/pixparse/docvqa-single-page-questions",
-        license="MIT on the hub; the pages are for research use",
-        citation="Mathew et al., DocVQA: A Dataset for VQA on Document Images, 2021",
-        counts={"train": 39_463, "validation": 5_349},  # the answers of the test split are withheld
-        disk_bytes=2_000_000_000,
-        disk_bytes_with_images=2 * 12_400_000_000,
-        hub_id="pixparse/docvqa-single-page-questions",
-        revision="main",
-    ),
-    "tatqa": Source(
-        title="TAT-QA, questions on financial reports",
-        url="https://github.com/NExTplusplus/TAT-QA",
-        license="CC BY 4.0",
-        citation="Zhu et al., TAT-QA: A Question Answering Benchmark on Tabular and Textual Content in Finance, 2021",
-        counts={"train": 2_201, "test": 278},  # the published dev split serves as test
-        disk_bytes=60_000_000,
-        revision="870accc41953dcde885aabeb963d94aabdc0fbc3",
-        files={
-            "train": "https://raw.githubusercontent.com/NExTplusplus/TAT-QA/"
-            "870accc41953dcde885aabeb963d94aabdc0fbc3/dataset_raw/tatqa_dataset_train.json",
-            "test": "https://raw.githubusercontent.com/NExTplusplus/TAT-QA/"
-            "870accc41953dcde885aabeb963d94aabdc0fbc3/dataset_raw/tatqa_dataset_dev.json",
-        },
-    ),
-}
 SAMPLES = {"cord": "cord.jsonl", "cuad": "cuad.json", "tatqa": "tatqa.json"}
 FOUND_OUT = ("revision", "counts", "split")  # settings that a run learns while it works
-
-
-class Unreachable(files.StageError):
-    """The server gave no usable answer, after all attempts."""
-
-
-# --- plain downloads -----------------------------------------------------------------------------------------
-
-
-def fetch(url: str, path: Path, sha256: str | None = None, size: int | None = None) -> Path:
-    """The file at a URL, whole and verified. What an interrupted run left in `<path>.part` is continued.
-
-    Raises Unreachable if the server does not deliver it, StageError if what it delivers is not the expected file.
-    """
-    import requests
-
-    if path.is_file() and (sha256 is None or files.sha256(path) == sha256):
-        return path
-    part = path.with_name(path.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    problem = ""
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(FIRST_WAIT * 2 ** (attempt - 1))
-        try:
-            status = receive(url, part)
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-            problem = f"the connection failed ({type(error).__name__})"
-            continue
-        if status == 200:
-            verify(part, url, sha256, size)
-            return part.replace(path)
-        problem = f"the server answered {status}"
-        if status == 416:  # the leftover is longer than the file
-            part.unlink(missing_ok=True)
-        elif status != 429 and status < 500:
-            break
-    raise Unreachable(f"could not download {url}: {problem}. Without a network: python {STAGE}.py --source samples")
-
-
-def receive(url: str, part: Path) -> int:
-    """Append to `part` what it still lacks. Returns the HTTP status, 200 when the file is complete."""
-    import requests
-    from tqdm import tqdm
-
-    have = part.stat().st_size if part.is_file() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-        if answer.status_code not in (200, 206):
-            return answer.status_code
-        if answer.status_code == 200:  # a server without ranges sends all of it again
-            have = 0
-        total = have + int(answer.headers["Content-Length"]) if "Content-Length" in answer.headers else None
-        with (
-            open(part, "ab" if have else "wb") as f,
-            tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar,
-        ):
-            for piece in answer.iter_content(1 << 16):
-                f.write(piece)
-                bar.update(len(piece))
-    return 200
-
-
-def verify(path: Path, url: str, sha256: str | None, size: int | None) -> None:
-    """Raise StageError, and remove the file, if it is not the one that was published."""
-    got, problem = path.stat().st_size, None
-    if size is not None and got != size:
-        problem = f"{got:,} bytes instead of {size:,}"
-    elif sha256 is not None and (digest := files.sha256(path)) != sha256:
-        problem = f"SHA-256 {digest} instead of {sha256}"
-    if problem:
-        path.unlink()
-        raise files.StageError(f"{url} is not the published file: {problem}. It was deleted; run this again")
-
-
-def zip_member(archive: Path, name: str) -> bytes:
-    """One file of an archive, found by its base name and read in memory: no path in the archive is ever used."""
-    try:
-        with zipfile.ZipFile(archive) as z:
-            members = [m for m in z.infolist() if m.filename.rsplit("/", 1)[-1] == name]
-            if len(members) != 1:
-                raise files.StageError(f"{archive.name} holds {len(members)} files called {name}, expected one")
-            with z.open(members[0]) as f:
-                content = f.read(MAX_MEMBER_BYTES + 1)
-    except zipfile.BadZipFile as error:
-        archive.unlink(missing_ok=True)
-        raise files.StageError(f"{archive.name} is not a zip file: {error}. It was deleted; run this again") from error
-    if len(content) > MAX_MEMBER_BYTES:
-        raise files.StageError(f"{name} in {archive.name} is larger than {MAX_MEMBER_BYTES:,} bytes")
-    return content
-
-
-def parsed(content: bytes, name: str) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError as error:
-        raise files.StageError(f"{name} is not valid JSON: {error}") from error
-
-
-# --- the hub -------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def hub_errors(source: Source) -> Iterator[None]:
-    """Turn what the hub's client raises into one sentence that says what to do."""
-    import httpx
-    import pyarrow
-    from huggingface_hub import errors
-
-    try:
-        yield
-    except errors.HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else None
-        if isinstance(error, errors.GatedRepoError) or status in (401, 403):
-            raise files.StageError(
-                f"the hub refuses access to {source.hub_id} ({status}). Accept its terms at {source.url}, "
-                "then log in: hf auth login"
-            ) from error
-        if status == 404:
-            raise files.StageError(f"{source.url} has no revision or file of that name: {error}") from error
-        raise Unreachable(f"the hub answered {status} for {source.hub_id}. Try again later") from error
-    except (httpx.TransportError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
-        raise Unreachable(
-            f"cannot reach the hub for {source.hub_id} ({type(error).__name__}). "
-            f"Without a network: python {STAGE}.py --source samples"
-        ) from error
-    except pyarrow.ArrowInvalid as error:
-        raise files.StageError(f"a Parquet file of {source.hub_id} cannot be read: {error}") from error
-
-
-def patiently(call: Callable[[], Any]) -> Any:
-    """The call's result, tried again after a connection error or a busy server."""
-    import httpx
-    from huggingface_hub import errors
-
-    for attempt in range(ATTEMPTS):
-        try:
-            return call()
-        except (httpx.TransportError, errors.LocalEntryNotFoundError, errors.HfHubHTTPError) as error:
-            response = getattr(error, "response", None)
-            refused = response is not None and response.status_code != 429 and response.status_code < 500
-            if refused or attempt == ATTEMPTS - 1:
-                raise
-        time.sleep(FIRST_WAIT * 2**attempt)
-
-
-def shards(names: Iterable[str], split: str) -> list[str]:
-    """The Parquet files of a split, in order. Raises StageError if there is none or one is missing."""
-    pattern = re.compile(rf"(?:^|/){split}-(\d+)-of-(\d+)[^/]*\.parquet$")
-    found = sorted((int(m[1]), int(m[2]), name) for name in names if (m := pattern.search(name)))
-    if not found or [number for number, _, _ in found] != list(range(found[0][1])):
-        raise files.StageError(f"the {split} split has {len(found)} Parquet files, which is not all of it")
-    return [name for _, _, name in found]
-
-
-def hub_revision(source: Source) -> tuple[str, list[str]]:
-    """The commit that the revision stands for now, and its files."""
-    from huggingface_hub import HfApi
-
-    with hub_errors(source):
-        info = patiently(lambda: HfApi().dataset_info(source.hub_id, revision=source.revision))
-    return info.sha, [file.rfilename for file in info.siblings]
-
-
-def hub_rows(
-    source: Source, sha: str, names: list[str], columns: list[str], downloads: Path | None, label: str
-) -> Iterator[list[dict]]:
-    """The rows of Parquet files on the hub, a row group at a time, with these columns only.
-
-    Without `downloads` only the byte ranges of the columns travel, so page images stay where they are; the hub's
-    client itself repeats a range that fails. With it, each file is downloaded there first (and resumed).
-    """
-    import pyarrow.parquet as pq
-    from huggingface_hub import HfFileSystem, hf_hub_download
-    from tqdm import tqdm
-
-    fs = HfFileSystem()
-
-    def opened(name: str) -> Any:
-        if downloads is None:  # no read-ahead: it would fetch the images that follow a column
-            return fs.open(f"datasets/{source.hub_id}@{sha}/{name}", "rb", cache_type="none")
-        return open(hf_hub_download(source.hub_id, name, repo_type="dataset", revision=sha, local_dir=downloads), "rb")
-
-    for name in tqdm(names, unit="file", desc=label, disable=None):
-        with hub_errors(source):
-            file = patiently(lambda name=name: opened(name))
-            with file, pq.ParquetFile(file, pre_buffer=True) as parquet:
-                missing = set(columns) - set(parquet.schema_arrow.names)
-                if missing:
-                    raise files.StageError(f"{name} of {source.hub_id} has no column {', '.join(sorted(missing))}")
-                for group in range(parquet.num_row_groups):
-                    rows = parquet.read_row_group(group, columns=columns, use_threads=False).to_pylist()
-                    yield rows
 
 
 # --- one reader per dataset: each fills its folder and returns the settings it learned ----------------------
@@ -348,13 +78,13 @@ def cord_from_samples(sample: Path, out: Path, data: config.DataConfig) -> dict:
 
 
 def cord_from_hub(source: Source, out: Path, data: config.DataConfig, downloads: Path) -> dict:
-    sha, paths = hub_revision(source)
+    sha, paths = hub.revision(source)
     columns = ["ground_truth"] + (["image"] if data.images else [])
 
     def receipts(split: str) -> Iterator[dict]:
         number = 0
         where = downloads if data.images else None
-        for group in hub_rows(source, sha, shards(paths, split), columns, where, f"cord {split}"):
+        for group in hub.rows(source, sha, hub.shards(paths, split), columns, where, f"cord {split}"):
             for row in group:
                 if number == data.max_documents:
                     return
@@ -405,11 +135,11 @@ def cuad_from_samples(sample: Path, out: Path, data: config.DataConfig) -> dict:
 
 
 def cuad_from_hub(source: Source, out: Path, data: config.DataConfig, downloads: Path) -> dict:
-    archive = fetch(source.files["archive"], downloads / "data.zip", source.sha256, source.size)
-    official = parsed(zip_member(archive, "CUADv1.json"), "CUADv1.json")
+    archive = web.fetch(source.files["archive"], downloads / "data.zip", source.sha256, source.size)
+    official = web.parsed(web.zip_member(archive, "CUADv1.json"), "CUADv1.json")
     # test.json only lends its titles: CUADv1.json has the same contracts, and train_separate_questions.json has
     # them with each question repeated for each of its answers.
-    tested = {contract["title"] for contract in parsed(zip_member(archive, "test.json"), "test.json")["data"]}
+    tested = {contract["title"] for contract in web.parsed(web.zip_member(archive, "test.json"), "test.json")["data"]}
     splits: dict[str, list[dict]] = {"train": [], "test": []}
     for contract in official["data"]:
         splits["test" if contract["title"] in tested else "train"].append(contract)
@@ -451,7 +181,7 @@ def page_words(ocr: dict) -> list[list]:
 
 def docvqa_from_hub(source: Source, out: Path, data: config.DataConfig, downloads: Path) -> dict:
     """Questions per split, and pages.jsonl with the words of each page once: several questions share a page."""
-    sha, paths = hub_revision(source)
+    sha, paths = hub.revision(source)
     columns = ["question_id", "question", "answers", "ocr_results", "other_metadata"]
     columns += ["image"] if data.images else []
     where = downloads if data.images else None
@@ -459,7 +189,7 @@ def docvqa_from_hub(source: Source, out: Path, data: config.DataConfig, download
 
     def questions(split: str, pages: Any) -> Iterator[dict]:
         taken: set[str] = set()
-        for group in hub_rows(source, sha, shards(paths, split), columns, where, f"docvqa {split}"):
+        for group in hub.rows(source, sha, hub.shards(paths, split), columns, where, f"docvqa {split}"):
             full = False
             for row in group:
                 about, ocr = row["other_metadata"], row["ocr_results"]
@@ -514,8 +244,8 @@ def tatqa_from_samples(sample: Path, out: Path, data: config.DataConfig) -> dict
 def tatqa_from_hub(source: Source, out: Path, data: config.DataConfig, downloads: Path) -> dict:
     splits = {}
     for split, url in source.files.items():
-        path = fetch(url, downloads / url.rsplit("/", 1)[-1])
-        splits[split] = parsed(path.read_bytes(), path.name)[: data.max_documents]
+        path = web.fetch(url, downloads / url.rsplit("/", 1)[-1])
+        splits[split] = web.parsed(path.read_bytes(), path.name)[: data.max_documents]
     return {"revision": source.revision, "counts": write_contexts(out, splits), "split": "dev serves as test"}
 
 

@@ -20,6 +20,8 @@ import pytest
 import config
 import download_datasets as stage
 from extraction import files, handoff
+from extraction.download import hub as hub_room
+from extraction.download import web
 from tests.helpers.hub_server import SHA, Hub, serving
 
 CORD, DOCVQA = "naver-clova-ix/cord-v2", "pixparse/docvqa-single-page-questions"
@@ -30,10 +32,11 @@ CATEGORIES = [f"Category {n}" for n in range(stage.CUAD_CATEGORIES)]
 DRIVER = """
 import dataclasses, json, sys
 import download_datasets as stage
+from extraction.download import web
 from extraction.stage import run_stage
 for name, values in json.loads(sys.argv.pop(1)).items():
     stage.SOURCES[name] = dataclasses.replace(stage.SOURCES[name], **values)
-stage.FIRST_WAIT = 0.05
+web.FIRST_WAIT = 0.05
 run_stage(stage.main)
 """
 
@@ -46,7 +49,7 @@ def hub():
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(stage, "FIRST_WAIT", 0.02)
+    monkeypatch.setattr(web, "FIRST_WAIT", 0.02)
 
 
 def start(endpoint: str, folder: Path, *args: str, sources: dict | None = None) -> subprocess.Popen:
@@ -349,7 +352,7 @@ def test_a_dataset_with_other_counts_is_not_sealed_and_the_old_folder_stays(hub,
 
 def test_a_missing_shard_is_noticed():
     with pytest.raises(files.StageError, match="train split has 1 Parquet"):
-        stage.shards(["data/train-00001-of-00002.parquet"], "train")
+        hub_room.shards(["data/train-00001-of-00002.parquet"], "train")
 
 
 def test_a_column_of_another_name_is_noticed(hub, tmp_path):
@@ -416,7 +419,7 @@ def test_a_contract_without_all_categories_is_not_sealed(cuad, tmp_path):
 
 
 def test_an_archive_that_unpacks_too_large_is_refused(cuad, monkeypatch):
-    monkeypatch.setattr(stage, "MAX_MEMBER_BYTES", 1_000)
+    monkeypatch.setattr(web, "MAX_MEMBER_BYTES", 1_000)
     with pytest.raises(files.StageError, match="larger than 1,000 bytes"):
         cuad()
 

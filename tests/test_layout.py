@@ -23,6 +23,7 @@ extraction.reading: limits
 config
 extraction: files handoff stage
 extraction.tasks: schemas custom sentences records prompts completions detection
+extraction.download: sources web hub
 extraction.reading: words einvoice text_files ocr pdf pdf_text pdf_fonts pdf_page pages worker
 extraction.reading: columns directions layout documents
 extraction: cord
@@ -42,8 +43,8 @@ ORDER = [
     for room, names in [row.split(": ") if ": " in row else ("", row)]
     for name in names.split()
 ]
-OWNERS = {"synthetic": "prepare_training_data", "training": "train_moe", "scoring": "test_moe"}
-OWNERS |= {"runs": "inference", "export": "export_gguf", "page": "app"}
+OWNERS = {"download": "download_datasets", "synthetic": "prepare_training_data", "training": "train_moe"}
+OWNERS |= {"scoring": "test_moe", "runs": "inference", "export": "export_gguf", "page": "app"}
 
 
 def imports_of(path: Path) -> set[str]:
