@@ -31,6 +31,7 @@ import config
 import inference
 from extraction import files, stage
 from extraction.evidence import checks, grounding
+from extraction.formats import kinds
 from extraction.models import backends, choice
 from extraction.page import edits, server, view
 from extraction.reading import documents
@@ -221,7 +222,7 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
     with gr.Row():
         with gr.Column(scale=3, min_width=300), gr.Tabs():
             with gr.Tab("File"):
-                suffixes = sorted(inference.SUFFIXES)
+                suffixes = sorted(kinds.SUFFIXES)
                 source = gr.File(label="Document", file_types=suffixes, height=140, elem_id="document")
             with gr.Tab("Camera or clipboard"):
                 photo = gr.Image(
@@ -310,7 +311,7 @@ def _batch_tab(handlers: Handlers, cfg: config.Config) -> None:
     with gr.Row():
         with gr.Column(scale=3, min_width=300):
             sources = gr.File(
-                label="Documents", file_count="multiple", file_types=sorted(inference.SUFFIXES), height=180,
+                label="Documents", file_count="multiple", file_types=sorted(kinds.SUFFIXES), height=180,
                 elem_id="documents",
             )  # fmt: skip
         with gr.Column(scale=3, min_width=300):

@@ -33,7 +33,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,6 @@ from extraction.reading import documents, layout
 from extraction.runs import environment, results, workers
 from extraction.tasks import completions, custom, detection, prompts, records, schemas
 
-SUFFIXES = {".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".docx", ".txt", ".text", ".md"}
 SHOWN_ORDERS = 3  # passages of a document that are shown among its problems
 
 
@@ -301,7 +300,7 @@ class Run:
         self._backend: backends.Backend | None = None
         self._opening = threading.Lock()
         self._answering = threading.Lock()
-        self.workers = workers.Workers(args.workers, cfg.inference)
+        self.workers = workers.Workers(args.workers)
 
     def key(self, data: bytes) -> str:
         """What a row is recognized by: the settings, the model, and the document's bytes."""
@@ -317,20 +316,36 @@ class Run:
             self._backend = self._backend or self.model.open()
             return self._backend
 
-    def row(self, name: str, progress: Callable[[str, int, int], Any]) -> dict | None:
-        """The result of a document, or why there is none; None if an earlier run has it."""
-        key = None
+    def rows(self, name: str, progress: Callable[[str, int, int], Any]) -> Iterator[dict]:
+        """The row of each document in a file, of which a mail or an archive has several; none of an earlier run."""
+        limits, key = self.cfg.inference, None
         try:
-            data = workers.read_bytes(name, self.cfg.inference.max_file_mb)
+            data = workers.content(name, limits)
             key = self.key(data)
-            if (name, key) in self.done:
-                self.reused.append(self.done[name, key])
-                return None
-            if documents.file_type(data) is None or not data.strip():
-                documents.read(data)  # says why without a model having been loaded
+            parts = [] if self.has(name, key) else documents.parts(name, data, limits)
+        except documents.DocumentError as error:
+            yield {"file": name, "error": str(error), "reason": "unreadable", "key": key}
+            return
+        for part in parts:
+            key = self.key(part.data or data)
+            if len(parts) == 1 or not self.has(part.name, key):
+                yield self.row(part, key, progress)
+
+    def has(self, name: str, key: str) -> bool:
+        """Whether an earlier run has the row; it is counted then."""
+        if (name, key) in self.done:
+            self.reused.append(self.done[name, key])
+        return (name, key) in self.done
+
+    def row(self, part: documents.Part, key: str, progress: Callable[[str, int, int], Any]) -> dict:
+        """The result of a document, or why there is none."""
+        name = part.name
+        try:
+            if part.error:  # said without a model having been loaded
+                raise documents.DocumentError(part.error)
             backend = self.backend()
             started = time.monotonic()
-            document = self.workers.read(data)
+            document = documents.read_part(part, self.cfg.inference)
             seconds = time.monotonic() - started
             # A model in this process answers one document at a time; a server is asked about several.
             with contextlib.nullcontext() if isinstance(backend, backends.HttpBackend) else self._answering:
@@ -409,7 +424,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.check:
         return show_environment(args, cfg)
     own = custom.read(args.schema) if args.schema else None
-    names, skipped = workers.find_inputs(args.inputs, SUFFIXES)
+    names, skipped = workers.find_inputs(args.inputs)
     if skipped:
         print(f"{skipped} files of other kinds were skipped", file=sys.stderr)
     if not names:
@@ -430,7 +445,7 @@ def read_all(run: Run, names: Sequence[str]) -> int:
         sink = results.ToStdout(form, len(names), lambda text: bar.write(text, sys.stdout))
     made: list[dict] = []
     try:
-        for row in run.workers.rows(names, lambda name: run.row(name, bar.prompts)):
+        for row in run.workers.rows(names, lambda name: run.rows(name, bar.prompts)):
             row = {**records.prune(row), "key": row["key"]} if args.omit_null else row
             made.append({name: row[name] for name in ("timings", "error", "reason") if name in row})
             bar.document()
@@ -449,7 +464,7 @@ def read_all(run: Run, names: Sequence[str]) -> int:
               file=sys.stderr)  # fmt: skip
     if not failed:
         return 0
-    return 4 if len(names) == 1 and failed[0].get("reason") == "unreadable" else 1
+    return 4 if len(made) + len(run.reused) == 1 and failed[0].get("reason") == "unreadable" else 1
 
 
 if __name__ == "__main__":

@@ -25,9 +25,10 @@ from typing import Any
 
 import config
 from extraction import cord, files, handoff, stage
+from extraction.formats import plain
 from extraction.models import base_model
 from extraction.models.rows import encode_row
-from extraction.reading import layout, text_files
+from extraction.reading import layout
 from extraction.reading.words import Word
 from extraction.synthetic import generate, injected, variations
 from extraction.tasks import completions, prompts, records, schemas, sentences
@@ -235,7 +236,7 @@ def from_tatqa(folder: Path, data: config.DataConfig, sources: Sources) -> None:
 
 def tatqa_page(name: str, context: dict, data: config.DataConfig, sources: Sources, split: str) -> dict:
     paragraphs = sorted(context["paragraphs"], key=lambda p: p["order"])
-    text = text_files.table(context["table"]["table"]) + "\n\n" + "\n".join(p["text"] for p in paragraphs)
+    text = plain.table(context["table"]["table"]) + "\n\n" + "\n".join(p["text"] for p in paragraphs)
     asked = []
     for question in context["questions"]:
         if question["answer_type"] not in ("span", "multi-span"):

@@ -165,7 +165,7 @@ def test_stdout_holds_one_json_object_and_everything_else_is_on_stderr(server, t
 
 def test_a_folder_gives_json_lines_and_one_failed_document_does_not_stop_the_others(server, tmp_path):
     server.replies = [(200, chat('{"total":"6.00"}'))]
-    for name, content in (("a.txt", RECEIPT), ("b.pdf", "%PDF-1.4 broken"), ("c.txt", RECEIPT), ("d.xyz", "other")):
+    for name, content in (("a.txt", RECEIPT), ("b.pdf", "%PDF-1.4\nbroken"), ("c.txt", RECEIPT), ("d.xyz", "other")):
         (tmp_path / name).write_text(content)
     done = command(tmp_path, "--model", f"http://127.0.0.1:{server.server_port}/v1")
     assert done.returncode == 1
@@ -291,7 +291,7 @@ def fill(folder):
             (20, 20), f"Document number {n}\nTOTAL 6.00", fill="black", font=ImageFont.load_default(36)
         )
         picture.save(folder / f"{n}.png")
-    (folder / "27.pdf").write_bytes(b"%PDF-1.4 broken")
+    (folder / "27.pdf").write_bytes(b"%PDF-1.4\nbroken")
     (folder / "28.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut off")
     (folder / "29.docx").write_bytes(b"PK\x03\x04 no archive")
     (folder / "30.xyz").write_text("passed over")
@@ -608,7 +608,7 @@ def test_csv_has_a_line_per_document_and_one_per_line_item_and_no_formulas(serve
     }
     server.replies = [(200, chat(json.dumps(record)))]
     (tmp_path / "a.txt").write_text(RECEIPT)
-    (tmp_path / "b.pdf").write_text("%PDF-1.4 broken")
+    (tmp_path / "b.pdf").write_text("%PDF-1.4\nbroken")
     out = tmp_path / "out.csv"
     done = command(tmp_path, "--model", address(server), "--type", "receipt", "--format", "csv", "-o", out)
     assert done.returncode == 1
@@ -670,7 +670,7 @@ def test_the_check_names_what_is_missing_and_the_command_that_mends_it(server, t
     [
         ([], "name a FILE"),
         (["README.md", "--workers", "0"], "--workers must be at least 1"),
-        (["README.md", "--schema", "x.json", "--type", "receipt"], "leave --type out"),
+        (["README.md", "--schema", "x.json", "--type", "receipt"], "leave out --type"),
         (["README.md", "--format", "csv"], "needs -o FILE.csv"),
         (["README.md", "-o", "README.md"], "is one of the documents"),
     ],

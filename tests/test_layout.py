@@ -24,7 +24,9 @@ config
 extraction: files handoff stage
 extraction.tasks: schemas custom sentences records prompts completions detection
 extraction.download: sources web hub
-extraction.reading: words einvoice text_files ocr pdf pdf_text pdf_fonts pdf_page pages worker
+extraction.reading: words einvoice
+extraction.formats: plain kinds archives docx_looks docx_lists docx html mail unpack unpaged
+extraction.reading: ocr pdf pdf_text pdf_fonts pdf_page pages worker
 extraction.reading: columns directions layout documents
 extraction: cord
 extraction.models: rows base_model lora confidence backends choice

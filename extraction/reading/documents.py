@@ -6,12 +6,15 @@ meets in use what it was trained on. Files are read by `extraction.reading.worke
 
 from __future__ import annotations
 
+import math
 import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from extraction.reading import text_files, worker
+from extraction.formats import kinds
+from extraction.formats.unpack import Part
+from extraction.reading import worker
 from extraction.reading.layout import Layout, page_layout
 from extraction.reading.limits import DocumentError, Limits
 from extraction.reading.words import Word, placed
@@ -19,7 +22,7 @@ from extraction.reading.words import Word, placed
 
 @dataclass(frozen=True)
 class Document:
-    """A document as it was read. `words` is empty where the format has no boxes (text, DOCX).
+    """A document as it was read. `words` is empty where the format has no boxes (text, DOCX, HTML).
 
     Boxes are where the words stand on the page as `render` draws it, skew and all. `pages_skipped` counts what was over
     the limit, too slow or broken. `ocr` is the OCR engine, if one was used.
@@ -44,63 +47,60 @@ class Picture:
     height: float
 
 
-IMAGE_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}  # of HEIC and AVIF
-
 # --- files ---------------------------------------------------------------------------------------------------
 
 
-def file_type(data: bytes) -> str | None:
-    """`pdf`, `image`, `docx` or `text`, by the first bytes and never by a name; None for other binary data."""
-    head = data[:1024]
-    if b"%PDF-" in head:
-        return "pdf"
-    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"BM", b"GIF8")):
-        return "image"
-    if (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or (head[4:8] == b"ftyp" and head[8:12] in IMAGE_BRANDS):
-        return "image"
-    if head.startswith(b"PK"):  # names in an archive are not packed; it is opened in the reader's process only
-        return "docx" if b"word/document.xml" in data else None
-    if head.startswith(b"{\\rtf"):
-        return None
-    return "text" if b"\x00" not in head or text_files.unicode(head) else None
-
-
-def _other_kind(data: bytes) -> str:
-    if data.startswith(b"\xd0\xcf\x11\xe0"):
-        return "an old Office file; save it as DOCX or PDF"
-    if data.startswith(b"{\\rtf"):
-        return "an RTF file; save it as DOCX or PDF"
-    return "not a PDF, image, DOCX or text file"
-
-
 def read(source: Path | bytes, limits: Limits | None = None) -> Document:
-    """Read a PDF, image, DOCX or text. Raises DocumentError if that cannot be done."""
+    """Read a document. Of a mail or an archive with several the first is read, and the others are told.
+
+    Raises DocumentError if that cannot be done.
+    """
     limits = limits or Limits()
-    data = _bytes(source, limits)
-    if not data.strip():
-        raise DocumentError("the file is empty")
-    kind = file_type(data)
-    if kind is None:
-        raise DocumentError(_other_kind(data))
-    if kind in ("docx", "text"):
-        (message,) = worker.read(data, kind, limits)
-        document = Document(message["text"], problems=message["problems"], reader=kind)
+    name = source.name if isinstance(source, Path) else "file"
+    first, *others = parts(name, content(source, limits), limits)
+    document = read_part(first, limits)
+    if not others:
+        return document
+    names = ", ".join(part.name.partition("/")[2] for part in others[:5]) + (", ..." if others[5:] else "")
+    shown = first.name.partition("/")[2] or "its text"
+    told = f"the file holds {len(others) + 1} documents; this is {shown}, the others are {names}"
+    return replace(document, problems=[told, *document.problems])
+
+
+def parts(name: str, data: bytes, limits: Limits) -> list[Part]:
+    """The documents in a file: itself, or those in a mail or an archive, with names such as `mail.eml/invoice.pdf`.
+
+    Raises DocumentError for a file that holds none.
+    """
+    kind = kinds.kind_of(data)
+    return worker.unpack(name, data, kind, limits) if kind in kinds.CONTAINERS else [Part(name, data, kind)]
+
+
+def read_part(part: Part, limits: Limits) -> Document:
+    """Read one document. Raises DocumentError if that cannot be done."""
+    if part.error:
+        raise DocumentError(part.error)
+    if part.kind in kinds.PAGES:
+        document = _read_pages(part.data, part.kind, limits)
     else:
-        document = _read_pages(data, kind, limits)
+        (message,) = worker.read(part.data, part.kind, limits)
+        document = Document(message["text"], problems=message["problems"], reader=part.kind)
     if not document.text.strip():
         raise DocumentError("; ".join(["no text was found in it", *document.problems]))
-    if len(document.text) > limits.max_text_chars:
-        kept = limits.max_text_chars
-        note = f"the text has {len(document.text):,} characters; only the first {kept:,} were read"
-        inside = [i for i, (_, end) in enumerate(document.spans) if end <= kept]
-        return replace(
-            document,
-            text=document.text[:kept],
-            words=[document.words[i] for i in inside],
-            spans=[document.spans[i] for i in inside],
-            problems=[*document.problems, note],
-        )
-    return document
+    document = replace(document, problems=[*part.problems, *document.problems])
+    return document if len(document.text) <= limits.max_text_chars else _cut(document, limits.max_text_chars)
+
+
+def _cut(document: Document, kept: int) -> Document:
+    inside = [i for i, (_, end) in enumerate(document.spans) if end <= kept]
+    note = f"the text has {len(document.text):,} characters; only the first {kept:,} were read"
+    return replace(
+        document,
+        text=document.text[:kept],
+        words=[document.words[i] for i in inside],
+        spans=[document.spans[i] for i in inside],
+        problems=[*document.problems, note],
+    )
 
 
 def render(source: Path | bytes, page: int, side: int, limits: Limits | None = None) -> Picture | None:
@@ -108,30 +108,33 @@ def render(source: Path | bytes, page: int, side: int, limits: Limits | None = N
 
     Raises DocumentError if the file is gone or the page cannot be drawn.
     """
-    data = _bytes(source, limits or Limits())
-    kind = file_type(data)
-    if kind not in ("pdf", "image"):
+    limits = limits or Limits()
+    part = parts("file", content(source, limits), limits)[0]
+    if part.kind not in kinds.PAGES:
         return None
-    image, (width, height) = worker.render(data, kind, page, side, limits or Limits())
+    image, (width, height) = worker.render(part.data, part.kind, page, side, limits)
     return Picture(image, width, height)
 
 
-def _bytes(source: Path | bytes, limits: Limits) -> bytes:
-    too_large = "the file has {:.1f} MB; the limit is {:g} MB"
-    if isinstance(source, Path):
-        try:
-            about = source.stat()
-            if not stat.S_ISREG(about.st_mode):  # a pipe or a device may never come to an end
-                raise DocumentError("it is no regular file")
-            size = about.st_size
-            if size > limits.max_file_mb * 1e6:
-                raise DocumentError(too_large.format(size / 1e6, limits.max_file_mb))
-            return source.read_bytes()
-        except OSError as error:
-            raise DocumentError(f"cannot be opened: {error.strerror}") from error
-    if len(source) > limits.max_file_mb * 1e6:
-        raise DocumentError(too_large.format(len(source) / 1e6, limits.max_file_mb))
-    return source
+def content(source: Path | bytes, limits: Limits) -> bytes:
+    """The bytes of a file. Raises DocumentError if it cannot be opened, or has too many."""
+    if not isinstance(source, Path):
+        _bound(len(source), limits)
+        return source
+    try:
+        about = source.stat()
+        if not stat.S_ISREG(about.st_mode):  # a pipe or a device may never come to an end
+            raise DocumentError("it is no regular file")
+        _bound(about.st_size, limits)
+        return source.read_bytes()
+    except OSError as error:
+        raise DocumentError(f"cannot be opened: {error.strerror}") from error
+
+
+def _bound(size: int, limits: Limits) -> None:
+    if size > limits.max_file_mb * 1e6:
+        shown = math.ceil(size / 1e5) / 10  # never rounded down to the limit
+        raise DocumentError(f"the file has {shown:.1f} MB; the limit is {limits.max_file_mb:g} MB")
 
 
 def _read_pages(data: bytes, kind: str, limits: Limits) -> Document:

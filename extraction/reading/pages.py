@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from statistics import fmean
 from typing import Any
 
-from extraction.reading import ocr, pdf, pdf_fonts, pdf_page, text_files
+from extraction.formats import unpaged
+from extraction.reading import ocr, pdf, pdf_fonts, pdf_page
 from extraction.reading.limits import DocumentError, Limits
 from extraction.reading.words import Box, Word, placed
 
@@ -30,12 +31,12 @@ def read(data: bytes, kind: str, limits: Limits, first: int = 1) -> Iterator[dic
 
     `{"page", "words": [[text, corners, score], ...], "readers", "ocr", "problems"}` or, of one that cannot be read,
     `{"page", "problems"}`. `{"wait": seconds}` in between says how long the next message may take.
-    Of a DOCX or text there is one message: `{"pages": 1, "text", "problems"}`.
+    Of a file without pages there is one message: `{"pages": 1, "text", "problems"}`.
     Corners are in points of a PDF page and in pixels of an image, turned as its orientation tag says.
     """
-    if kind in ("docx", "text"):
+    if kind in unpaged.KINDS:
         yield {"wait": limits.page_seconds}
-        yield text_files.read(data, kind, limits)
+        yield unpaged.read(data, kind, limits)
     else:
         reader = _pdf_pages if kind == "pdf" else _image_pages
         yield from reader(data, limits, first)
@@ -226,10 +227,8 @@ def _image(data: bytes) -> Iterator[Any]:
     from PIL import Image
 
     if data[4:8] == b"ftyp" and data[8:12] not in (b"avif", b"avis"):
-        try:
-            import pillow_heif
-        except ImportError as error:
-            raise DocumentError("HEIC photos need one more package: pip install pillow-heif") from error
+        import pillow_heif
+
         pillow_heif.register_heif_opener()
     try:
         with warnings.catch_warnings():

@@ -21,6 +21,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from extraction.formats import unpack as unpack_
+from extraction.formats.unpack import Part
 from extraction.reading.limits import DocumentError, Limits
 
 START_SECONDS = 180.0  # until a new process must have answered
@@ -105,21 +107,58 @@ def _receive(stream: BinaryIO, answers: queue.Queue) -> None:
     answers.put(None)
 
 
-_worker = Worker()
-_lock = threading.Lock()
-atexit.register(lambda: _worker.stop())
+class Pool:
+    """At most so many processes as were allowed, each for one thread at a time; the last used one is taken first."""
+
+    def __init__(self) -> None:
+        self.most = 1
+        self._workers: list[Worker] = []
+        self._idle: list[Worker] = []
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def worker(self) -> Iterator[Worker]:
+        with self._changed:
+            while not self._idle and len(self._workers) >= self.most:
+                self._changed.wait()
+            if not self._idle:
+                self._workers.append(Worker())
+                self._idle.append(self._workers[-1])
+            taken = self._idle.pop()
+        try:
+            yield taken
+        finally:
+            with self._changed:
+                self._idle.append(taken)
+                self._changed.notify()
+
+    def stop(self) -> None:
+        for worker in self._workers:
+            worker.stop()
+
+    def running(self) -> list[int]:
+        """The ids of the processes that are there now."""
+        return [worker.process.pid for worker in self._workers if worker.process and worker.process.poll() is None]
+
+
+_pool = Pool()
+atexit.register(lambda: _pool.stop())
+
+
+def allow(count: int) -> None:
+    """Let so many documents be read at once."""
+    _pool.most = count
 
 
 def running() -> list[int]:
     """The ids of the processes that read, or wait for a document to read."""
-    process = _worker.process
-    return [process.pid] if process and process.poll() is None else []
+    return _pool.running()
 
 
 def _forget() -> None:
-    """A process forked from this one must start its own worker: two cannot talk over one pipe."""
-    global _worker, _lock
-    _worker, _lock = Worker(), threading.Lock()
+    """In a fork: the processes belong to the parent."""
+    global _pool
+    _pool = Pool()
 
 
 if hasattr(os, "register_at_fork"):
@@ -134,15 +173,11 @@ def _told(limits: Limits) -> dict:
 def read(data: bytes, kind: str, limits: Limits) -> Iterator[dict]:
     """The messages of `pages.read`. A page that takes too long or crashes is one with nothing but a problem."""
     first, count = 1, None
-    request = {
-        "do": "read",
-        "kind": kind,
-        "limits": _told(limits),
-    }
-    with _lock:
+    request = {"do": "read", "kind": kind, "limits": _told(limits)}
+    with _pool.worker() as worker:
         while True:
             try:
-                for message in _worker.ask(request | {"first": first}, data):
+                for message in worker.ask(request | {"first": first}, data):
                     if "pages" in message:
                         if count is None:
                             count = message["pages"]
@@ -171,19 +206,24 @@ def render(data: bytes, kind: str, page: int, side: int, limits: Limits) -> tupl
     """What `pages.render` returns."""
     from PIL import Image
 
-    request = {
-        "do": "render",
-        "kind": kind,
-        "page": page,
-        "side": side,
-        "limits": _told(limits),
-    }
-    with _lock:
+    request = {"do": "render", "kind": kind, "page": page, "side": side, "limits": _told(limits)}
+    with _pool.worker() as worker:
         try:
-            (message,) = _worker.ask(request, data)
+            (message,) = worker.ask(request, data)
         except Died as died:
             raise DocumentError(f"page {page} {_why(died, limits, 'takes too long to draw', 'makes')}") from None
     return Image.frombytes("RGB", message["image"], message["data"]), tuple(message["size"])
+
+
+def unpack(name: str, data: bytes, kind: str, limits: Limits) -> list[Part]:
+    """What `unpack.parts` returns."""
+    request = {"do": "unpack", "kind": kind, "name": name, "limits": _told(limits)}
+    with _pool.worker() as worker:
+        try:
+            messages = list(worker.ask(request, data))
+        except Died as died:
+            raise DocumentError(f"the file {_why(died, limits, 'takes too long to open', 'makes')}") from None
+    return [Part(**message["part"], data=message.get("data", data)) for message in messages]
 
 
 def _end_with_parent() -> None:
@@ -238,6 +278,14 @@ def serve() -> None:
                 image, size = pages.render(data, request["kind"], request["page"], request["side"], limits)
                 drawn = image.tobytes()
                 send({"image": image.size, "size": size, "bytes": len(drawn)}, drawn)
+            elif request["do"] == "unpack":
+                send({"wait": limits.page_seconds})
+                for part in unpack_.parts(request["name"], data, request["kind"], limits):
+                    told = {key: value for key, value in vars(part).items() if key != "data"}
+                    if part.data is data:  # a DOCX file, which need not go back
+                        send({"part": told})
+                    else:
+                        send({"part": told, "bytes": len(part.data)}, part.data)
             else:
                 for message in pages.read(data, request["kind"], limits, request["first"]):
                     send(message)

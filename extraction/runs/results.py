@@ -83,8 +83,8 @@ def keep_last_of_each(path: Path) -> None:
 class ToStdout:
     """Rows on stdout as they are made; a JSON array of several documents when all are made."""
 
-    def __init__(self, form: str, documents: int, write: Callable[[str], Any]):
-        self.form, self.single, self.write = form, documents == 1, write
+    def __init__(self, form: str, files_: int, write: Callable[[str], Any]):
+        self.form, self.single, self.write = form, files_ == 1, write
         self.rows: list[dict] = []
 
     def add(self, row: dict) -> None:
@@ -93,14 +93,12 @@ class ToStdout:
             self.write(document_table(row) + "\n")
         elif self.form == "jsonl":
             self.write(json_text(shown))
-        elif self.single:
-            self.write(json_text(shown, indent=2))
         else:
             self.rows.append(shown)
 
     def end(self) -> None:
-        if self.form == "json" and not self.single:
-            self.write(json_text(self.rows, indent=2))
+        if self.form == "json":  # one file may hold several documents
+            self.write(json_text(self.rows[0] if self.single and len(self.rows) == 1 else self.rows, indent=2))
 
 
 class ToFile:

@@ -25,8 +25,9 @@ import config
 from extraction import files
 from extraction.evidence import checks, grounding, values
 from extraction.files import StageError
+from extraction.formats import unpaged
 from extraction.page import view
-from extraction.reading import documents, layout, text_files
+from extraction.reading import documents, layout
 from extraction.reading.limits import DocumentError, Limits
 from extraction.reading.words import placed
 from extraction.runs import results
@@ -211,7 +212,7 @@ def _windows(text: str) -> None:
 
 def _text_file(data: bytes) -> None:
     try:
-        read = text_files.read(data, "text", Limits(max_text_chars=1000))
+        read = unpaged.read(data, "text", Limits(max_text_chars=1000))
     except DocumentError:
         return
     _writable(read)

@@ -516,9 +516,9 @@ def _wrong_names() -> Iterator[File]:
     yield File(group, "docx.jpg", docx(PROSE), READ)
     yield File(group, "program.pdf", b"\x7fELF\x02\x01\x01" + bytes(500), REFUSED)
     yield File(group, "windows_program.txt", b"MZ\x90\x00" + bytes(500), REFUSED)
-    yield File(group, "archive.docx", _zip("a.txt", b"x"), REFUSED)
+    yield File(group, "archive.docx", _zip("a.txt", b"x"), READ)
     program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/etc/passwd) (r) file\n"
-    yield File(group, "postscript.png", program, READ)
+    yield File(group, "postscript.png", program, REFUSED)
     drawing = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'
     yield File(group, "drawing.png", drawing, READ)
     yield File(group, "old_office.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), REFUSED)

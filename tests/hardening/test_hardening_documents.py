@@ -14,7 +14,8 @@ import pytest
 import config
 from extraction import files
 from extraction.evidence import grounding
-from extraction.reading import documents, layout, pages, text_files, worker
+from extraction.formats import plain
+from extraction.reading import documents, layout, pages, worker
 from extraction.reading.limits import DocumentError, Limits
 from extraction.reading.words import Word
 from extraction.runs import results, workers
@@ -141,10 +142,10 @@ def test_the_height_of_a_row_is_the_median_of_its_words():
 
 def test_one_long_cell_does_not_pad_every_row_of_its_table():
     cells = [["x" * 1_000_000, "y"], *[["a", "b"]] * 5_000]
-    assert len(text_files.table(cells)) < 2_000_000
+    assert len(plain.table(cells)) < 2_000_000
     wide = [["a"] * 20_000, *[["b"]] * 20_000]
-    assert len(text_files.table(wide)) < 500_000
-    assert text_files.table([["a", "long", "c"], ["b"], ["bb", "x", "y"]]) == "a   long  c\nb\nbb  x     y"
+    assert len(plain.table(wide)) < 500_000
+    assert plain.table([["a", "long", "c"], ["b"], ["bb", "x", "y"]]) == "a   long  c\nb\nbb  x     y"
 
 
 def test_an_archive_with_a_name_in_no_encoding_is_refused():
@@ -160,12 +161,12 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
     with pytest.raises(DocumentError, match="no regular file"):
         documents.read(tmp_path / "pipe.pdf")
     with pytest.raises(files.StageError, match="neither a file nor a folder"):
-        workers.find_inputs([str(tmp_path / "pipe.pdf")], {".pdf"})
+        workers.find_inputs([str(tmp_path / "pipe.pdf")])
 
 
 def test_a_name_that_no_file_can_have_is_one_sentence():
     with pytest.raises(files.StageError, match="cannot be opened: File name too long"):
-        workers.find_inputs(["n" * 300], {".pdf"})
+        workers.find_inputs(["n" * 300])
 
 
 def test_a_file_whose_name_is_no_utf_8_has_its_row_and_is_found_again(tmp_path):
