@@ -182,7 +182,7 @@ def main() -> int:
     if args.einvoices:
         sets["e-invoices"] = [of_einvoice(row["gold"]) for row in lines(args.einvoices)]
     measured = {name: measure(records, args.show) for name, records in sets.items()}
-    print("| records | " + " | ".join(next(iter(measured.values()))) + " |")
+    print("| set | " + " | ".join(next(iter(measured.values()))) + " |")
     print("|---|" + "---|" * len(next(iter(measured.values()))))
     for name, row in measured.items():
         print(f"| {name} | " + " | ".join(str(cell) for cell in row.values()) + " |")

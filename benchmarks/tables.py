@@ -3,7 +3,7 @@
     python -m benchmarks.tables                         # write every marked table again
     python -m benchmarks.tables --from output/cpu/evaluation/gguf-Q8_0 evaluation --column "tuned model, all rows"
     python -m benchmarks.tables --from output/benchmarks/training.md training --command "python -m benchmarks.training"
-    python -m benchmarks.grounding | python -m benchmarks.tables --from - grounding
+    python -m benchmarks.checks | python -m benchmarks.tables --from - checks
 
 A marked table stands between `<!-- table NAME: command -->` and `<!-- end -->` and shows docs/results/NAME.json, which
 holds the command of the run, the columns and the rows. NAME.VIEW shows a part of it: the file's "views" list rows by
