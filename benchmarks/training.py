@@ -189,7 +189,6 @@ class Row:
     length: int = 2048
     offload: int | None = None  # layers; None: what the memory plan chooses
     steps: int = 10
-    peer: str = ""  # another program than train_moe.py, see benchmarks/peers.py
 
     def settings(self) -> list[str]:
         found = [
@@ -227,10 +226,7 @@ def measure(row: Row, options: list[str], output: Path, processes: int = 1) -> d
     """Train as the row says. Returns the row with what was measured, or with the `error` that ended it."""
     arguments = [*options, *(part for item in row.settings() for part in ("--set", item))]
     arguments += ["--set", f"output.dir={output}"]
-    if row.peer:
-        command = [sys.executable, "benchmarks/peers.py", row.peer, str(row.steps), *arguments]
-    else:
-        command = [sys.executable, "train_moe.py", "--profile", "gpu", "--force", *arguments]
+    command = [sys.executable, "train_moe.py", "--profile", "gpu", "--force", *arguments]
     if processes > 1:
         command[1:1] = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     with card_of(row.cap):
@@ -240,8 +236,6 @@ def measure(row: Row, options: list[str], output: Path, processes: int = 1) -> d
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("error: ") or "OutOfMemoryError" in line]
         return measured | {"error": (errors or lines or ["no message"])[-1][:600], "status": done.returncode}
-    if row.peer:
-        return measured | json.loads(done.stdout.splitlines()[-1])
     cfg = config.read(config.parser(""), ["--profile", "gpu", *arguments])[1]
     plan = files.read_json(cfg.adapter_dir / "memory_plan.json")
     log = [e for e in files.read_jsonl(cfg.adapter_dir / "training_log.jsonl") if "loss" in e]
@@ -283,13 +277,9 @@ ROWS = [
     Row(batch=1),
     Row(cap=A4000, batch=1),
     Row(cap=8.0, targets=WITH_EXPERTS, expert_rank=32),
-    Row(peer="unsloth-notebook", batch=1),
-    Row(peer="unsloth-auto", cap=A4000, batch=1),
-    Row(peer="experts4bit-qlora", cap=A4000, targets=WITH_EXPERTS, expert_rank=32, batch=1),
 ]
 COLUMNS = (
     ("card, GiB", lambda r: r["cap"] or "all"),
-    ("what", lambda r: r["peer"] or "train_moe.py"),
     ("GPUs", lambda r: r["processes"]),
     ("LoRA on", lambda r: r["targets"].replace("+", ", ") + (f" r={r['expert_rank']}" if r["expert_rank"] else "")),
     ("batch x length", lambda r: f"{r['batch']} x {r['length']}"),
@@ -332,17 +322,7 @@ def versions() -> str:
 
     import torch
 
-    names = (
-        "torch",
-        "transformers",
-        "trl",
-        "peft",
-        "bitsandbytes",
-        "unsloth",
-        "unsloth_zoo",
-        "triton",
-        "experts4bit-qlora",
-    )
+    names = ("torch", "transformers", "trl", "peft", "bitsandbytes", "unsloth", "unsloth_zoo", "triton")
     found = []
     for name in names:
         try:

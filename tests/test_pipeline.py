@@ -147,8 +147,7 @@ def test_a_changed_input_is_noticed_by_the_next_stage(options, tmp_path):
     handoff.require(cfg.adapter_dir, made_by="python train_moe.py", built_from={"rows": rows})
 
 
-@pytest.mark.parametrize("moment", [0.5, 2, 4])
-def test_stage_2_killed_at_any_moment_leaves_the_old_rows_or_none(options, tmp_path, moment):
+def test_stage_2_killed_while_it_works_leaves_the_old_rows_or_none(options, tmp_path):
     target = ["--set", f"data.training_dir={tmp_path / 'training'}"]
     process = subprocess.Popen(
         [sys.executable, "prepare_training_data.py", *options, *target, "--force"],
@@ -157,7 +156,7 @@ def test_stage_2_killed_at_any_moment_leaves_the_old_rows_or_none(options, tmp_p
         cwd=config.ROOT,
         env=os.environ,
     )
-    time.sleep(moment)
+    time.sleep(2)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert handoff.manifest_of(tmp_path / "training") is None or handoff.require(tmp_path / "training", made_by="x")
