@@ -36,6 +36,7 @@ def read(data: bytes, declared: str | None = None) -> tuple[str, list[str]]:
 
 def laid_out(source: str) -> tuple[str, list[str]]:
     import lxml.html
+    from inscriptis.css_profiles import STRICT_CSS_PROFILE
     from inscriptis.html_engine import Inscriptis
     from inscriptis.model.config import ParserConfig
     from lxml.etree import LxmlError
@@ -57,7 +58,7 @@ def laid_out(source: str) -> tuple[str, list[str]]:
     for table in list(tree.iter("table")):
         _spread(table)
     try:
-        text = Inscriptis(tree, ParserConfig(display_images=False)).get_text()
+        text = Inscriptis(tree, ParserConfig(css=STRICT_CSS_PROFILE, display_images=False)).get_text()
     except RecursionError:  # thousands of elements in each other; nobody has written that
         text = "\n".join(piece.strip() for piece in tree.itertext() if piece.strip())
     said = " ".join(" ".join(left_out).split())
