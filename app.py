@@ -29,13 +29,12 @@ from typing import TYPE_CHECKING, Any
 
 import config
 import inference
-from extraction import files, stage
-from extraction.evidence import checks, grounding
+from extraction import files, stage, steps
 from extraction.formats import kinds
 from extraction.models import backends, choice
 from extraction.page import edits, server, view
 from extraction.reading import documents
-from extraction.tasks import completions, custom, prompts, records, schemas
+from extraction.tasks import custom, schemas
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -61,77 +60,57 @@ HOUR = 3600  # seconds
 
 @dataclasses.dataclass
 class Opened:
-    """What one visitor has on the page: the file, its text and boxes, and the result with the changes made to it."""
+    """What one visitor has on the page: the file, and what was found in it with the changes made to that."""
 
     path: Path
-    document: documents.Document
-    result: dict
-    own: custom.OwnTask | None = None  # the visitor's own fields, instead of those of a document type
-    evidence: list[dict] = dataclasses.field(default_factory=list)  # of each answer, a field: where it stands
+    found: steps.Extraction
+    edited: set[str] = dataclasses.field(default_factory=set)  # paths of values that were changed by hand
+
+    @property
+    def document(self) -> documents.Document:
+        return self.found.shown.document
+
+    @property
+    def result(self) -> dict:
+        result = self.found.result()
+        marked = [f | {"edited": True} if f["path"] in self.edited else f for f in result["fields"] or []]
+        return result | {"fields": None if result["fields"] is None else marked}
+
+    @property
+    def evidence(self) -> list[dict]:
+        """Where each answer stands, as a field."""
+        return [a | {"path": f"answers[{i}]", "value": a["answer"] or ""} for i, a in enumerate(self.found.answers)]
 
     @property
     def fields(self) -> list[dict]:
-        return [*(self.result["fields"] or []), *self.evidence]
+        return [*(self.found.fields or []), *self.evidence]
 
     def edit(self, path: str, value: str) -> None:
         """Change one value by hand; places, checks and summary follow. No text: no value."""
-        self._change(edits.with_value(self.result["record"], path, value.strip() or None), edited=path)
+        self._change(edits.with_value(self.found.record, path, value.strip() or None))
+        if value.strip():
+            self.edited.add(path)
 
     def change_rows(self, path: str, act: str) -> None:
         """Add a row to a list, move one or remove it; see `edits.with_rows`."""
-        record, rows, order = edits.with_rows(self.result["record"], path, act)
+        record, rows, order = edits.with_rows(self.found.record, path, act)
         self._change(record, moved=lambda before: edits.renumbered(before, rows, order))
 
-    def _change(self, record: dict, edited: str | None = None, moved: Callable = lambda path: path) -> None:
+    def _change(self, record: dict, moved: Callable = lambda path: path) -> None:
         """Take a changed record; `moved` tells where the value at a path stands now."""
-        old = self.result
-        task = self.own or schemas.TASKS[old["document_type"]]
-        known = records.prune(record)
-        before = {moved(field["path"]): field for field in old["fields"]}
-        doubtful = inference.doubtful_passages(self.document, task)
-        fields = grounding.ground(known, task, self.document, doubtful)
-        for field in fields:
-            same = before.get(field["path"])
-            if same and same["value"] == field["value"]:
-                field |= {key: same[key] for key in ("confidence", "edited") if key in same}
-            elif field["path"] == edited:
-                field["edited"] = True
-        chosen = self.own.choices if self.own else ()
-        gone = inference.of_places(old["fields"], doubtful)
-        problems = [problem for problem in old["problems"] if problem not in gone]
-        problems += inference.of_places(fields, doubtful, chosen)
-        self.result = old | {
-            "record": record,
-            "summary": None if self.own else records.summarize(task, known),
-            "fields": fields,
-            "checks": checks.check(known, task),
-            "problems": problems,
-        }
+        before = {moved(leaf.path): leaf for leaf in self.found.leaves}
+        edited = {moved(path) for path in self.edited}
+        self.found.change(record, before)
+        self.edited = {leaf.path for leaf in self.found.leaves if leaf.path in edited}
 
     def ask(self, question: str, backend: backends.Backend, cfg: config.Config) -> None:
-        """Add an answer to the result, and where it stands to the evidence."""
-        text = inference.window_for(inference.trusted_text(self.document, schemas.QUESTION), question, cfg)
-        request = backends.Request(prompts.messages(schemas.QUESTION, text, question), schemas.QUESTION.schema)
-        completion = backend.complete([request])[0]
-        error = completion.error
-        reading = completions.Reading(None, error) if error else completions.parse(schemas.QUESTION, completion.text)
-        answer = (reading.record or {}).get("answer")
-        answers, problems = self.result["answers"], self.result["problems"]  # an edit may have come in the meantime
-        place = {"path": f"answers[{len(answers)}]", "value": answer or "", "grounding": "none", "boxes": []}
-        if answer:
-            doubtful = inference.doubtful_passages(self.document, schemas.QUESTION)
-            found = grounding.ground({"key_values": [{"value": answer}]}, schemas.DOCUMENT, self.document, doubtful)
-            place |= {key: found[0][key] for key in ("grounding", "span", "boxes")}
-            place["ordered"] = bool(place["span"]) and inference.within(place["span"], doubtful)
-        self.evidence.append(place)
-        self.result = self.result | {
-            "answers": [*answers, {"question": question, "answer": answer}],
-            "problems": [*problems, *([f"{question}: {reading.problem}"] if reading.problem else [])],
-        }
+        """Add an answer to the result."""
+        one = steps.ask_question(self.found.shown, question, cfg.data)
+        (reading,) = steps.read(self.found.shown, [one], backend.complete([one.request]))
+        self.found.take_answer(one, reading)
 
     def forget_answers(self) -> None:
-        self.evidence = []
-        self.result = self.result | {"answers": []}
+        self.found.forget_answers()
 
 
 def open_document(
@@ -141,13 +120,10 @@ def open_document(
 
     Raises DocumentError if the document cannot be read, StageError if the schema cannot be used.
     """
-    own = custom.parse(schema, "the schema") if schema and schema.strip() else None
-    started = time.monotonic()
-    document = inference.read(path, cfg)
-    seconds = time.monotonic() - started
-    result = inference.extract(document, backend, cfg, name=path.name, document_type=document_type, own=own)
-    result["timings"]["read"] = round(seconds, 3)
-    return Opened(path, document, result, own)
+    task = None if document_type == "auto" else schemas.TASKS[document_type]
+    if schema and schema.strip():
+        task = custom.parse(schema, "the schema")
+    return Opened(path, inference.examine(path, backend, cfg, path.name, task))
 
 
 # --- what the page shows of it -------------------------------------------------------------------------------
@@ -173,8 +149,8 @@ def example_rows(folder: Path) -> list[list[str]]:
 def conversation(opened: Opened) -> dict:
     """The questions and answers, each with the line of the document that holds the answer, or a warning."""
     talk = []
-    for asked, place in zip(opened.result["answers"], opened.evidence, strict=True):
-        entry = {"question": asked["question"], "answer": asked["answer"] or "The document does not say."}
+    for place in opened.evidence:
+        entry = {"question": place["question"], "answer": place["answer"] or "The document does not say."}
         entry |= {"field": place["path"], "quote": "", "note": ""}
         if place["grounding"] != "none":
             start, end = place["span"]
@@ -182,9 +158,9 @@ def conversation(opened: Opened) -> dict:
             line = text[text.rfind("\n", 0, start) + 1 : (text.find("\n", end) + 1 or len(text) + 1) - 1]
             entry["quote"] = " ".join(re.sub(r"\s{3,}", " … ", line.strip()).split())[:300]  # between two columns
             entry["note"] = f"page {place['boxes'][0]['page']}" if place["boxes"] else "from the text"
-            if place["ordered"]:
+            if place["injected"]:
                 entry["note"] += ", which seems to give orders to a machine: check it."
-        elif asked["answer"]:
+        elif place["answer"]:
             entry["note"] = "The document does not hold it as the answer gives it: check it."
         talk.append(entry)
     return {"talk": talk}

@@ -29,25 +29,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import config
-from extraction import files, handoff, stage
-from extraction.evidence import checks, grounding, injections
-from extraction.models import backends, choice, confidence
-from extraction.reading import documents, layout
+from extraction import files, handoff, stage, steps
+from extraction.models import backends, choice
+from extraction.reading import documents
 from extraction.runs import environment, results, workers
-from extraction.tasks import completions, custom, detection, prompts, records, schemas
-
-SHOWN_ORDERS = 3  # passages of a document that are shown among its problems
-
+from extraction.tasks import custom, detection, records, schemas
 
 # --- one document --------------------------------------------------------------------------------------------
 
@@ -73,188 +68,37 @@ def extract(
     `own` is a task to extract against instead of those of the document types. `progress` is called with the number of
     answers so far and in all. Raises documents.DocumentError if the document cannot be read.
     """
+    task = own or (None if document_type == "auto" else schemas.TASKS[document_type])
+    return examine(source, backend, cfg, name, task, questions, progress).result()
+
+
+def examine(
+    source: Path | bytes | documents.Document,
+    backend: backends.Backend,
+    cfg: config.Config,
+    name: str,
+    task: schemas.Task | None = None,
+    questions: Sequence[str] = (),
+    progress: Callable[[int, int], Any] | None = None,
+) -> steps.Extraction:
+    """What `extract` gives the result of. The task is found by the document's words unless it is given."""
     started = time.monotonic()
     document = source if isinstance(source, documents.Document) else read(source, cfg)
     read_seconds = time.monotonic() - started
-    task = own or (detection.detect(document.text) if document_type == "auto" else schemas.TASKS[document_type])
-    problems = list(document.problems)
-    doubtful = doubtful_passages(document, task)
-    problems += left_out(document, doubtful)
-    text = trusted_text(document, task)
-
-    texts = split(text, task, backend, cfg)
-    asked = [(task, text, None) for text in texts]
-    asked += [(schemas.QUESTION, window_for(text, question, cfg), question) for question in questions]
-    answers = _complete(backend, asked, progress)
-    readings = []
-    for (asked_task, text, question), answer in zip(asked, answers, strict=True):
-        shown = prompts.messages(asked_task, text, question)[-1]["content"]
-        reading = (
-            completions.Reading(None, answer.error)
-            if answer.error
-            else completions.parse(asked_task, answer.text, shown)
-        )
-        problems += [f"{number}: there is no such sentence" for number in reading.dropped]
-        if reading.problem:
-            problems.append(f"{question}: {reading.problem}" if question else reading.problem)
-        readings.append(reading)
-
-    of_windows = list(zip(readings, answers, strict=True))[: len(texts)]
-    windows = [(r.record, r.of_record(a.confidences)) for r, a in of_windows if r.record is not None]
-    parts = [record for record, _ in windows]
-    record = merge(task, parts) if parts else None
-    summary = fields = verdicts = meaning = None
-    if record is not None:
-        if own is None:  # of a user's own fields, nothing says what would sum them up
-            written = record.pop("summary", None)  # a model may have been told what to say in it
-            summary = records.summarize(task, record) if doubtful or not written else written
-        fields = grounding.ground(record, task, document, doubtful)
-        confidences = confidence.merged(task, windows)
-        calibration = getattr(backend, "calibration", None)
-        if calibration:
-            confidences = calibration(task.name, confidences)
-        if confidences:
-            meaning = "calibrated" if calibration else "not calibrated"
-        for field in fields:
-            sure = confidences.get(field["path"])
-            field["confidence"] = None if sure is None else round(sure, 4)
-        verdicts = checks.check(record, task)
-        problems += [f"{path}: the schema requires it, the answer does not have it" for path in missing(own, record)]
-        chosen = own.choices if own else ()
-        problems += of_places(fields, doubtful, chosen)
-    for question, reading in zip(questions, readings[len(texts) :], strict=True):
-        if answer := (reading.record or {}).get("answer"):
-            places = grounding.answer(answer, document, doubtful)
-            if not places:
-                problems.append(not_found({"path": question, "value": answer}))
-            problems += [ordered(question, answer) for place in places if place.overlaps(doubtful)]
-    result = {
-        "file": name,
-        "document_type": task.name,
-        "record": None
-        if record is None
-        else {k: v for k, v in with_nulls(task.schema, record).items() if k != "summary" or own},
-        "summary": summary,
-        "answers": [
-            {"question": question, "answer": (reading.record or {}).get("answer")}
-            for question, reading in zip(questions, readings[len(texts) :], strict=True)
-        ],
-        "fields": fields,
-        "confidences": meaning,
-        "checks": verdicts,
-        "problems": problems,
-        "pages": document.pages,
-        "pages_skipped": document.pages_skipped,
-        "model": backend.name,
-        "timings": {"read": round(read_seconds, 3), "model": round(time.monotonic() - started - read_seconds, 3)},
-    }
-    return result
-
-
-def missing(own: custom.OwnTask | None, record: dict) -> list[str]:
-    return own.missing(record) if own else []
-
-
-def general(path: str) -> str:
-    """`items[].price` for `items[3].price`."""
-    return re.sub(r"\[\d+\]", "[]", path)
-
-
-def not_found(field: dict) -> str:
-    return f"{field['path']}: {shortly(field['value'])} was not found in the document"
-
-
-def doubtful_passages(document: documents.Document, task: schemas.Task) -> list[tuple[int, int]]:
-    """Where the document seems to give orders to a machine: what stands only there may be an attacker's."""
-    return injections.find(document.text, injections.names_of(task.schema) | {"answer"})
-
-
-def of_places(fields: Sequence[dict], doubtful: Sequence[tuple[int, int]], chosen: Collection[str] = ()) -> list[str]:
-    """What is to be said of the values that stand nowhere, or only in a doubtful passage."""
-    said = [not_found(f) for f in fields if f["grounding"] == "none" and general(f["path"]) not in chosen]
-    return said + [ordered(f["path"], f["value"]) for f in fields if f["span"] and within(f["span"], doubtful)]
-
-
-def ordered(path: str, value: str) -> str:
-    return f"{path}: {shortly(value)} stands only where the document seems to give orders to a machine"
-
-
-def trusted_text(document: documents.Document, task: schemas.Task) -> str:
-    """What a model reads of a document: its text without what seems to give orders to a machine."""
-    return injections.without(document.text, injections.names_of(task.schema) | {"answer"})
-
-
-def left_out(document: documents.Document, doubtful: Sequence[tuple[int, int]]) -> list[str]:
-    """What is to be said of the passages that a model does not read."""
-    told = "text that seems to give orders to a machine was left out: "
-    said = [told + shortly(document.text[start:end]) for start, end in doubtful[:SHOWN_ORDERS]]
-    return said + ([f"{told}{len(doubtful) - SHOWN_ORDERS} more passages"] if doubtful[SHOWN_ORDERS:] else [])
-
-
-def shortly(text: str) -> str:
-    text = " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
-    return f'"{text[:60]}{"..." if text[60:] else ""}"'
-
-
-def within(span: Sequence[int], passages: Sequence[tuple[int, int]]) -> bool:
-    return any(start < span[1] and span[0] < end for start, end in passages)
-
-
-def window_for(text: str, question: str, cfg: config.Config) -> str:
-    return layout.best_window(text, question, cfg.data.window_chars, cfg.data.window_overlap)
-
-
-def split(text: str, task: schemas.Task, backend: backends.Backend, cfg: config.Config) -> list[str]:
-    """The text in the windows that the task reads: contracts as in training, others only if they are too long."""
-    if task is schemas.CONTRACT:
-        text = layout.prose(text)
-        spans = layout.windows(text, cfg.data.window_chars, cfg.data.window_overlap)
-        return [text[a:b] for a, b in spans]
-    limit = backend.prompt_limit - backend.count(task.instructions) - 32  # 32: the chat template's own tokens
-    if limit < 64:
-        raise files.StageError("the fields of the schema leave no room for a document; raise inference.context_tokens")
-    tokens = backend.count(text)
-    if tokens <= limit:
-        return [text]
-    chars = max(int(len(text) * limit / tokens * 0.8), 100)
-    return [text[a:b] for a, b in layout.windows(text, chars, 0)]
-
-
-def merge(task: schemas.Task, parts: list[dict]) -> dict:
-    """One record from those of a document's windows: lists are joined, of single values the first stays."""
-    if task is schemas.CONTRACT:
-        return records.merge_clauses(parts)
-    merged: dict = {}
-    for record in parts:
-        _join(merged, record)
-    if len(parts) > 1 and not isinstance(task, custom.OwnTask):
-        merged.pop("summary", None)  # it spoke of one window
-    return merged
-
-
-def _join(merged: dict, record: dict) -> None:
-    for key, value in record.items():
-        if isinstance(value, list):
-            merged[key] = merged.get(key, []) + value
-        elif isinstance(value, dict):
-            _join(merged.setdefault(key, {}), value)
-        else:
-            merged.setdefault(key, value)
-
-
-def with_nulls(schema: dict, value: Any) -> Any:
-    """The value with null for every property that the schema has and it has not."""
-    if "properties" in schema and value is not None:
-        return {name: with_nulls(inner, value.get(name)) for name, inner in schema["properties"].items()}
-    if "items" in schema and value is not None:
-        return [with_nulls(schema["items"], item) for item in value]
-    return value
+    task = task or detection.detect(document.text)
+    shown = steps.Shown(document, task)
+    asked = steps.ask(shown, task, questions, backend, cfg.data)
+    readings = steps.read(shown, asked, _complete(backend, [one.request for one in asked], progress))
+    found = steps.Extraction(name, task, backend.name, shown)
+    found.take(asked, readings, getattr(backend, "calibration", None))
+    seconds = time.monotonic() - started
+    found.timings = {"read": round(read_seconds, 3), "model": round(seconds - read_seconds, 3)}
+    return found
 
 
 def _complete(
-    backend: backends.Backend, asked: list[tuple], progress: Callable[[int, int], Any] | None
+    backend: backends.Backend, requests: list[backends.Request], progress: Callable[[int, int], Any] | None
 ) -> list[backends.Completion]:
-    requests = requested(asked)
     answered = 0
 
     def done(*_: Any) -> None:
@@ -266,10 +110,6 @@ def _complete(
     if progress:
         progress(0, len(requests))
     return backend.complete(requests, done)
-
-
-def requested(asked: list[tuple]) -> list[backends.Request]:
-    return [backends.Request(prompts.messages(task, text, question), task.schema) for task, text, question in asked]
 
 
 # --- many documents ------------------------------------------------------------------------------------------

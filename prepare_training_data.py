@@ -93,6 +93,10 @@ def from_cord(folder: Path, data: config.DataConfig, sources: Sources) -> None:
             sources.add("train", made | {"varies": name})
 
 
+def values_of(record: dict) -> list[str]:
+    return [leaf.value.strip() for leaf in records.leaves(record)]
+
+
 def cord_receipt(name: str, truth: dict, seed: int, with_words: bool = False) -> dict:
     document, gold = cord.gold_words(truth)
     made = receipt(name, "cord", document.text, cord.from_cord(truth["gt_parse"]), seed)

@@ -28,7 +28,7 @@ import config
 from extraction import files, handoff, stage
 from extraction.models import backends, choice, confidence
 from extraction.scoring import experts, metrics, report, scores, tables
-from extraction.tasks import completions, records, schemas
+from extraction.tasks import completions, prompts, records, schemas
 
 STAGE = "test_moe"
 JUDGE = 4  # goes up when a metric is defined anew, so that finished predictions are scored again
@@ -193,9 +193,14 @@ def saved(partial: Path) -> dict[str, dict]:
 
 def prediction(row: dict, answer: backends.Completion) -> dict:
     """What is kept of an answer: the raw text, the record or the reason there is none, tokens and seconds."""
-    task, shown = schemas.TASKS[row["task"]], row["prompt"][-1]["content"]
-    reading = completions.Reading(None, answer.error) if answer.error else completions.parse(task, answer.text, shown)
-    sure = reading.of_record(answer.confidences)
+    task = schemas.TASKS[row["task"]]
+    shown = prompts.numbered(task, row["prompt"])
+    reading = (
+        completions.Reading(None, answer.error)
+        if answer.error
+        else completions.parse(task, answer.text, shown, answer.confidences)
+    )
+    sure = {leaf.path: round(leaf.confidence, 6) for leaf in reading.leaves or () if leaf.confidence is not None}
     return {
         "id": row["id"],
         "document": row.get("document") or row["id"],
@@ -209,7 +214,7 @@ def prediction(row: dict, answer: backends.Completion) -> dict:
         "problem": reading.problem,
         "dropped": len(reading.dropped),
         "target": row["target"],
-        "token_confidences": sure and {k: round(v, 6) for k, v in sure.items()},
+        "token_confidences": None if answer.confidences is None else sure,
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
         "seconds": round(answer.seconds, 3),

@@ -59,25 +59,29 @@ def seen(contracts: list[tuple[str, list]], data: config.DataConfig) -> dict[str
     return {"windows": windows, "empty": empty, "quotes": quotes, "torn": torn}
 
 
+def merged(parts: list[dict]) -> dict:
+    return records.build(records.merge(schemas.CONTRACT, map(records.leaves, parts)))
+
+
 def reach(contracts: list[tuple[str, list]], data: config.DataConfig, tokenizer) -> dict:
     """Scores of the answers that the model is to write, and their tokens."""
     of_windows, of_contract, clauses, prompt, answer, answered = [], [], [], [], [], []
     for text, spans in contracts:
         parts, targets = [], []
         for window in prepare.contract_windows(text, spans, data, prepare.Sources(), "test"):
-            messages = prompts.messages(schemas.CONTRACT, window["text"])
+            prompt_ = prompts.prompt(schemas.CONTRACT, window["text"])
             written = completions.completion(window["answer"])
-            reading = completions.parse(schemas.CONTRACT, written, messages[-1]["content"])
+            reading = completions.parse(schemas.CONTRACT, written, prompt_.sentences)
             assert not reading.problem and not reading.dropped
             parts.append(reading.record)
             targets.append(window["record"])
-            rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            rendered = tokenizer.apply_chat_template(prompt_.messages, tokenize=False, add_generation_prompt=True)
             prompt.append(len(tokenizer(rendered, add_special_tokens=False)["input_ids"]))
             answer.append(len(tokenizer(written, add_special_tokens=False)["input_ids"]) + 1)
             if window["record"]["clauses"]:
                 answered.append(answer[-1])
-        record, target = records.merge_clauses(parts), records.merge_clauses(targets)
-        whole = records.merge_clauses([{"clauses": {name: [text[a:b]]}} for name, a, b in spans])
+        record, target = merged(parts), merged(targets)
+        whole = merged([{"clauses": {name: [text[a:b]]}} for name, a, b in spans])
         of_windows.append(metrics.span_counts(target, record))
         of_contract.append(metrics.span_counts(whole, record))
         clauses.append(metrics.clause_counts(target, record))

@@ -22,7 +22,7 @@ import config
 from extraction import cord
 from extraction.evidence import grounding, values
 from extraction.scoring import metrics, places
-from extraction.tasks import schemas
+from extraction.tasks import records, schemas
 
 
 def misread(value: Any) -> Any:
@@ -41,7 +41,7 @@ def measure(truths: list[dict], show: bool) -> dict:
     for i, truth in enumerate(truths):
         document, gold = cord.gold_words(truth)
         record = cord.from_cord(truth["gt_parse"])
-        fields = grounding.ground(record, schemas.RECEIPT, document)
+        fields = grounding.ground(records.leaves(record), schemas.RECEIPT, document)
         found += sum(f["grounding"] != "none" for f in fields)
         total += len(fields)
         left_out += sum(f["path"] not in gold for f in fields)
@@ -53,7 +53,7 @@ def measure(truths: list[dict], show: bool) -> dict:
         words = [word.text for word in document.words]
         for step in range(1, 6):
             other = cord.from_cord(truths[(i + step) % len(truths)]["gt_parse"])
-            for field in grounding.ground(other, schemas.RECEIPT, document):
+            for field in grounding.ground(records.leaves(other), schemas.RECEIPT, document):
                 there = places.printed(field["value"], words)
                 foreign["all"] += 1
                 foreign["found"] += field["grounding"] != "none"
@@ -66,7 +66,7 @@ def measure(truths: list[dict], show: bool) -> dict:
                 if show and not there and field["grounding"] != "none":
                     a, b = field["span"]
                     print("  foreign", i, field["path"], repr(field["value"]), repr(document.text[a:b]))
-        for field in grounding.ground(misread(record), schemas.RECEIPT, document):
+        for field in grounding.ground(records.leaves(misread(record)), schemas.RECEIPT, document):
             if values.amount(field["value"]) is not None and not places.printed(field["value"], words):
                 foreign["misread"] += 1
                 foreign["misread, found"] += field["grounding"] != "none"

@@ -107,7 +107,7 @@ def test_a_contract_is_asked_for_by_the_numbers_of_its_sentences_and_has_the_sen
         "clauses.Parties[0]": "exact",
         "clauses.Governing Law[0]": "exact",
     }
-    assert result["problems"] == ["Insurance: 99: there is no such sentence"]
+    assert result["problems"] == ["Insurance: points at sentence 99, which does not exist"]
 
 
 def test_an_answer_that_was_cut_off_is_kept_as_far_as_it_goes_and_reported():

@@ -30,7 +30,8 @@ extraction.reading: ocr pdf pdf_text pdf_fonts pdf_page pages worker
 extraction.reading: columns directions layout documents
 extraction: cord
 extraction.models: rows base_model lora confidence backends choice
-extraction.evidence: values injections checks grounding
+extraction.evidence: problems values injections checks grounding
+extraction: steps
 extraction.synthetic: words parts till receipt_items receipt_totals receipts
 extraction.synthetic: invoices letters injected variations generate
 extraction.training: memory log checkpoints adapter unsloth_model callback

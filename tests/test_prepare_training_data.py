@@ -12,7 +12,7 @@ import prepare_training_data as prepare
 from extraction import files, handoff
 from extraction.reading import layout
 from extraction.scoring import metrics
-from extraction.tasks import completions, records, schemas
+from extraction.tasks import completions, prompts, records, schemas
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_every_row_has_the_documented_form_and_its_completion_reads_back_as_the_
             more = {"form"} if row["task"] == "contract" else {"words"} & set(row)
             assert set(row) == {"id", "document", "task", "source", "prompt", "completion", "target", "tokens"} | more
             task = schemas.TASKS[row["task"]]
-            reading = completions.parse(task, row["completion"][0]["content"], row["prompt"][-1]["content"])
+            reading = completions.parse(task, row["completion"][0]["content"], prompts.numbered(task, row["prompt"]))
             assert reading.problem is None and not reading.dropped
             if row["task"] == "question":
                 assert reading.record["answer"] in row["target"]["answers"]
@@ -78,7 +78,7 @@ def test_the_answer_of_a_contract_points_at_sentences_of_the_window_and_at_littl
     quotes, near = 0, 0
     for row in [row for split in prepare.SPLITS for row in rows[1][split] if row["task"] == "contract"]:
         shown, answer = row["prompt"][-1]["content"], row["completion"][0]["content"]
-        reading = completions.parse(schemas.CONTRACT, answer, shown)
+        reading = completions.parse(schemas.CONTRACT, answer, prompts.numbered(schemas.CONTRACT, row["prompt"]))
         found, target = reading.record.get("clauses", {}), row["target"]["clauses"]
         text = " ".join(line.partition("] ")[2] for line in shown.split("\n"))
         for name in target:
@@ -212,7 +212,9 @@ def test_an_order_in_a_row_does_not_move_the_sentences_that_its_answer_points_at
     for row in changed:
         was = plain[row["id"]]
         readings = [
-            completions.parse(schemas.CONTRACT, r["completion"][0]["content"], r["prompt"][1]["content"])
+            completions.parse(
+                schemas.CONTRACT, r["completion"][0]["content"], prompts.numbered(schemas.CONTRACT, r["prompt"])
+            )
             for r in (row, was)
         ]
         assert readings[0] == readings[1] and not readings[0].dropped

@@ -21,10 +21,11 @@ from rapidfuzz import fuzz
 from extraction.evidence import values
 from extraction.reading.documents import Document
 from extraction.reading.words import Box
-from extraction.tasks.records import Leaf, leaves
+from extraction.tasks.records import Leaf
 from extraction.tasks.schemas import CONTRACT, DOCUMENT, Task
 
 FUZZY_SCORE = 85  # similarity in percent that text needs; lower ones let values of other documents in
+FUZZY_WORD = 78  # similarity in percent that each word of such a text needs: one wrong letter in five
 FUZZY_LENGTH = 5  # letters and digits; shorter text has to match exactly
 MOST_PLACES = 1000  # that are looked at for one value: a text may say the same again and again
 LABEL_REACH = 300  # characters between a label and its value, at most
@@ -125,7 +126,7 @@ def normalized(leaf: Leaf, what: str) -> float | str | None:
 # --- what a document prints ----------------------------------------------------------------------------------
 
 
-class Print:
+class TextIndex:
     """The text of a document, indexed for finding values in it."""
 
     def __init__(self, document: Document):
@@ -253,7 +254,9 @@ class Print:
         score = fuzz.ratio(wanted, self.plain[start:end])
         a, b = self.at[start], self.at[end - 1] + 1
         same_digits = set(re.findall(r"\d+", value)) <= set(re.findall(r"\d+", self.text[a:b]))
-        return [Place(((a, b),), "fuzzy", score / 200)] if score >= FUZZY_SCORE and same_digits else []
+        words = [word for word in map(_plain, value.split()) if len(word) > 2]  # "Cake, Tea" is not "Cafe Tea"
+        alike = all(fuzz.partial_ratio(word, self.plain[start:end]) >= FUZZY_WORD for word in words)
+        return [Place(((a, b),), "fuzzy", score / 200)] if score >= FUZZY_SCORE and same_digits and alike else []
 
     def label(self, place: Place) -> str | None:
         """The field whose label stands nearest before the place on its row."""
@@ -297,15 +300,22 @@ def _plain(text: str) -> str:
 ROWS_ABOVE, ROWS_BELOW = 1, 3  # how far from the row of a line item its leaves may stand
 
 
-def ground(record: dict | None, task: Task, document: Document, doubtful: Sequence[tuple[int, int]] = ()) -> list[dict]:
-    """The `fields` of a result: each value of the record with its normalized form, span and boxes, if it was found.
+def ground(
+    found: Iterable[Leaf], task: Task, document: Document, injected: Sequence[tuple[int, int]] = ()
+) -> list[dict]:
+    """The `fields` of a result: each value with its normalized form, span and boxes, if it was found.
 
-    A place within one of the `doubtful` passages of the text is taken only where there is no other.
+    A place within one of the `injected` passages of the text is taken only where there is no other.
     """
-    found = [leaf for leaf in leaves(record or {}) if leaf.path != "summary"]
-    page = Print(document)
+    found = [leaf for leaf in found if leaf.path != "summary"]
+    page = TextIndex(document)
     kinds = {leaf.path: kind(leaf, task) for leaf in found}
-    places = {leaf.path: trusted(page.places(leaf.value, kinds[leaf.path]), doubtful) for leaf in found}
+    places = {
+        leaf.path: [Place((leaf.span,), "exact", 1.0)]
+        if leaf.span  # the model pointed there
+        else trusted(page.places(leaf.value, kinds[leaf.path]), injected)
+        for leaf in found
+    }
     if task is CONTRACT:
         chosen = _quotes(found, places)
     else:
@@ -314,37 +324,43 @@ def ground(record: dict | None, task: Task, document: Document, doubtful: Sequen
     return [_field(page, leaf, kinds[leaf.path], chosen.get(leaf.path)) for leaf in found]
 
 
-def trusted(places: list[Place], doubtful: Sequence[tuple[int, int]]) -> list[Place]:
-    """The places outside of doubtful passages, all of them where there is none."""
-    return [place for place in places if not place.overlaps(doubtful)] or places
+def trusted(places: list[Place], injected: Sequence[tuple[int, int]]) -> list[Place]:
+    """The places outside of injected passages, all of them where there is none."""
+    return [place for place in places if not place.overlaps(injected)] or places
 
 
-def answer(value: str, document: Document, doubtful: Sequence[tuple[int, int]] = ()) -> list[Place]:
+def answer(value: str, document: Document, injected: Sequence[tuple[int, int]] = ()) -> dict:
     """Where an answer to a question stands; of one that lists several values, where each of them does, if all do."""
-    page = Print(document)
+    page = TextIndex(document)
 
     def of(text: str) -> list[Place]:
-        return trusted(page.places(text, kind(Leaf("answer", "value", None, text), DOCUMENT)), doubtful)
+        return trusted(page.places(text, kind(Leaf("value", text), DOCUMENT)), injected)
 
-    if whole := of(value):
-        return whole[:1]
-    parts = [of(part) for part in value.split(", ")]
-    return [places[0] for places in parts] if all(parts) else []
+    places = of(value)[:1]
+    if not places:
+        parts = [of(part) for part in value.split(", ")]
+        places = [found[0] for found in parts] if all(parts) else []
+    return {
+        "grounding": places[0].grounding if places else "none",
+        "span": list(places[0].span) if places else None,
+        "boxes": [box for place in places for box in page.boxes(place)],
+        "injected": any(place.overlaps(injected) for place in places),
+    }
 
 
-def _field(page: Print, leaf: Leaf, what: str, place: Place | None) -> dict:
+def _field(page: TextIndex, leaf: Leaf, what: str, place: Place | None) -> dict:
     return {
         "path": leaf.path,
         "value": leaf.value,
         "normalized": normalized(leaf, what),
-        "confidence": None,
+        "confidence": None if leaf.confidence is None else round(leaf.confidence, 4),
         "grounding": place.grounding if place else "none",
         "span": list(place.span) if place else None,
         "boxes": page.boxes(place) if place else [],
     }
 
 
-def _items(page: Print, found: list[Leaf], places: dict[str, list[Place]]) -> dict[str, Place]:
+def _items(page: TextIndex, found: list[Leaf], places: dict[str, list[Place]]) -> dict[str, Place]:
     """The places of the leaves of list items: items in their order, each about the row where most of it stands."""
     items: dict[str, list[Leaf]] = {}
     for leaf in found:
@@ -396,13 +412,13 @@ def _near(rows: dict[int, list[Place]], row: int) -> list[Place]:
     return [place for r in range(row - ROWS_ABOVE, row + ROWS_BELOW + 1) for place in rows.get(r, [])]
 
 
-def _worth(page: Print, place: Place, row: int) -> float:
+def _worth(page: TextIndex, place: Place, row: int) -> float:
     """How well a place suits an item on this row; the row of a total does not suit."""
     distance = page.row(place.span[0]) - row
     return place.score - 0.2 * abs(distance) - (0.1 if distance < 0 else 0) - (0.5 if page.label(place) else 0)
 
 
-def _fit(page: Print, members: list[Leaf], free: dict[str, dict], row: int, previous: int) -> float:
+def _fit(page: TextIndex, members: list[Leaf], free: dict[str, dict], row: int, previous: int) -> float:
     """How much of an item stands about this row, with a little for keeping the order of the items."""
     total = 0.0
     for leaf in members:
@@ -411,7 +427,7 @@ def _fit(page: Print, members: list[Leaf], free: dict[str, dict], row: int, prev
     return total - (2.0 if row < previous else 0.05 * (row - previous))
 
 
-def _singles(page: Print, singles: list[Leaf], places: dict[str, list[Place]], items: dict[str, Place]) -> dict:
+def _singles(page: TextIndex, singles: list[Leaf], places: dict[str, list[Place]], items: dict[str, Place]) -> dict:
     """The places of values that stand alone: beside their label first, in the order of the record."""
     taken = Taken(page.text, items.values())
     pairs = []

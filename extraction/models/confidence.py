@@ -8,22 +8,20 @@ calibration, fitted on the eval split, turns it into the share of such values th
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
 
 from extraction import files
-from extraction.tasks import completions, records, schemas
+from extraction.tasks import completions
 
 FORMAT = 1  # goes up when a confidence is computed anew: those of another format are not comparable
 FEWEST = 20  # right values, and wrong ones, that a task needs for a curve of its own: ten for each of two parameters
 ISOTONIC = 1000  # values from which the isotonic curve beats Platt's (Niculescu-Mizil and Caruana 2005)
 
 Scored = Sequence[tuple[float, bool]]  # (confidence, correct)
-
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"(?P<key>\s*:)?', re.DOTALL)
 
 
 # --- tokens -> values ----------------------------------------------------------------------------------------
@@ -37,28 +35,8 @@ def token_spans(pieces: Sequence[bytes]) -> list[tuple[int, int]]:
     return [(number[a] - 1, number[b - 1]) if a < b else (0, 0) for a, b in zip(starts, ends, strict=True)]
 
 
-def value_spans(text: str) -> dict[str, tuple[int, int]]:
-    """Where in an answer each value of its record was written, by the value's path, up to its closing quote.
-
-    Paths are those of the record that `tasks.parse` reads, in which empty entries have no number.
-    """
-    spans: list[tuple[int, int]] = []
-
-    def numbered(match: re.Match) -> str:
-        if match["key"] is not None or match.group() == '""':
-            return match.group()
-        spans.append((match.start() + 1, match.end()))
-        return f'"{len(spans) - 1}"'
-
-    try:
-        record, _ = completions.close_json(_STRING.sub(numbered, text))
-        return {leaf.path: spans[int(leaf.value)] for leaf in records.leaves(records.prune(record))}
-    except ValueError:  # an answer that cannot be read has no values
-        return {}
-
-
 def of_values(text: str, pieces: Sequence[bytes], choices: Sequence[float | None]) -> dict[str, float] | None:
-    """The confidence of each value of an answer, from the log-probability of each of its tokens.
+    """The confidence of each value of an answer by the path it was written at, from the log-probability of its tokens.
 
     None stands for the log-probability of a token that was the only one allowed. None is given back where the pieces
     do not make the text, as those of a server that hides some of its tokens.
@@ -67,7 +45,7 @@ def of_values(text: str, pieces: Sequence[bytes], choices: Sequence[float | None
         return None
     tokens = list(zip(token_spans(pieces), choices, strict=True))
     found = {}
-    for path, (start, end) in value_spans(text).items():
+    for path, (start, end) in completions.value_spans(text).items():
         inside = [choice for (a, b), choice in tokens if a < end and b > start and choice is not None]
         found[path] = combined(inside)
     return found
@@ -78,63 +56,30 @@ def combined(choices: Sequence[float]) -> float:
     return min(1.0, math.exp(sum(choices)))
 
 
-def merged(task: schemas.Task, windows: Sequence[tuple[dict, Mapping[str, float] | None]]) -> dict[str, float]:
-    """The confidences of the record that a document's windows were merged to, from each window's record and its own.
-
-    A quote that several windows have has the highest of its confidences; lists are joined as the records' are.
-    """
-    found: dict[str, float] = {}
-    if task is schemas.CONTRACT:
-        best = best_quotes(windows)
-        for leaf in records.leaves(records.merge_clauses(record for record, _ in windows)):
-            if (leaf.key, leaf.value) in best:
-                found[leaf.path] = best[leaf.key, leaf.value]
-        return found
-    before: dict[str, int] = {}  # entries that earlier windows put into a list
-    for record, own in windows:
-        for path, confidence in (own or {}).items():
-            entry = re.match(r"(\w+)\[(\d+)\]", path)
-            if entry:
-                path = f"{entry[1]}[{int(entry[2]) + before.get(entry[1], 0)}]{path[entry.end() :]}"
-            found.setdefault(path, confidence)
-        for key, value in record.items():
-            if isinstance(value, list):
-                before[key] = before.get(key, 0) + len(value)
-    return found
-
-
-def best_quotes(windows: Iterable[tuple[dict, Mapping[str, float] | None]]) -> dict[tuple[str, str], float]:
-    """The highest confidence of each (category, quote) of a contract's windows, quotes as `merge_clauses` has them."""
-    best: dict[tuple[str, str], float] = {}
-    for record, own in windows:
-        for leaf in records.leaves(record):
-            if own and leaf.path in own:
-                key = leaf.key, " ".join(leaf.value.split())
-                best[key] = max(own[leaf.path], best.get(key, 0.0))
-    return best
-
-
 # --- calibration ---------------------------------------------------------------------------------------------
 
 Curve = list[list[float]]  # [confidence, share that is right], both rising
 
 
 def isotonic(judged: Scored) -> Curve:
-    """The rising curve nearest to the outcomes, by pooling adjacent violators (Ayer et al. 1955, Zadrozny and Elkan
-    2002): a point for each pool, its mean confidence and its share of right values."""
+    """The rising curve nearest to the outcomes (Ayer et al. 1955, Zadrozny and Elkan 2002): a point for each pool of
+    neighbors, its mean confidence and its share of right values."""
     if not judged:
         raise ValueError("calibration needs at least one confidence")
-    by_confidence: dict[float, list[bool]] = {}
-    for confidence, correct in judged:
-        by_confidence.setdefault(confidence, []).append(correct)
-    pools: list[list[float]] = []  # right, values, sum of confidences
-    for confidence in sorted(by_confidence):
-        outcomes = by_confidence[confidence]
-        pools.append([sum(outcomes), len(outcomes), confidence * len(outcomes)])
-        while len(pools) > 1 and pools[-2][0] / pools[-2][1] >= pools[-1][0] / pools[-1][1]:
-            last = pools.pop()
-            pools[-1] = [a + b for a, b in zip(pools[-1], last, strict=True)]
-    return [[total / n, right / n] for right, n, total in pools]
+    from scipy.optimize import isotonic_regression
+
+    ordered = sorted(judged)
+    together = [list(group) for _, group in groupby(ordered, key=itemgetter(0))]  # equal ones get one share
+    weights = [len(group) for group in together]
+    found = isotonic_regression([sum(right for _, right in group) / len(group) for group in together], weights=weights)
+    pools = [[n for n in range(a, b)] for a, b in pairwise(found.blocks.tolist())]
+    return [
+        [
+            sum(weights[n] * together[n][0][0] for n in pool) / sum(weights[n] for n in pool),
+            float(found.x[pool[0]]),
+        ]
+        for pool in pools
+    ]
 
 
 def platt(judged: Scored) -> Curve:
@@ -142,38 +87,24 @@ def platt(judged: Scored) -> Curve:
     targets, which keep a few values from making a share of 0 or 1. It has two parameters where `isotonic` has many."""
     if not judged:
         raise ValueError("calibration needs at least one confidence")
+    import numpy
+    from scipy.optimize import minimize
+    from scipy.special import expit, logit
+
     right = sum(correct for _, correct in judged)
     high, low = (right + 1) / (right + 2), 1 / (len(judged) - right + 2)
-    data = [(_logit(confidence), high if correct else low) for confidence, correct in judged]
-    slope, offset = 1.0, 0.0
-    for _ in range(100):  # Newton's method, in steps that cannot jump over the minimum of this convex loss
-        to_slope = to_offset = mixed = 0.0
-        second = third = 1e-3  # so that there is a step where all confidences are the same
-        for x, wanted in data:
-            share = _sigmoid(slope * x + offset)
-            weight, gap = max(share * (1 - share), 1e-6), share - wanted
-            to_slope, to_offset = to_slope + gap * x, to_offset + gap
-            second, mixed, third = second + weight * x * x, mixed + weight * x, third + weight
-        determinant = second * third - mixed * mixed
-        by_slope = (third * to_slope - mixed * to_offset) / determinant
-        by_offset = (second * to_offset - mixed * to_slope) / determinant
-        longest = max(abs(by_slope), abs(by_offset))
-        shorter = min(1.0, 0.5 / longest) if longest else 0.0
-        slope, offset = slope - shorter * by_slope, offset - shorter * by_offset
-        if longest < 1e-6:
-            break
+    x = logit(numpy.clip([confidence for confidence, _ in judged], 1e-6, 1 - 1e-6))
+    target = numpy.where([correct for _, correct in judged], high, low)
+
+    def loss(line: numpy.ndarray) -> tuple[float, list[float]]:
+        z = line[0] * x + line[1]
+        gap = expit(z) - target
+        return float(numpy.sum(numpy.logaddexp(0, z) - target * z)), [float(gap @ x), float(gap.sum())]
+
+    slope, offset = minimize(loss, [1.0, 0.0], jac=True, method="L-BFGS-B").x
     if slope <= 0:  # surer was not righter: all that is known is the share of right values
-        return [[0.5, sum(wanted for _, wanted in data) / len(data)]]
-    return [[_sigmoid(x / 2), _sigmoid(slope * x / 2 + offset)] for x in range(-28, 29)]
-
-
-def _logit(confidence: float) -> float:
-    inside = min(max(confidence, 1e-6), 1 - 1e-6)
-    return math.log(inside / (1 - inside))
-
-
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-max(-35.0, min(35.0, x))))
+        return [[0.5, float(target.mean())]]
+    return [[float(expit(z / 2)), float(expit(slope * z / 2 + offset))] for z in range(-28, 29)]
 
 
 def at(curve: Curve, confidence: float) -> float:
@@ -196,8 +127,10 @@ class Calibration:
         """What the confidences of a record's values mean: the share of values as sure as that which were right."""
         if confidences is None:
             return None
-        curve = self.curves.get(task, self.curves["all"])
-        return {path: at(curve, confidence) for path, confidence in confidences.items()}
+        return {path: self.share(task, confidence) for path, confidence in confidences.items()}
+
+    def share(self, task: str, confidence: float) -> float:
+        return at(self.curves.get(task, self.curves["all"]), confidence)
 
 
 def fit(judged: Mapping[str, Scored]) -> Calibration:

@@ -6,10 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import date
 from typing import Any
 
+from extraction.evidence import values
 from extraction.scoring.metrics import _row_likeness, _span_likeness, assign, exact_match, scored
 from extraction.tasks.schemas import CLAUSES
 
@@ -49,8 +49,8 @@ def differences(task: str, target: dict, prediction: dict | None) -> list[Differ
     else:
         entries = [entry for entry in _paired_leaves(scored(target), scored(prediction), "") if entry[1] != entry[2]]
     elsewhere: tuple[Counter, Counter] = (Counter(), Counter())  # what is left over of target and prediction
-    for path, *values in entries:
-        for side, value in enumerate(values):
+    for path, *sides in entries:
+        for side, value in enumerate(sides):
             if value is not None:
                 elsewhere[side][_group(task, path), value] += 1
     return [Difference(path, a, b, _reason(_group(task, path), a, b, elsewhere)) for path, a, b in entries]
@@ -102,7 +102,7 @@ def _quotes(target: dict, prediction: dict) -> Iterator[tuple[str, str | None, s
 
 def _same_value(a: str, b: str) -> bool:
     """Whether two texts print the same amount, the same date, or the same letters and digits."""
-    for read in (_amount, _date):
+    for read in (values.amount, _date):
         first, second = read(a), read(b)
         if first is not None and second is not None:
             return first == second
@@ -110,22 +110,7 @@ def _same_value(a: str, b: str) -> bool:
     return first == second != ""
 
 
-def _amount(text: str) -> Decimal | None:
-    """The amount that a text prints, with at most four letters around it; two digits at its end are cents."""
-    numbers = re.findall(r"\d(?:[\d.,' ]*\d)?", text)
-    if len(numbers) != 1 or sum(map(str.isalpha, text)) > 4:
-        return None
-    whole, _, cents = re.fullmatch(r"(.*?)([.,](\d{1,2}))?", numbers[0]).groups(default="")
-    sign = "-" if set("-(") & set(text[: text.index(numbers[0])]) else ""
-    return Decimal(f"{sign}{re.sub(r'[^0-9]', '', whole)}.{cents or 0}")
-
-
 def _date(text: str) -> date | None:
-    """A date whose day and month cannot be confused."""
-    plain = re.sub(r"[\s,./-]+", " ", text).strip()
-    for form in ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%Y %m %d"):
-        try:
-            return datetime.strptime(plain, form).date()
-        except ValueError:
-            continue
-    return None
+    """The date that a text is, if it can be read in one way only."""
+    found = [readings for start, end, readings in values.dates(text) if (start, end) == (0, len(text))]
+    return found[0][0] if found and len(found[0]) == 1 else None

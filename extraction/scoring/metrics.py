@@ -67,18 +67,6 @@ def mean(values: Sequence[float]) -> float:
 # --- receipts ------------------------------------------------------------------------------------------------
 
 
-def leaves(record: Any, path: str = "") -> list[tuple[str, str]]:
-    """The fields of a record as (path, value); list positions are not part of a path.
-
-    `{"line_items": [{"amount": "2.00"}]}` has the one leaf `("line_items.amount", "2.00")`.
-    """
-    if isinstance(record, dict):
-        return [leaf for key, value in record.items() for leaf in leaves(value, f"{path}.{key}" if path else key)]
-    if isinstance(record, list):
-        return [leaf for value in record for leaf in leaves(value, path)]
-    return [] if record in (None, "") else [(path, str(record).strip())]
-
-
 def scored(record: dict | None) -> dict:
     """The part of a record that is scored: everything that is not empty, without the summary."""
     return records.prune({key: value for key, value in (record or {}).items() if key != "summary"})
@@ -91,9 +79,9 @@ def by_field(target: dict, prediction: dict | None) -> dict[str, Counts]:
     """
     values: dict[str, tuple[Counter, Counter]] = {}
     for side, record in enumerate((target, prediction)):
-        for path, value in leaves(scored(record)):
-            lines = [line.strip() for line in value.split("\n") if line.strip()]
-            values.setdefault(path, (Counter(), Counter()))[side].update(lines)
+        for leaf in records.leaves(scored(record)):
+            lines = [line.strip() for line in leaf.value.split("\n") if line.strip()]
+            values.setdefault(leaf.field, (Counter(), Counter()))[side].update(lines)
     found = {}
     for path, (wanted, read) in values.items():
         tp = (wanted & read).total()
@@ -126,7 +114,11 @@ def row_counts(target: dict, prediction: dict | None) -> Counts:
     """
     wanted, found = ({k: v for k, v in scored(r).items() if isinstance(v, list)} for r in (target, prediction))
     tp = _matches(wanted, found)
-    return Counts(tp=tp, fp=len(leaves(found)) - tp, fn=len(leaves(wanted)) - tp)
+    return Counts(tp=tp, fp=_count(found) - tp, fn=_count(wanted) - tp)
+
+
+def _count(record: dict) -> int:
+    return sum(1 for _ in records.leaves(record))
 
 
 def _matches(wanted: Any, found: Any) -> int:
@@ -155,14 +147,13 @@ def assign(wanted: Sequence, found: Sequence, weight: Callable[[Any, Any], float
 
     Pairs of weight 0 are left out.
     """
-    from munkres import Munkres
+    from scipy.optimize import linear_sum_assignment
 
     if not wanted or not found:
         return []
     weights = [[weight(a, b) for b in found] for a in wanted]
-    most = max(map(max, weights))
-    chosen = Munkres().compute([[most - w for w in row] for row in weights])
-    return [(i, j) for i, j in chosen if weights[i][j] > 0]
+    chosen = zip(*linear_sum_assignment(weights, maximize=True), strict=True)
+    return [(int(i), int(j)) for i, j in chosen if weights[i][j] > 0]
 
 
 def nted_accuracy(target: dict, prediction: dict | None) -> float:

@@ -10,7 +10,7 @@ from extraction.reading.documents import Document
 from extraction.reading.layout import layout
 from extraction.reading.words import Word
 from extraction.scoring.metrics import Counts
-from extraction.tasks.records import without_positions
+from extraction.tasks.records import leaves, without_positions
 from extraction.tasks.schemas import Task
 
 
@@ -39,7 +39,8 @@ def record_counts(words: list[dict], record: dict | None, task: Task) -> Counts:
     """
     document = _of_words(words)
     wanted = {(i, word["field"]) for i, word in enumerate(words) if word["field"]}
-    found = {(i, without_positions(f["path"])) for f in ground(record, task, document) for i in covered(f, document)}
+    fields = ground(leaves(record), task, document)
+    found = {(i, without_positions(f["path"])) for f in fields for i in covered(f, document)}
     return Counts(tp=len(found & wanted), fp=len(found - wanted), fn=len(wanted - found))
 
 
@@ -47,7 +48,7 @@ def foreign_counts(words: list[dict], record: dict, task: Task) -> tuple[int, in
     """Of the values in another document's record that this one does not print: how many are called found, and how many
     there are."""
     document, texts = _of_words(words), [word["text"] for word in words]
-    absent = [f for f in ground(record, task, document) if not printed(f["value"], texts)]
+    absent = [f for f in ground(leaves(record), task, document) if not printed(f["value"], texts)]
     return sum(f["grounding"] != "none" for f in absent), len(absent)
 
 

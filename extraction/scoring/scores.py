@@ -175,9 +175,9 @@ def _ranked(groups: list[list[dict]], pairs: list[tuple[dict, dict]]) -> dict[st
     if not any(entry.get("confidences") for group in groups for entry in group):
         return {}
     documents = []
-    for group, (target, record) in zip(groups, pairs, strict=True):
-        best = confidence.best_quotes([(entry["record"] or {}, entry.get("confidences")) for entry in group])
-        quotes = [(name, quote, best.get((name, quote), 0.0)) for name, qs in record["clauses"].items() for quote in qs]
+    for group, (target, _) in zip(groups, pairs, strict=True):
+        read = [records.leaves(entry["record"], entry.get("confidences")) for entry in group]
+        quotes = [(q.key, q.value, q.confidence or 0.0) for q in records.merge(schemas.CONTRACT, read)]
         documents.append(metrics.cuad_scored(target, quotes))
 
     def on_curve(metric: Callable) -> Callable:
@@ -194,7 +194,10 @@ def _ranked(groups: list[list[dict]], pairs: list[tuple[dict, dict]]) -> dict[st
 
 def _contract(windows: list[dict]) -> tuple[dict, dict]:
     """Target and record of a contract, from those of its windows."""
-    return tuple(records.merge_clauses(entry[side] or {} for entry in windows) for side in ("target", "record"))
+    return tuple(
+        records.build(records.merge(schemas.CONTRACT, [records.leaves(entry[side]) for entry in windows]))
+        for side in ("target", "record")
+    )
 
 
 def by_field(task: str, groups: list[list[dict]], samples: int) -> dict[str, dict]:

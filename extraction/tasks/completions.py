@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
-from extraction.tasks.records import prune
+from extraction.tasks.prompts import Sentence
+from extraction.tasks.records import Leaf, build, leaves, prune
 from extraction.tasks.schemas import CONTRACT, QUOTED, Task
 
 
@@ -31,63 +35,68 @@ def ordered(task: Task, record: dict) -> dict:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a completion said. `record` is None if it is unreadable, and then `problem` says why.
+    """What a completion said: its values, or None if it is unreadable, and then `problem` says why.
 
-    `dropped` are the sentence numbers that the prompt does not have. `written` has, of an answer that points at
-    sentences, the path in the answer of each clause of the record, by the clause's own.
+    `dropped` are the numbers of sentences that the prompt does not have, each with its category.
     """
 
-    record: dict | None
+    leaves: tuple[Leaf, ...] | None
     problem: str | None = None
-    dropped: tuple[str, ...] = ()
-    written: dict[str, str] | None = None
+    dropped: tuple[tuple[str, str], ...] = ()
 
-    def of_record(self, of_answer: dict[str, Any] | None) -> dict[str, Any] | None:
-        """What is known of the answer's values by their paths, such as their confidences, by those of the record."""
-        if self.written is None or of_answer is None:
-            return of_answer
-        return {path: of_answer[written] for path, written in self.written.items() if written in of_answer}
+    @cached_property
+    def record(self) -> dict | None:
+        return None if self.leaves is None else build(self.leaves)
 
 
-def parse(task: Task, text: str, shown: str = "") -> Reading:
+def parse(
+    task: Task, text: str, sentences: Sequence[Sentence] = (), confidences: Mapping[str, float] | None = None
+) -> Reading:
     """Read a completion: JSON, closed if it was cut off, checked against the task's fields.
 
-    `shown` is the user message that was answered; where an answer points at its sentences, the record quotes them.
+    `sentences` are those of the prompt that was answered. `confidences` are those of the answer's values, by their
+    paths as they were written.
     """
     try:
         value, cut = close_json(text)
     except ValueError as error:
         return Reading(None, f"not JSON: {error}")
     try:
-        record = ordered(task, value if cut is None else _without_unfinished(task, value))
+        value = value if cut is None else _without_unfinished(task, value)
+        record = ordered(task, value)
     except ValidationError as error:
         first = error.errors()[0]
         return Reading(None, f"not a {task.name} record: {'.'.join(map(str, first['loc']))}: {first['msg']}")
     problem = f"the answer was cut off in {cut}; what follows is missing" if cut is not None else None
+    # the same values in the same order, but in the record an empty entry of a list has no number
+    written = {kept.path: leaf.path for kept, leaf in zip(leaves(prune(value)), leaves(value), strict=True)}
+    sure = confidences or {}
+    found = [replace(leaf, confidence=sure.get(written[leaf.path])) for leaf in leaves(record)]
     if task is CONTRACT:
-        return _quoted(record, shown, problem)
-    return Reading(record, problem)
+        found, dropped = _pointed_at(found, sentences)
+        return Reading(tuple(found), problem, dropped)
+    return Reading(tuple(found), problem)
 
 
-def _quoted(record: dict, shown: str, problem: str | None) -> Reading:
-    """The contract record that quotes the sentences pointed at, without the numbers that lead nowhere."""
-    lines = [line.partition("] ")[2] for line in shown.split("\n")]
-    clauses: dict[str, list[str]] = {}
-    dropped: list[str] = []
-    written: dict[str, str] = {}
-    for name, values in record.get("clauses", {}).items():
-        for index, value in enumerate(values):
-            quote = value
-            if name not in QUOTED:
-                first, _, last = value.partition("-")
-                first, last = int(first), int(last or first)
-                quote = " ".join(lines[first - 1 : last]) if 1 <= first <= last <= len(lines) else None
-            if quote is None:
-                dropped.append(f"{name}: {value}")
-            elif quote not in clauses.setdefault(name, []):
-                written[f"clauses.{name}[{len(clauses[name])}]"] = f"clauses.{name}[{index}]"
-                clauses[name].append(quote)
-    return Reading(prune({"clauses": clauses}), problem, tuple(dropped), written)
+def _pointed_at(found: Sequence[Leaf], sentences: Sequence[Sentence]) -> tuple[list[Leaf], tuple[tuple[str, str], ...]]:
+    """The clauses whose sentences were pointed at, each once, and the numbers that lead nowhere."""
+    clauses: dict[str, dict[str, Leaf]] = {}
+    dropped = []
+    for leaf in found:
+        quote, span = leaf.value, None
+        if leaf.key not in QUOTED:
+            first, _, last = leaf.value.partition("-")
+            first, last = int(first), int(last or first)
+            if not 1 <= first <= last <= len(sentences):
+                dropped.append((leaf.key, leaf.value))
+                continue
+            run = sentences[first - 1 : last]
+            quote = " ".join(sentence.text for sentence in run)
+            span = (run[0].span[0], run[-1].span[1]) if run[0].span else None
+        of = clauses.setdefault(leaf.key, {})
+        if quote:
+            of.setdefault(quote, replace(leaf, path=f"clauses.{leaf.key}[{len(of)}]", value=quote, span=span))
+    return [leaf for of in clauses.values() for leaf in of.values()], tuple(dropped)
 
 
 def _without_unfinished(task: Task, value: Any) -> Any:
@@ -106,97 +115,65 @@ def _without_unfinished(task: Task, value: Any) -> Any:
     return value
 
 
-class _CutOff(Exception):
-    """The text ended at this path."""
+# --- JSON that may stop anywhere -----------------------------------------------------------------------------
+
+_HALF_A_NUMBER = re.compile(r"[-\d][\d.eE+-]*$")  # one at the end of a text may have had more digits
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+\\?(?P<closed>")?|[\[\]{},:]|[^\s"\[\]{},:]+', re.DOTALL)
 
 
 def close_json(text: str) -> tuple[Any, str | None]:
     """The value of a JSON text that may stop anywhere, and the path where it stopped (None if it is complete).
 
     A value that was begun and not finished is dropped rather than kept in part: half an amount is a wrong amount.
-    Raises ValueError for text that is not the beginning of a JSON value, or of one that is nested too deep.
+    Raises ValueError for text that is not the beginning of a JSON object or list, or of one that is nested too deep.
     """
-    root: list[Any] = []
     try:
-        end = _read(text, _space(text, 0), root, "answer")
-    except _CutOff as cut:
-        if not root:
-            raise ValueError("it is empty") from None
-        return root[0], str(cut)
+        return json.loads(text), None
     except RecursionError:
         raise ValueError("it is nested too deep") from None
-    if text[_space(text, end) :]:
-        raise ValueError("more text follows the JSON value")
-    return root[0], None
+    except ValueError as error:
+        if not text.strip():
+            raise ValueError("it is empty") from None
+        if getattr(error, "msg", "") == "Extra data":
+            raise ValueError("more text follows the JSON value") from None
+    value = from_json(_HALF_A_NUMBER.sub("", text), allow_partial=True)
+    if not isinstance(value, dict | list):
+        raise ValueError("it has neither an object nor a list")
+    return value, _scan(text)[1]
 
 
-def _space(text: str, i: int) -> int:
-    while i < len(text) and text[i] in " \t\r\n":
-        i += 1
-    return i
-
-
-_NUMBER_BEGUN = re.compile(r"-?\d*\.?\d*(?:[eE][-+]?\d*)?")
-
-
-def _read(text: str, i: int, into: list, path: str) -> int:
-    """Append the value at `text[i]` to `into`, containers before they are complete. Returns the index behind it."""
-    opening = text[i : i + 1]
-    if opening == "{":
-        value: dict = {}
-        into.append(value)
-        return _read_members(text, i + 1, path, "}", value)
-    if opening == "[":
-        items: list = []
-        into.append(items)
-        return _read_members(text, i + 1, path, "]", items)
-    if path != "answer" and opening and _NUMBER_BEGUN.fullmatch(text, i):
-        raise _CutOff(path)  # a number that ends with the text may have had more digits
+def value_spans(text: str) -> dict[str, tuple[int, int]]:
+    """Where in an answer each of its texts was written, by the path it was written at, up to its closing quote."""
     try:
-        value, end = json.JSONDecoder().raw_decode(text, i)
-    except json.JSONDecodeError as error:
-        rest = text[i:]
-        if opening in ("", '"') or any(word.startswith(rest) for word in ("true", "false", "null")):
-            raise _CutOff(path) from None
-        raise ValueError(f"{error.msg} at character {error.pos}") from None
-    into.append(value)
-    return end
+        return _scan(text)[0]
+    except ValueError:  # a key that is no JSON text
+        return {}
 
 
-def _read_members(text: str, i: int, path: str, closing: str, container: dict | list) -> int:
-    i = _space(text, i)
-    if text[i : i + 1] == closing:
-        return i + 1
-    while True:
-        if isinstance(container, dict):
-            key_holder: list = []
-            if text[i : i + 1] not in ("", '"'):
-                raise ValueError(f"a key was expected at character {i}")
-            i = _space(text, _read(text, i, key_holder, path))
-            key = key_holder[0]
-            if i == len(text):
-                raise _CutOff(f"{path}.{key}")
-            if text[i] != ":":
-                raise ValueError(f"':' was expected at character {i}")
-            holder: list = _Member(container, key)
-            i = _read(text, _space(text, i + 1), holder, f"{path}.{key}")
-        else:
-            i = _read(text, i, container, f"{path}[{len(container)}]")
-        i = _space(text, i)
-        if i == len(text):
-            raise _CutOff(path)
-        if text[i] == closing:
-            return i + 1
-        if text[i] != ",":
-            raise ValueError(f"',' was expected at character {i}")
-        i = _space(text, i + 1)
+def _scan(text: str) -> tuple[dict[str, tuple[int, int]], str]:
+    """`[start, end)` of each text among the values of a JSON text by its path, and the path that the text stops in."""
+    found: dict[str, tuple[int, int]] = {}
+    opened: list[list] = []  # of each container: key or number of the value begun in it, and entries so far of a list
 
+    def path() -> str:
+        return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step, _ in opened if step is not None)
 
-class _Member:
-    """One key of an object, to be appended to like a list."""
-
-    def __init__(self, owner: dict, key: str):
-        self.owner, self.key = owner, key
-
-    def append(self, value: Any) -> None:
-        self.owner[self.key] = value
+    for match in _TOKEN.finditer(text):
+        token = match.group()
+        if token in ("{", "["):
+            opened.append([None, None] if token == "{" else [0, 0])
+        elif token == ",":
+            if opened and opened[-1][1] is not None:
+                opened[-1][0] = opened[-1][1]
+        elif opened and opened[-1] == [None, None] and token != "}":  # a key
+            if match["closed"]:
+                opened[-1][0] = json.loads(token, strict=False)
+        elif token != ":" and (match.end() < len(text) or match["closed"] or token in ("}", "]")):
+            if token in ("}", "]"):
+                opened = opened[:-1]
+            elif match["closed"]:
+                found[path().removeprefix(".")] = match.start() + 1, match.end()
+            if opened:
+                entries = opened[-1][1]
+                opened[-1] = [None, None if entries is None else entries + 1]
+    return found, f"answer{path()}"

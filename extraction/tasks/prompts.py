@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from extraction.tasks import sentences
-from extraction.tasks.records import _flat
+from extraction.tasks.records import flat
 from extraction.tasks.schemas import CONTRACT, QUESTION, Task
 
 # --- the prompt ----------------------------------------------------------------------------------------------
@@ -29,19 +31,47 @@ def chat_template(model_type: str) -> str:
     return _QWEN3 if model_type in ("qwen3", "qwen3_moe") else _CHATML
 
 
-def messages(task: Task, text: str, question: str | None = None) -> list[dict[str, str]]:
-    """The chat messages that ask for this task. `text` is a document's text or one window of it.
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence as a prompt shows it, and where it stands in the text that the prompt was made from."""
+
+    text: str
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The chat messages of a request, and the sentences that its answer may point at."""
+
+    messages: list[dict[str, str]]
+    sentences: tuple[Sentence, ...] = ()
+
+
+def prompt(task: Task, text: str, question: str | None = None) -> Prompt:
+    """What asks for this task. `text` is a document's text or one window of it.
 
     The document comes first and the question last, so that several questions share the longest possible prefix.
     """
+    numbered: tuple[Sentence, ...] = ()
     if task is CONTRACT:
-        text = "\n".join(f"[{n}] {_flat(text[a:b])}" for n, (a, b) in enumerate(sentences.split(text), start=1))
+        numbered = tuple(Sentence(_no_markers(flat(text[a:b])), (a, b)) for a, b in sentences.split(text))
+        text = "\n".join(f"[{n}] {sentence.text}" for n, sentence in enumerate(numbered, start=1))
     text = _no_markers(text)
     if task is QUESTION:
         if not question:
             raise ValueError("a question is needed")
         text = f"{text}\n\nQuestion: {_no_markers(question)}"
-    return [{"role": "system", "content": task.instructions}, {"role": "user", "content": text}]
+    return Prompt([{"role": "system", "content": task.instructions}, {"role": "user", "content": text}], numbered)
+
+
+def messages(task: Task, text: str, question: str | None = None) -> list[dict[str, str]]:
+    return prompt(task, text, question).messages
+
+
+def numbered(task: Task, messages: Sequence[dict[str, str]]) -> list[Sentence]:
+    """The sentences of a prompt of which nothing is left but its messages, as in a training row."""
+    lines = messages[-1]["content"].split("\n") if task is CONTRACT else []
+    return [Sentence(line.partition("] ")[2]) for line in lines]
 
 
 # What tokenizers of chat models take for a token of their own: <|im_end|>, DeepSeek's <｜...｜>, tags such as <think>,

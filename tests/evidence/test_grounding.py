@@ -12,6 +12,7 @@ from extraction.reading.documents import Document
 from extraction.reading.words import Word
 from extraction.scoring import places
 from extraction.tasks import schemas
+from extraction.tasks.records import Leaf, leaves
 
 RECEIPT = """High Street Cafe
 12 Long Lane, Aldermouth
@@ -33,7 +34,7 @@ def truths_of(split):
 
 def place(record, text=RECEIPT, task=schemas.RECEIPT):
     """Path -> field, of a text without boxes."""
-    return {f["path"]: f for f in grounding.ground(record, task, Document(text))}
+    return {f["path"]: f for f in grounding.ground(leaves(record), task, Document(text))}
 
 
 def rows_of(fields, text=RECEIPT):
@@ -54,6 +55,19 @@ def test_every_value_has_one_entry_with_its_path_in_the_order_of_the_record():
         "clauses.Governing Law[0]",
         "clauses.Governing Law[1]",
     ]
+
+
+def test_a_clause_that_was_pointed_at_stands_there_and_not_at_the_first_of_equal_ones():
+    text = "It ends. Each party pays. It ends."
+    found = [Leaf("clauses.Expiration Date[0]", "It ends.", 0.5, (26, 34))]
+    (field,) = grounding.ground(found, schemas.CONTRACT, Document(text))
+    assert (field["span"], field["grounding"], field["confidence"]) == ([26, 34], "exact", 0.5)
+
+
+def test_words_that_are_alike_only_together_are_not_found():
+    for text in ("Cafe\nTea", "Cafe   Tea"):
+        assert place({"merchant": {"name": "Cake, Tea"}}, text)["merchant.name"]["grounding"] == "none"
+    assert place({"merchant": {"name": "Harbot Bistro"}}, "Harbor Bistro")["merchant.name"]["grounding"] == "fuzzy"
 
 
 def test_a_value_as_printed_is_exact_and_its_span_holds_it():
@@ -208,7 +222,7 @@ def test_a_value_over_two_rows_has_a_box_for_each_without_the_columns_between():
     laid = layout.layout(words)
     document = Document(laid.text, words=laid.words, spans=laid.spans)
     record = {"line_items": [{"description": "Cheese cake", "amount": "4.00"}], "total": "4.00"}
-    boxes = {f["path"]: f["boxes"] for f in grounding.ground(record, schemas.RECEIPT, document)}
+    boxes = {f["path"]: f["boxes"] for f in grounding.ground(leaves(record), schemas.RECEIPT, document)}
     assert boxes["line_items[0].description"] == [
         {"page": 2, "left": 0, "top": 0, "right": 60, "bottom": 20},
         {"page": 2, "left": 0, "top": 40, "right": 40, "bottom": 60},
@@ -217,7 +231,7 @@ def test_a_value_over_two_rows_has_a_box_for_each_without_the_columns_between():
 
 
 def test_an_empty_record_and_a_value_without_letters_do_no_harm():
-    assert grounding.ground(None, schemas.RECEIPT, Document("")) == []
+    assert grounding.ground(leaves(None), schemas.RECEIPT, Document("")) == []
     assert place({"total": "4.00", "merchant": {"name": "***"}}, "")["total"]["grounding"] == "none"
     assert place({"merchant": {"name": "***"}}, "a *** b")["merchant.name"]["span"] == [2, 5]
 
@@ -231,7 +245,7 @@ def test_on_cord_spans_hold_their_values_boxes_lie_on_the_page_and_numbers_share
         right, bottom = (max(w.box[i] for w in document.words) for i in (2, 3))
         left, top = (min(w.box[i] for w in document.words) for i in (0, 1))
         places = []
-        for field in grounding.ground(cord.from_cord(truth["gt_parse"]), schemas.RECEIPT, document):
+        for field in grounding.ground(leaves(cord.from_cord(truth["gt_parse"])), schemas.RECEIPT, document):
             printed = " ".join(document.text[slice(*field["span"])].split())
             if field["grounding"] == "exact":
                 assert printed == " ".join(field["value"].split())
@@ -255,7 +269,7 @@ def test_on_cord_the_words_are_those_that_were_annotated(split):
     counts = []
     for truth in truths_of(split):
         document, gold = cord.gold_words(truth)
-        fields = grounding.ground(cord.from_cord(truth["gt_parse"]), schemas.RECEIPT, document)
+        fields = grounding.ground(leaves(cord.from_cord(truth["gt_parse"])), schemas.RECEIPT, document)
         assert {f["path"] for f in fields} == set(gold)
         counts += [places.word_counts(gold[f["path"]], f, document) for f in fields]
     assert metrics.f1(counts) >= 0.95

@@ -112,13 +112,14 @@ def _of_schema(schema: dict) -> st.SearchStrategy:
 
 def _record_parser(given: tuple[schemas.Task, str]) -> None:
     task, text = given
-    reading = completions.parse(task, text, "[1] One.\n[2] Two.")
+    reading = completions.parse(task, text, [prompts.Sentence("One."), prompts.Sentence("Two.")])
     assert (reading.record is None) <= (reading.problem is not None)
     if reading.record is not None:
         _writable(reading.record)
+        assert [leaf.path for leaf in reading.leaves] == [leaf.path for leaf in records.leaves(reading.record)]
         if task in (schemas.RECEIPT, schemas.CONTRACT, schemas.DOCUMENT):
             records.summarize(task, reading.record)
-        if reading.written is None and task is not schemas.DOCUMENT:  # whose entries lose a key that is empty
+        if task not in (schemas.DOCUMENT, schemas.CONTRACT):  # whose entries lose a key that is empty, or are pointers
             again = completions.parse(task, completions.completion(reading.record))
             assert again.record == reading.record and again.problem is None
         checks.check(reading.record, task)
@@ -191,7 +192,7 @@ def _grounding(given: tuple[schemas.Task, str, int, list[str]]) -> None:
         record["line_items"] = [{"description": value, "amount": value} for value in found]
     elif task is schemas.CONTRACT:
         record = {"clauses": {"Parties": found, "Agreement Date": found}}
-    for field in grounding.ground(record, task, documents.Document(text)):
+    for field in grounding.ground(records.leaves(record), task, documents.Document(text)):
         assert field["span"] is None or 0 <= field["span"][0] < field["span"][1] <= len(text)
         _writable(field)
 

@@ -333,7 +333,7 @@ def undefended(model: Obedient | Llama, case: Case) -> tuple[bool, bool]:
     with mock.patch.object(prompts, "_no_markers", str):
         messages = prompts.messages(case.task, text, case.question)
     value = _first_json(model.free(messages))
-    record = completions.parse(case.task, json.dumps(value), messages[-1]["content"]).record
+    record = completions.parse(case.task, json.dumps(value), prompts.numbered(case.task, messages)).record
     return any(_holds(leaf.value, case.value) for leaf in records.leaves([value, record])), record is not None
 
 

@@ -12,8 +12,10 @@ import pytest
 import app
 import config
 import inference
+from extraction import steps
 from extraction.models import backends, choice
 from extraction.reading import documents
+from extraction.tasks import schemas
 from tests.hardening import privacy
 
 ROOT = config.ROOT
@@ -212,7 +214,9 @@ def test_a_bug_behind_the_page_is_a_sentence_without_the_text(handle, tmp_path, 
     handlers = app.Handlers(Fails(), config.PROFILES["cpu"], str(tmp_path))
     handlers.document = {name: name for name in ("status",)}
     monkeypatch.setattr(handlers, "_shown", lambda opened, line, lit=None: {"status": line})
-    opened = app.Opened(tmp_path / "a.txt", documents.Document(CANARY), {"record": {"total": "1"}})
+    found = steps.Extraction("a.txt", schemas.RECEIPT, "m", steps.Shown(documents.Document(CANARY), schemas.RECEIPT))
+    found.change({"total": "1"}, {})
+    opened = app.Opened(tmp_path / "a.txt", found)
     monkeypatch.setattr(app.Opened, "edit", lambda *_: int(CANARY))
     if handle == "extract":
         list(handlers.extract(str(tmp_path / "a.txt"), "receipt", None, ""))

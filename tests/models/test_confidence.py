@@ -4,11 +4,10 @@ import random
 
 import pytest
 
-import inference
 from extraction import files
 from extraction.models import confidence
 from extraction.scoring import metrics
-from extraction.tasks import completions, records, schemas
+from extraction.tasks import completions
 
 
 def pieces_of(text, *cuts):
@@ -28,7 +27,7 @@ def test_a_token_covers_the_characters_that_it_has_a_byte_of():
 
 def test_the_place_of_a_value_is_its_text_and_its_closing_quote():
     text = '{"merchant":{"name":"A \\"B\\" {:"},"line_items":[{"description":"Tea","amount":"2.00"}],"total":"2.00"}'
-    spans = confidence.value_spans(text)
+    spans = completions.value_spans(text)
     assert {path: text[a:b] for path, (a, b) in spans.items()} == {
         "merchant.name": 'A \\"B\\" {:"',
         "line_items[0].description": 'Tea"',
@@ -37,26 +36,8 @@ def test_the_place_of_a_value_is_its_text_and_its_closing_quote():
     }
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"line_items":[{},{"amount":""},{"amount":"3"},{"description":"\\\\","sub_items":[{"description":"x"}]}]}',
-        '{"total":"1","cash":"10.',
-        '{"total" : "1" , "cash" : "2" }',
-        '{"merchant":{"name":"Caf\\u00e9 \\ud83d\\ude00 ☕"},"total":"1"}',
-        '{"tax":"1","tax":"2"}',
-        "{}",
-    ],
-)
-def test_every_value_of_a_record_has_a_place_and_reads_back_from_it(text):
-    record = completions.parse(schemas.RECEIPT, text).record
-    spans = confidence.value_spans(text)
-    written = {path: json.loads('"' + text[a:b]) for path, (a, b) in spans.items()}
-    assert written == {leaf.path: leaf.value for leaf in records.leaves(record)}
-
-
 def test_an_answer_that_cannot_be_read_has_no_values():
-    assert confidence.value_spans("I cannot help") == {}
+    assert completions.value_spans("I cannot help") == {}
 
 
 def test_a_value_split_over_tokens_has_the_product_of_their_probabilities():
@@ -88,26 +69,6 @@ def test_a_confidence_lies_between_0_and_1_and_falls_with_every_choice():
 def test_tokens_that_do_not_make_the_text_give_no_confidence():
     assert confidence.of_values('{"total":"1"}', [b'{"total":"2"}'], [-1.0]) is None
     assert confidence.of_values('{"total":"1"}', [b'{"total":"1"}'], []) is None
-
-
-def test_the_entries_of_a_list_keep_their_confidences_when_windows_are_joined():
-    windows = [
-        ({"line_items": [{"amount": "1"}, {"amount": "2"}], "total": "3"}, {"line_items[1].amount": 0.2, "total": 0.9}),
-        ({"line_items": [{"amount": "4"}], "total": "5"}, {"line_items[0].amount": 0.4, "total": 0.1}),
-    ]
-    record = inference.merge(schemas.RECEIPT, [record for record, _ in windows])
-    found = confidence.merged(schemas.RECEIPT, windows)
-    assert found == {"line_items[1].amount": 0.2, "line_items[2].amount": 0.4, "total": 0.9}
-    assert set(found) <= {leaf.path for leaf in records.leaves(record)}
-
-
-def test_a_quote_in_two_windows_has_the_higher_confidence():
-    windows = [
-        ({"clauses": {"Parties": ["Acme  Inc.", "Bolt"]}}, {"clauses.Parties[0]": 0.3, "clauses.Parties[1]": 0.5}),
-        ({"clauses": {"Parties": ["Acme Inc."]}}, {"clauses.Parties[0]": 0.8}),
-        ({"clauses": {}}, None),
-    ]
-    assert confidence.merged(schemas.CONTRACT, windows) == {"clauses.Parties[0]": 0.8, "clauses.Parties[1]": 0.5}
 
 
 # --- calibration ---------------------------------------------------------------------------------------------

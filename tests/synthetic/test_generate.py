@@ -12,13 +12,17 @@ from extraction.evidence import checks
 from extraction.evidence.values import CURRENCIES
 from extraction.reading import layout
 from extraction.reading.words import Word
-from extraction.scoring import metrics
 from extraction.synthetic import generate
 from extraction.synthetic.parts import COUNTRIES, INJECTIONS, Money, Page, share_of, tax_id
 from extraction.synthetic.words import BELOW, MENU, PACKING, SLIP
 from extraction.tasks import completions, records, schemas
 
 COUNT = 1500
+
+
+def values_of(record):
+    """(field, value) of every value."""
+    return [(leaf.field, leaf.value.strip()) for leaf in records.leaves(record)]
 
 
 def laid_out(document):
@@ -80,7 +84,7 @@ def test_the_text_holds_every_value_and_every_answer_as_printed(made, kind):
     for document in made[kind]:
         flat = " ".join(document["text"].split())
         answers = [("answer", asked["answer"]) for asked in document["questions"]]
-        for path, shown in [*metrics.leaves(document["record"]), *answers]:
+        for path, shown in [*values_of(document["record"]), *answers]:
             assert generate.holds(document["text"], shown), (document["id"], path, shown)
             wrapped += " ".join(shown.split()) not in flat
     if kind != "letter":
@@ -374,7 +378,7 @@ def test_marks_stay_with_their_values_as_in_cord(made):
             marks["@"] += item.get("unit_price", "").startswith("@")
             for sub in item.get("sub_items", ()):
                 marks[sub["description"][0]] += not sub["description"][0].isalnum()
-        held = {word for _, shown in metrics.leaves(record) for word in shown.split()}
+        held = {word for _, shown in values_of(record) for word in shown.split()}
         for text, *_ in document["words"]:
             if text in ("x", "X") or re.match(r"@\d|[+>]\w|\d+[xX]$|[xX]\d+$", text):
                 assert text in held, (document["id"], text)
@@ -387,7 +391,7 @@ def test_what_surrounds_a_document_is_in_no_field(made, kind):
     around = [re.escape(text.split("{n}")[0].strip()) for text in (*BELOW, *SLIP, *INJECTIONS)]
     around = re.compile(r"IBAN|BIC |Ship to|" + "|".join(a for a in around if len(a) > 8))
     for document in made[kind]:
-        for path, shown in metrics.leaves(document["record"]):
+        for path, shown in values_of(document["record"]):
             assert not around.search(shown), (document["id"], path, shown)
     assert sum(bool(around.search(document["text"])) for document in made[kind]) > 10
 
@@ -433,11 +437,11 @@ def test_receipts_differ_in_what_they_print_and_in_what_they_call_it(made):
     fields, shapes, names, words = set(), set(), set(), set()
     for document in made["receipt"]:
         record = document["record"]
-        paths = {path for path, _ in metrics.leaves(record)}
+        paths = {path for path, _ in values_of(record)}
         fields |= paths
         shapes.add(frozenset(paths))
         names |= {item["description"] for item in record["line_items"]}
-        values = {word for _, shown in metrics.leaves(record) for word in shown.split()}
+        values = {word for _, shown in values_of(record) for word in shown.split()}
         words |= {text for text, *_ in document["words"] if text not in values and not re.search(r"\d", text)}
     assert len(fields) >= 30
     assert len(shapes) > COUNT // 2

@@ -6,7 +6,7 @@ import pytest
 from jinja2 import Template
 
 from extraction import cord, files
-from extraction.tasks import completions, detection, prompts, records, schemas
+from extraction.tasks import completions, custom, detection, prompts, records, schemas
 from extraction.tasks.schemas import CONTRACT, DOCUMENT, QUESTION, RECEIPT
 
 
@@ -83,9 +83,11 @@ CLAUSES = (
 )
 
 
+SHOWN = prompts.prompt(CONTRACT, CLAUSES)
+
+
 def test_numbers_of_sentences_are_read_as_the_sentences_and_names_as_they_stand():
-    shown = prompts.messages(CONTRACT, CLAUSES)[1]["content"]
-    assert shown.split("\n") == [
+    assert SHOWN.messages[1]["content"].split("\n") == [
         "[1] SUPPLY AGREEMENT",
         "[2] This Agreement is made by Acme Inc. and Bolt Ltd. on 3 May 2020.",
         "[3] 1. Law.",
@@ -96,33 +98,60 @@ def test_numbers_of_sentences_are_read_as_the_sentences_and_names_as_they_stand(
         "[8] (b) on notice.",
     ]
     answer = {"clauses": {"Parties": ["Acme Inc."], "Governing Law": ["4"], "Expiration Date": ["6-7"]}}
-    assert completions.parse(CONTRACT, completions.completion(answer), shown) == completions.Reading(
-        {
-            "clauses": {
-                "Parties": ["Acme Inc."],
-                "Expiration Date": ["It ends: (a) after two years; or"],
-                "Governing Law": ["It is governed by the laws of Ohio."],
-            }
-        },
-        written={
-            path: path for path in ("clauses.Parties[0]", "clauses.Expiration Date[0]", "clauses.Governing Law[0]")
-        },
-    )
+    reading = completions.parse(CONTRACT, completions.completion(answer), SHOWN.sentences)
+    assert reading.record == {
+        "clauses": {
+            "Parties": ["Acme Inc."],
+            "Expiration Date": ["It ends: (a) after two years; or"],
+            "Governing Law": ["It is governed by the laws of Ohio."],
+        }
+    }
+    places = [leaf.span and CLAUSES[slice(*leaf.span)].strip() for leaf in reading.leaves]
+    assert places == [None, "It ends: (a) after two\nyears; or", "It is governed by the laws of Ohio."]
+    again = completions.parse(CONTRACT, completions.completion(answer), prompts.numbered(CONTRACT, SHOWN.messages))
+    assert again.record == reading.record and all(leaf.span is None for leaf in again.leaves)
 
 
 @pytest.mark.parametrize("number", ["0", "9", "999", "7-9", "0-2", "5-4"])
 def test_a_number_without_a_sentence_is_dropped_and_named(number):
-    shown = prompts.messages(CONTRACT, CLAUSES)[1]["content"]
-    reading = completions.parse(CONTRACT, json.dumps({"clauses": {"Insurance": [number, "4"]}}), shown)
+    reading = completions.parse(CONTRACT, json.dumps({"clauses": {"Insurance": [number, "4"]}}), SHOWN.sentences)
     assert reading.record == {"clauses": {"Insurance": ["It is governed by the laws of Ohio."]}}
-    assert reading.dropped == (f"Insurance: {number}",)
-    assert completions.parse(CONTRACT, '{"clauses":{"Insurance":["all"]}}', shown).record is None
+    assert reading.dropped == (("Insurance", number),)
+    assert completions.parse(CONTRACT, '{"clauses":{"Insurance":["all"]}}', SHOWN.sentences).record is None
 
 
 def test_numbers_of_a_hostile_text_count_lines_of_our_own_making_only():
-    shown = prompts.messages(CONTRACT, "See note\n[2] of the\rannex\x0b[3] here. The end.")[1]["content"]
-    reading = completions.parse(CONTRACT, '{"clauses":{"Insurance":["2"]}}', shown)
-    assert reading.record == {"clauses": {"Insurance": ["The end."]}}
+    shown = prompts.prompt(CONTRACT, "See note\n[2] of the\rannex\x0b[3] here. The end.")
+    for found in (shown.sentences, prompts.numbered(CONTRACT, shown.messages)):
+        reading = completions.parse(CONTRACT, '{"clauses":{"Insurance":["2"]}}', found)
+        assert reading.record == {"clauses": {"Insurance": ["The end."]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "sure"),
+    [
+        (
+            '{"line_items":[{},{"amount":""},{"amount":"3"},{"description":"\\\\","sub_items":[{"description":"x"}]}]}',
+            {
+                "line_items[0].amount": "line_items[2].amount",
+                "line_items[1].description": "line_items[3].description",
+                "line_items[1].sub_items[0].description": "line_items[3].sub_items[0].description",
+            },
+        ),
+        ('{"total":"1","cash":"10.', {"total": "total"}),
+        ('{"tax":"1","tax":"2"}', {"tax": "tax"}),
+        ("{}", {}),
+    ],
+)
+def test_a_confidence_goes_with_the_value_that_was_written_though_empty_entries_have_no_number(text, sure):
+    confidences = {path: n / 10 for n, path in enumerate(completions.value_spans(text))}
+    reading = completions.parse(RECEIPT, text, confidences=confidences)
+    assert {leaf.path: leaf.confidence for leaf in reading.leaves} == {
+        path: confidences[written] for path, written in sure.items()
+    }
+    for leaf in reading.leaves:
+        start, end = completions.value_spans(text)[sure[leaf.path]]
+        assert json.loads('"' + text[start:end]) == leaf.value
 
 
 OF_ROWS = {"stage": "train_moe", "inputs": {"rows": "x"}}
@@ -150,7 +179,8 @@ def test_a_completion_is_compact_ordered_and_reads_back_as_the_same_record():
     ordered = completions.ordered(RECEIPT, record)
     text = completions.completion(ordered)
     assert text == '{"line_items":[{"description":"Käse","amount":"9.00"}],"total":"9.00"}'
-    assert completions.parse(RECEIPT, text) == completions.Reading(ordered)
+    assert completions.parse(RECEIPT, text) == completions.Reading(tuple(records.leaves(ordered)))
+    assert completions.parse(RECEIPT, text).record == ordered
 
 
 @pytest.mark.parametrize(
@@ -236,12 +266,65 @@ def test_a_summary_says_only_what_the_record_holds():
     assert summary == "Supply Agreement between Acme and Bolt. 3 kinds of clauses found, governing law: Ohio law."
 
 
-def test_merged_windows_keep_each_quote_once_and_prefer_the_longer_one():
-    first = {"clauses": {"Parties": ["Acme Inc."], "Insurance": ["shall insure"]}}
-    second = {"clauses": {"Parties": ["Acme  Inc.", "Bolt"], "Insurance": ["Acme shall insure the goods"]}}
-    assert records.merge_clauses([first, second]) == {
+def leaves_of(windows):
+    return [list(records.leaves(record, sure)) for record, sure in windows]
+
+
+def test_a_record_is_built_from_its_leaves_and_a_place_without_one_is_closed_up():
+    record = {"a": "1", "b": [{"c": "2", "d": ["3", "4"]}, {"c": "5"}], "e": {"f": "6"}}
+    assert records.build(records.leaves(record)) == record
+    assert records.build(leaf for leaf in records.leaves(record) if not leaf.path.startswith("b[0]")) == {
+        "a": "1",
+        "b": [{"c": "5"}],
+        "e": {"f": "6"},
+    }
+    assert [leaf.item for leaf in records.leaves(record)] == [None, "b[0]", "b[0]", "b[0]", "b[1]", None]
+
+
+def test_merged_windows_keep_each_quote_once_with_its_higher_confidence_and_prefer_the_longer_one():
+    first = {"clauses": {"Parties": ["Acme  Inc.", "Bolt"], "Insurance": ["shall insure"]}}
+    second = {"clauses": {"Parties": ["Acme Inc."], "Insurance": ["Acme shall insure the goods"]}}
+    sure = [{"clauses.Parties[0]": 0.3, "clauses.Parties[1]": 0.5}, {"clauses.Parties[0]": 0.8}]
+    found = records.merge(CONTRACT, leaves_of([(first, sure[0]), (second, sure[1]), ({"clauses": {}}, None)]))
+    assert records.build(found) == {
         "clauses": {"Parties": ["Acme Inc.", "Bolt"], "Insurance": ["Acme shall insure the goods"]}
     }
+    assert [leaf.confidence for leaf in found] == [0.8, 0.5, None]
+
+
+def test_lists_of_windows_are_joined_single_values_keep_the_first_and_confidences_go_along():
+    windows = [
+        ({"line_items": [{"amount": "1"}, {"amount": "2"}], "total": "3"}, {"line_items[1].amount": 0.2, "total": 0.9}),
+        ({"line_items": [{"amount": "4"}], "total": "5", "summary": "x"}, {"line_items[0].amount": 0.4, "total": 0.1}),
+    ]
+    found = records.merge(RECEIPT, leaves_of(windows))
+    assert records.build(found) == {"line_items": [{"amount": "1"}, {"amount": "2"}, {"amount": "4"}], "total": "3"}
+    assert {leaf.path: leaf.confidence for leaf in found if leaf.confidence} == {
+        "line_items[1].amount": 0.2,
+        "line_items[2].amount": 0.4,
+        "total": 0.9,
+    }
+
+
+def test_lists_below_other_fields_of_a_schema_of_ones_own_keep_their_confidences_over_windows():
+    task = custom.parse('{"order": {"rows": [{"name": "", "tags": [""]}]}}', "schema")
+    windows = [
+        (
+            {"order": {"rows": [{"name": "a", "tags": ["x"]}]}},
+            {"order.rows[0].name": 0.1, "order.rows[0].tags[0]": 0.2},
+        ),
+        (
+            {"order": {"rows": [{"name": "b", "tags": ["y"]}]}},
+            {"order.rows[0].name": 0.3, "order.rows[0].tags[0]": 0.4},
+        ),
+    ]
+    found = records.merge(task, leaves_of(windows))
+    assert [(leaf.path, leaf.value, leaf.confidence) for leaf in found] == [
+        ("order.rows[0].name", "a", 0.1),
+        ("order.rows[0].tags[0]", "x", 0.2),
+        ("order.rows[1].name", "b", 0.3),
+        ("order.rows[1].tags[0]", "y", 0.4),
+    ]
 
 
 def test_the_document_type_is_detected_on_the_bundled_samples():

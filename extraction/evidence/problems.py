@@ -1,0 +1,72 @@
+"""What has to be said of a result: each problem with its kind, so that it can be made anew; a sentence outside."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+SHOWN = 3  # injected passages of a document that are shown
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`kind` is document, left out, answer, sentence, missing, not found or injected; `path` what is spoken of."""
+
+    kind: str
+    path: str | None
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.text}" if self.path else self.text
+
+
+def left_out(text: str, injected: Sequence[tuple[int, int]]) -> Iterator[Problem]:
+    """The passages of a document that a model does not read."""
+    said = "text that seems to give orders to a machine was left out: "
+    for start, end in injected[:SHOWN]:
+        yield Problem("left out", None, said + shortly(text[start:end]))
+    if injected[SHOWN:]:
+        yield Problem("left out", None, f"{said}{len(injected) - SHOWN} more passages")
+
+
+def no_sentences(dropped: Iterable[tuple[str, str]]) -> Iterator[Problem]:
+    """Numbers of sentences in an answer that the prompt does not have, by category."""
+    for name, number in dropped:
+        yield Problem("sentence", name, f"points at sentence {number}, which does not exist")
+
+
+def of_places(
+    fields: Iterable[dict], injected: Sequence[tuple[int, int]], chosen: Collection[str] = ()
+) -> Iterator[Problem]:
+    """The values that stand nowhere in the document, unless they were `chosen`, or only in an injected passage."""
+    fields = list(fields)
+    for field in fields:
+        if field["grounding"] == "none" and field["path"] not in chosen:
+            yield not_found(field["path"], field["value"])
+    for field in fields:
+        if field["span"] and within(field["span"], injected):
+            yield only_injected(field["path"], field["value"])
+
+
+def not_found(path: str, value: str) -> Problem:
+    return Problem("not found", path, f"{shortly(value)} was not found in the document")
+
+
+def only_injected(path: str, value: str) -> Problem:
+    said = "stands only where the document seems to give orders to a machine"
+    return Problem("injected", path, f"{shortly(value)} {said}")
+
+
+def missing(paths: Iterable[str]) -> Iterator[Problem]:
+    """Values that a schema requires."""
+    for path in paths:
+        yield Problem("missing", path, "the schema requires it, the answer does not have it")
+
+
+def shortly(text: str) -> str:
+    text = " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
+    return f'"{text[:60]}{"..." if text[60:] else ""}"'
+
+
+def within(span: Sequence[int], passages: Iterable[tuple[int, int]]) -> bool:
+    return any(start < span[1] and span[0] < end for start, end in passages)

@@ -1,0 +1,262 @@
+"""From a document to its result, step by step: what is shown to the model, what it is asked, what its answers make."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from extraction.evidence import checks, grounding, injections, problems
+from extraction.evidence.problems import Problem
+from extraction.files import StageError
+from extraction.models import backends
+from extraction.models.confidence import Calibration
+from extraction.reading import layout
+from extraction.reading.documents import Document
+from extraction.tasks import completions, custom, prompts, records, schemas
+from extraction.tasks.records import Leaf
+
+if TYPE_CHECKING:
+    from config import DataConfig
+
+
+# --- what is asked -------------------------------------------------------------------------------------------
+
+
+class Shown:
+    """What a model reads of a document: its text without what seems to give orders to a machine."""
+
+    def __init__(self, document: Document, task: schemas.Task):
+        names = injections.names_of(task.schema) | {"answer"}
+        self.document = document
+        self.injected = injections.find(document.text, names)  # what stands only there may be an attacker's
+        self.text = injections.without(document.text, names)
+        self.running = layout.prose(self.text) if task is schemas.CONTRACT else self.text  # what is read in windows
+
+    @cached_property
+    def _printed(self) -> list[int]:
+        """Where each printed character stands in the document; from there to here, only white space changes."""
+        text, found, before = self.document.text, [], 0
+        for start, end in [*self.injected, (len(text), len(text))]:
+            found += [i for i in range(before, start) if not text[i].isspace()]
+            before = end
+        return found
+
+    def place(self, start: int, end: int) -> tuple[int, int] | None:
+        """Where `[start, end)` of the running text stands in the document; None where that is not known."""
+        first = _count_printed(self.running[:start])
+        last = first + _count_printed(self.running[start:end]) - 1
+        if last < first or len(self._printed) != _count_printed(self.running):  # left out were more than `injected`
+            return None
+        return self._printed[first], self._printed[last] + 1
+
+
+def _count_printed(text: str) -> int:
+    return len("".join(text.split()))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request: its task and prompt, and the question, or where the window begins that it is about."""
+
+    task: schemas.Task
+    prompt: prompts.Prompt
+    question: str | None = None
+    start: int = 0
+
+    @property
+    def request(self) -> backends.Request:
+        return backends.Request(self.prompt.messages, self.task.schema)
+
+
+def ask(
+    shown: Shown, task: schemas.Task, questions: Sequence[str], backend: backends.Backend, data: DataConfig
+) -> list[Asked]:
+    """The requests about a document: one for each window of it, then one for each question."""
+    spans = windows(shown.running, task, backend, data)
+    asked = [Asked(task, prompts.prompt(task, shown.running[a:b]), start=a) for a, b in spans]
+    return asked + [ask_question(shown, question, data) for question in questions]
+
+
+def ask_question(shown: Shown, question: str, data: DataConfig) -> Asked:
+    window = layout.best_window(shown.text, question, data.window_chars, data.window_overlap)
+    return Asked(schemas.QUESTION, prompts.prompt(schemas.QUESTION, window, question), question)
+
+
+def windows(text: str, task: schemas.Task, backend: backends.Backend, data: DataConfig) -> list[tuple[int, int]]:
+    """The windows of a text that the task reads: contracts as in training, others only if they are too long."""
+    if task is schemas.CONTRACT:
+        return layout.windows(text, data.window_chars, data.window_overlap)
+    limit = backend.prompt_limit - backend.count(task.instructions) - 32  # 32: the chat template's own tokens
+    if limit < 64:
+        raise StageError("the fields of the schema leave no room for a document; raise inference.context_tokens")
+    tokens = backend.count(text)
+    if tokens <= limit:
+        return [(0, len(text))]
+    return layout.windows(text, max(int(len(text) * limit / tokens * 0.8), 100), 0)
+
+
+# --- what is answered ----------------------------------------------------------------------------------------
+
+
+def read(shown: Shown, asked: Sequence[Asked], answers: Sequence[backends.Completion]) -> list[completions.Reading]:
+    """What each answer says; a clause that was pointed at has its place in the document."""
+    readings = []
+    for one, answer in zip(asked, answers, strict=True):
+        if answer.error:
+            readings.append(completions.Reading(None, answer.error))
+            continue
+        reading = completions.parse(one.task, answer.text, one.prompt.sentences, answer.confidences)
+        found = [
+            replace(leaf, span=shown.place(one.start + leaf.span[0], one.start + leaf.span[1])) if leaf.span else leaf
+            for leaf in reading.leaves or ()
+        ]
+        readings.append(reading if reading.leaves is None else replace(reading, leaves=tuple(found)))
+    return readings
+
+
+# --- the result ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Extraction:
+    """What was found in a document, with what has to be said of it; `result` is what goes outside."""
+
+    name: str
+    task: schemas.Task
+    model: str
+    shown: Shown
+    record: dict | None = None
+    leaves: list[Leaf] = field(default_factory=list)
+    summary: str | None = None
+    confidences: str | None = None  # what they mean
+    fields: list[dict] | None = None
+    checks: list[dict] | None = None
+    of_answers: list[Problem] = field(default_factory=list)
+    of_values: list[Problem] = field(default_factory=list)
+    answers: list[dict] = field(default_factory=list)  # each with where it stands
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def take(
+        self, asked: Sequence[Asked], readings: Sequence[completions.Reading], calibration: Calibration | None
+    ) -> None:
+        """Take what a model answered; `calibration` says what its confidences mean."""
+        both = list(zip(asked, readings, strict=True))
+        read = [reading.leaves for one, reading in both if one.question is None and reading.leaves is not None]
+        for one, reading in both:
+            self._note(one, reading)
+        if read:
+            self._fill(records.merge(self.task, read), calibration)
+        for one, reading in both:
+            if one.question:
+                self._answer(one.question, reading)
+
+    def take_answer(self, one: Asked, reading: completions.Reading) -> None:
+        """Take the answer to a question that was asked later."""
+        self._note(one, reading)
+        self._answer(one.question, reading)
+
+    def forget_answers(self) -> None:
+        asked = {entry["question"] for entry in self.answers}
+        self.answers = []
+        self.of_answers = [problem for problem in self.of_answers if problem.path not in asked]
+
+    def _note(self, one: Asked, reading: completions.Reading) -> None:
+        self.of_answers += problems.no_sentences(reading.dropped)
+        if reading.problem:
+            self.of_answers.append(Problem("answer", one.question, reading.problem))
+
+    def _fill(self, found: list[Leaf], calibration: Calibration | None) -> None:
+        if any(leaf.confidence is not None for leaf in found):
+            self.confidences = "calibrated" if calibration else "not calibrated"
+        if calibration:
+            found = [_calibrated(leaf, self.task, calibration) for leaf in found]
+        written = None
+        if self.task.name != custom.NAME:
+            written = next((leaf.value for leaf in found if leaf.path == "summary"), None)
+            found = [leaf for leaf in found if leaf.path != "summary"]
+        record = ({"clauses": {}} if self.task is schemas.CONTRACT else {}) | records.build(found)
+        self.record = with_nulls(self.task.schema, record)
+        if self.task.name != custom.NAME:
+            self.record.pop("summary", None)
+        # where a document gives orders, a model may have been told what to say in it
+        self._judge(found, None if self.shown.injected else written)
+
+    def _answer(self, question: str, reading: completions.Reading) -> None:
+        answer = (reading.record or {}).get("answer")
+        place = {"grounding": "none", "span": None, "boxes": [], "injected": False}
+        if answer:
+            place = grounding.answer(answer, self.shown.document, self.shown.injected)
+        self.answers = [*self.answers, {"question": question, "answer": answer, **place}]
+
+    def change(self, record: dict, before: Mapping[str | None, Leaf]) -> None:
+        """Take a record that a person changed. Of the leaves `before`, by their paths now, those of the same value
+        are as sure as they were, and stand where they were pointed at."""
+        found = []
+        for leaf in records.leaves(record):
+            same = before.get(leaf.path)
+            kept = same is not None and same.value == leaf.value
+            found.append(replace(same, path=leaf.path) if kept else leaf)
+        self.record = record
+        self._judge(found)
+
+    def _judge(self, found: list[Leaf], summary: str | None = None) -> None:
+        """Ground the values, check them against each other, sum them up, and say what has to be said of them."""
+        record = records.build(found)
+        required, chosen = [], set()
+        if isinstance(self.task, custom.OwnTask):  # of a user's own fields, nothing says what would sum them up
+            required = self.task.missing(record)
+            chosen = {leaf.path for leaf in found if re.sub(r"\[\d+\]", "[]", leaf.path) in self.task.choices}
+        else:
+            self.summary = summary or records.summarize(self.task, record)
+        self.leaves = found
+        self.fields = grounding.ground(found, self.task, self.shown.document, self.shown.injected)
+        self.checks = checks.check(record, self.task)
+        self.of_values = [*problems.missing(required), *problems.of_places(self.fields, self.shown.injected, chosen)]
+
+    def all_problems(self) -> list[Problem]:
+        """What has to be said of the document, the answers, the values, and where the answers to questions stand."""
+        document = self.shown.document
+        found = [Problem("document", None, text) for text in document.problems]
+        found += [*problems.left_out(document.text, self.shown.injected), *self.of_answers, *self.of_values]
+        for entry in self.answers:
+            if entry["answer"] and entry["grounding"] == "none":
+                found.append(problems.not_found(entry["question"], entry["answer"]))
+            elif entry["injected"]:
+                found.append(problems.only_injected(entry["question"], entry["answer"]))
+        return found
+
+    def result(self) -> dict[str, Any]:
+        document = self.shown.document
+        return {
+            "file": self.name,
+            "document_type": self.task.name,
+            "record": self.record,
+            "summary": self.summary,
+            "answers": [{key: entry[key] for key in ("question", "answer")} for entry in self.answers],
+            "fields": self.fields,
+            "confidences": self.confidences,
+            "checks": self.checks,
+            "problems": list(map(str, self.all_problems())),
+            "pages": document.pages,
+            "pages_skipped": document.pages_skipped,
+            "model": self.model,
+            "timings": self.timings,
+        }
+
+
+def _calibrated(leaf: Leaf, task: schemas.Task, calibration: Calibration) -> Leaf:
+    if leaf.confidence is None:
+        return leaf
+    return replace(leaf, confidence=calibration.share(task.name, leaf.confidence))
+
+
+def with_nulls(schema: dict, value: Any) -> Any:
+    """The value with null for every property that the schema has and it has not."""
+    if "properties" in schema and value is not None:
+        return {name: with_nulls(inner, value.get(name)) for name, inner in schema["properties"].items()}
+    if "items" in schema and value is not None:
+        return [with_nulls(schema["items"], item) for item in value]
+    return value
