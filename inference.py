@@ -60,7 +60,7 @@ def extract(
     name: str = "-",
     document_type: str = "auto",
     questions: Sequence[str] = (),
-    own: custom.OwnTask | None = None,
+    own: custom.CustomTask | None = None,
     progress: Callable[[int, int], Any] | None = None,
 ) -> dict:
     """The result object of one document: record, summary, answers, fields with their places, checks, problems.
@@ -118,7 +118,7 @@ def _complete(
 class Run:
     """Documents -> rows. Each of several workers reads in a process of its own while the model answers another one."""
 
-    def __init__(self, args: Any, cfg: config.Config, own: custom.OwnTask | None):
+    def __init__(self, args: Any, cfg: config.Config, own: custom.CustomTask | None):
         self.args, self.cfg, self.own = args, cfg, own
         self.model = choice.choose(cfg, args.model)
         calibration = self.model.calibration()

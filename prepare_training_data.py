@@ -394,7 +394,7 @@ def jaccard(a: set[str], b: set[str]) -> float:
 # --- rows ----------------------------------------------------------------------------------------------------
 
 
-def with_orders(documents_: list[dict], share: float, seed: int, sources: Sources) -> None:
+def with_injections(documents_: list[dict], share: float, seed: int, sources: Sources) -> None:
     """Put an order to a machine into the text of about this share of the rows. What we want of them stays."""
     for document in documents_:
         for number, row in enumerate(document["rows"]):
@@ -555,7 +555,7 @@ def main(argv: list[str] | None = None) -> int:
         READERS[name](cfg.datasets_dir / name, cfg.data, sources)
     from_generator(cfg.data, sources)
     twins = remove_near_duplicates(sources, cfg.data.seed)
-    with_orders(sources.documents["train"], cfg.data.inject, cfg.data.seed, sources)
+    with_injections(sources.documents["train"], cfg.data.inject, cfg.data.seed, sources)
     tokenizer = base_model.tokenizer(cfg.train.base_model, cfg.base_dir)
     splits = {}
     for split in SPLITS:

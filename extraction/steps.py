@@ -206,7 +206,7 @@ class Extraction:
         """Ground the values, check them against each other, sum them up, and say what has to be said of them."""
         record = records.build(found)
         required, chosen = [], set()
-        if isinstance(self.task, custom.OwnTask):  # of a user's own fields, nothing says what would sum them up
+        if isinstance(self.task, custom.CustomTask):  # of a user's own fields, nothing says what would sum them up
             required = self.task.missing(record)
             chosen = {leaf.path for leaf in found if re.sub(r"\[\d+\]", "[]", leaf.path) in self.task.choices}
         else:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, localcontext
 from itertools import accumulate, product
-from typing import Any
 
 from extraction.evidence import values
+from extraction.tasks.records import leaves
 from extraction.tasks.schemas import CONTRACT, RECEIPT, Task
 
 HOLDS, FAILS, UNKNOWN = "holds", "fails", "cannot tell"
@@ -394,23 +394,12 @@ def _term(record: dict) -> Iterator[dict]:
 # --- numbers with check digits, and the currency --------------------------------------------------------------
 
 
-def _strings(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _strings(inner, f"{path}.{key}" if path else key)
-    elif isinstance(value, list):
-        for i, inner in enumerate(value):
-            yield from _strings(inner, f"{path}[{i}]")
-    elif isinstance(value, str):
-        yield path, value
-
-
 def _ibans(record: dict) -> Iterator[dict]:
     """Of what is called an IBAN, or is printed like one: the length of its own country, in groups of four."""
     from stdnum import iban, numdb
 
     keys = {f"key_values[{i}].value": pair.get("key") or "" for i, pair in enumerate(record.get("key_values") or [])}
-    for path, text in _strings(record):
+    for path, text in ((leaf.path, leaf.value) for leaf in leaves(record)):
         rule, name = f"{path}: IBAN check digits", path.rsplit(".", 1)[-1]
         labeled = re.search(r"(?<![^\W_])iban(?![^\W_])", f"{name} {keys.get(path, '')} {text}", re.IGNORECASE)
         number = re.sub(r"^\W*iban\W*|[\s.-]", "", text, flags=re.IGNORECASE)

@@ -36,12 +36,12 @@ class _Refused(ValueError):
     """A sentence that names the path."""
 
 
-class OwnFields(Fields):
+class CustomFields(Fields):
     model_config = ConfigDict(extra="forbid", serialize_by_alias=True)
 
 
 @dataclass(frozen=True)
-class OwnTask(Task):
+class CustomTask(Task):
     """`definition` is the bounded schema. The model is led through every field and writes null for what is missing."""
 
     definition: dict = field(compare=False)
@@ -61,7 +61,7 @@ class OwnTask(Task):
         return list(_missing(self.definition, record, ""))
 
 
-def read(path: Path) -> OwnTask:
+def read(path: Path) -> CustomTask:
     """The task of a schema file. Raises StageError with one sentence that names what is not taken, and where."""
     try:
         return parse(path.read_text(encoding="utf-8-sig"), str(path))
@@ -71,7 +71,7 @@ def read(path: Path) -> OwnTask:
         raise StageError(f"{path} cannot be opened: {error.strerror}") from error
 
 
-def parse(text: str, name: str) -> OwnTask:
+def parse(text: str, name: str) -> CustomTask:
     """The task of a schema or template as JSON text; `name` is what an error speaks of."""
     try:
         value = json.loads(text)
@@ -87,7 +87,7 @@ def parse(text: str, name: str) -> OwnTask:
         raise StageError(f"{name}: {error}") from error
     except ValueError as error:  # also a number of more than 4,300 digits
         raise StageError(f"{name} is not valid JSON: {error}") from error
-    return OwnTask(NAME, _model(definition), _instructions(definition), definition)
+    return CustomTask(NAME, _model(definition), _instructions(definition), definition)
 
 
 # --- what is taken -------------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def _model(node: dict) -> Any:
     named = enumerate(node["properties"].items())
     return create_model(
         "Own",
-        __base__=OwnFields,
+        __base__=CustomFields,
         **{f"field_{i}": (_model(inner) | None, Field(default=None, alias=name)) for i, (name, inner) in named},
     )
 
