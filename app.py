@@ -114,16 +114,21 @@ class Opened:
 
 
 def open_document(
-    path: Path, document_type: str, backend: backends.Backend, cfg: config.Config, schema: str | None = None
+    path: Path,
+    document_type: str,
+    backend: backends.Backend,
+    cfg: config.Config,
+    schema: str | None = None,
+    part: documents.Part | None = None,
 ) -> Opened:
-    """Read a document and extract its record, or that of a schema.
+    """Read a document, or one of those in a file, and extract its record, or that of a schema.
 
     Raises DocumentError if the document cannot be read, StageError if the schema cannot be used.
     """
     task = None if document_type == "auto" else schemas.TASKS[document_type]
     if schema and schema.strip():
         task = custom.parse(schema, "the schema")
-    return Opened(path, inference.examine(path, backend, cfg, path.name, task))
+    return Opened(path, inference.examine(part or path, backend, cfg, part.name if part else path.name, task))
 
 
 # --- what the page shows of it -------------------------------------------------------------------------------
@@ -139,7 +144,8 @@ def status_line(result: dict) -> str:
 
 def limits_line(limits: config.InferenceConfig) -> str:
     pages = "first page" if limits.max_pages == 1 else f"first {limits.max_pages} pages"
-    return f"PDF, image, DOCX or text, at most {limits.max_file_mb:g} MB; of a long document the {pages} are read."
+    formats = "PDF, image, DOCX, mail, HTML, ZIP or text"
+    return f"{formats}, at most {limits.max_file_mb:g} MB; of a long document the {pages} are read."
 
 
 def example_rows(folder: Path) -> list[list[str]]:
@@ -379,9 +385,11 @@ class Handlers:
         self.document: dict[str, Any] = {}
         self.question: Any = None  # the box a question is typed into, emptied by its answer
 
-    def _read(self, uploaded: str, document_type: str, schema: str | None = None) -> Opened:
+    def _read(
+        self, path: Path, document_type: str, schema: str | None = None, part: documents.Part | None = None
+    ) -> Opened:
         with self.one_at_a_time, in_one_sentence():
-            return open_document(Path(uploaded), document_type, self.backend, self.cfg, schema)
+            return open_document(path, document_type, self.backend, self.cfg, schema, part)
 
     def extract(
         self, uploaded: str | None, document_type: str, photo: str | None, schema: str | None
@@ -396,7 +404,7 @@ class Handlers:
         name = Path(uploaded).name
         yield self._shown(None, f"Reading {name} ...")
         try:
-            opened = self._read(uploaded, document_type, schema)
+            opened = self._read(Path(uploaded), document_type, schema)
         except (documents.DocumentError, files.StageError) as error:
             sentence = f"{name}: {error}"
             print(sentence, file=sys.stderr)
@@ -435,8 +443,7 @@ class Handlers:
     def turn(self, opened: Opened | None, event: gr.EventData) -> dict | None:
         import gradio as gr
 
-        pages = opened.result["pages"] - opened.result["pages_skipped"] if opened else 0
-        if not isinstance(event.page, int) or not 1 <= event.page <= pages:
+        if not opened or not isinstance(event.page, int) or not 1 <= event.page <= self._pages(opened):
             return gr.skip()
         return self._picture(opened, event.page, event.field)
 
@@ -460,13 +467,17 @@ class Handlers:
         opened.forget_answers()
         return self._shown(opened, status_line(opened.result))
 
+    def _pages(self, opened: Opened) -> int:
+        """How many pages can be turned to: those that were read, and those between them that could not be."""
+        return min(opened.result["pages"], self.cfg.inference.max_pages)
+
     def _picture(self, opened: Opened, number: int, active: str | None = None) -> dict:
-        pages = opened.result["pages"] - opened.result["pages_skipped"]
+        pages = self._pages(opened)
         try:
             return view.picture(opened.path, number, pages, opened.fields, self.cfg.inference, active)
         except documents.DocumentError as error:
             if opened.path.exists():
-                return {"note": f"This page cannot be shown: {error}."}
+                return {"page": number, "pages": pages, "note": f"This page cannot be shown: {error}."}
             return {"note": "The file was deleted from this machine in the meantime; upload it again to see its pages."}
 
     def _shown(self, opened: Opened | None, line: str, lit: dict | None = None) -> dict:
@@ -508,20 +519,26 @@ class Handlers:
         paths = [folder / "results.jsonl", folder / "results.csv"]
         rows, results = [], []
         for uploaded in progress.tqdm(sources, desc="Documents", unit="documents"):
-            name = Path(uploaded).name
-            try:
-                result = self._read(uploaded, document_type).result
+            for result in self._results(Path(uploaded), document_type):
                 rows.append(view.batch_row(result))
-            except Exception as error:  # one document must not take the others with it
-                expected = isinstance(error, documents.DocumentError | files.StageError)
-                if not expected:
-                    stage.show_bug(error)
-                result = {"file": name, "error": str(error) if expected else f"failed with {type(error).__name__}"}
-                rows.append([name, f"failed: {result['error']}", "", "", "", "", ""])
-            results.append(result)
-            files.write_jsonl(paths[0], results)
-            files.write_text(paths[1], view.csv_text(results))
-            yield rows, *(gr.DownloadButton(value=str(file), interactive=True) for file in paths)
+                results.append(result)
+                files.write_jsonl(paths[0], results)
+                files.write_text(paths[1], view.csv_text(results))
+                yield rows, *(gr.DownloadButton(value=str(file), interactive=True) for file in paths)
+
+    def _results(self, path: Path, document_type: str) -> Iterator[dict]:
+        """The result of each document in a file, or why there is none; one must not take the others with it."""
+        try:
+            with in_one_sentence():
+                parts = documents.parts(path.name, documents.content(path, self.cfg.inference), self.cfg.inference)
+        except (documents.DocumentError, files.StageError) as error:
+            yield {"file": path.name, "error": str(error)}
+            return
+        for part in parts:
+            try:
+                yield self._read(path, document_type, part=part).result
+            except (documents.DocumentError, files.StageError) as error:
+                yield {"file": part.name, "error": str(error)}
 
 
 # --- running it ----------------------------------------------------------------------------------------------

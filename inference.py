@@ -47,8 +47,10 @@ from extraction.tasks import custom, detection, records, schemas
 # --- one document --------------------------------------------------------------------------------------------
 
 
-def read(source: Path | bytes, cfg: config.Config) -> documents.Document:
+def read(source: Path | bytes | documents.Part, cfg: config.Config) -> documents.Document:
     """The document within the limits of the settings. Raises documents.DocumentError if it cannot be read."""
+    if isinstance(source, documents.Part):
+        return documents.read_part(source, cfg.inference)
     return documents.read(source, cfg.inference)
 
 
@@ -73,7 +75,7 @@ def extract(
 
 
 def examine(
-    source: Path | bytes | documents.Document,
+    source: Path | bytes | documents.Part | documents.Document,
     backend: backends.Backend,
     cfg: config.Config,
     name: str,

@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
@@ -41,7 +42,7 @@ RECORD = {
 RECEIPT = (
     "High Street Cafe\n2024-05-01\nTea   2   4.50\nCake  1   4.75\nTotal     9.25\nCash     10.00\nChange    0.75\n"
 )
-SENTENCE = "broken.pdf: not a PDF, image, DOCX or text file"
+SENTENCE = "broken.pdf: not a PDF, image, DOCX, mail, HTML, ZIP or text file"
 
 
 class Reader:
@@ -371,25 +372,48 @@ def test_a_visitor_without_a_document_cannot_ask_about_that_of_another(visitor, 
 def test_a_batch_has_a_row_for_each_document_and_exports_those_that_were_read(visitor, tmp_path):
     from gradio_client import handle_file
 
+    from tests.helpers.office import zipped
+
     for name in ("a", "b"):
         (tmp_path / f"{name}.txt").write_text(RECEIPT)
     (tmp_path / "broken.pdf").write_bytes(b"\x00\x01\x02")
-    files = [handle_file(tmp_path / name) for name in ("a.txt", "broken.pdf", "b.txt")]
+    (tmp_path / "two.zip").write_bytes(zipped({"c.txt": RECEIPT, "d.txt": RECEIPT, "e.pdf": b"no PDF \x00"}))
+    files = [handle_file(tmp_path / name) for name in ("a.txt", "broken.pdf", "b.txt", "two.zip")]
     job = visitor().client.submit(files, "auto", api_name="/batch")
     rows, jsonl, fields = job.result()
     assert [row[:2] for row in rows["data"]] == [
         ["a.txt", "read"],
-        ["broken.pdf", "failed: not a PDF, image, DOCX or text file"],
+        ["broken.pdf", "failed: not a PDF, image, DOCX, mail, HTML, ZIP or text file"],
         ["b.txt", "read"],
+        ["two.zip/c.txt", "read"],
+        ["two.zip/d.txt", "read"],
+        ["two.zip/e.pdf", "failed: not a PDF, image, DOCX, mail, HTML, ZIP or text file"],
     ]
-    assert [len(step[0]["data"]) for step in job.outputs()] == [1, 2, 3]
+    assert [len(step[0]["data"]) for step in job.outputs()] == [1, 2, 3, 4, 5, 6]
     lines = [json.loads(line) for line in Path(jsonl["value"]).read_text().splitlines()]
     assert [(line["file"], "error" in line) for line in lines] == [
         ("a.txt", False),
         ("broken.pdf", True),
         ("b.txt", False),
+        ("two.zip/c.txt", False),
+        ("two.zip/d.txt", False),
+        ("two.zip/e.pdf", True),
     ]
-    assert Path(fields["value"]).read_text().count("total,9.25") == 2
+    assert Path(fields["value"]).read_text().count("total,9.25") == 4
+
+
+def test_a_page_behind_one_that_was_skipped_can_be_turned_to(tmp_path):
+    from tests.helpers.papers import LETTER  # this file is a script, too, which has no helpers
+
+    (tmp_path / "a.pdf").write_bytes(LETTER)
+    shown = steps.Shown(documents.Document("x", pages=3, pages_skipped=1), schemas.RECEIPT)
+    opened = app.Opened(tmp_path / "a.pdf", steps.Extraction("a.pdf", schemas.RECEIPT, "m", shown))
+    handlers = app.Handlers(None, config.PROFILES["cpu"], str(tmp_path))
+    shown = handlers.turn(opened, SimpleNamespace(page=3, field=None))
+    assert (shown["page"], shown["pages"]) == (3, 3) and shown["src"]
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7\nbroken")
+    shown = handlers.turn(opened, SimpleNamespace(page=2, field=None))
+    assert shown == {"page": 2, "pages": 3, "note": "This page cannot be shown: the PDF is broken."}
 
 
 def test_who_comes_to_a_full_queue_is_told_so_and_the_others_are_served(visitor, tmp_path):

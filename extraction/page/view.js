@@ -50,14 +50,19 @@ function picture() {
   function draw() {
     const value = props.value;
     root.replaceChildren();
-    if (!value || !value.src) {
-      root.append(make("p", { class: "hint" }, value ? value.note : "The page appears here, with a box around each field."));
+    const hint = (text) => make("p", { class: "hint" }, text);
+    if (!value || (!value.src && !value.pages)) {
+      root.append(hint(value ? value.note : "The page appears here, with a box around each field."));
       return;
     }
     const bar = make("div", { class: "bar" });
     bar.append(turner("‹", "Previous page", value.page - 1, value));
     bar.append(make("span", { "aria-live": "polite", class: "where" }, `Page ${value.page} of ${value.pages}`));
     bar.append(turner("›", "Next page", value.page + 1, value));
+    if (!value.src) { // this page cannot be shown, its neighbors may
+      root.append(bar, hint(value.note));
+      return;
+    }
     for (const [found, text] of [["exact", "as printed"], ["normalized", "another form"], ["fuzzy", "similar"]]) {
       if (value.boxes.some((box) => box.found === found)) bar.append(make("span", { class: `key ${found}` }, text));
     }

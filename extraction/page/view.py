@@ -257,6 +257,8 @@ def exports(result: dict) -> dict[str, str]:
 
 
 def batch_row(result: dict) -> list[str]:
+    if "error" in result:
+        return [result["file"], f"failed: {result['error']}", "", "", "", "", ""]
     missing = sum(field["grounding"] == "none" for field in result["fields"] or [])
     fails = sum(check["verdict"] == checks.FAILS for check in result["checks"] or [])
     seconds = sum(result["timings"].values())
