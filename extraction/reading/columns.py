@@ -38,7 +38,7 @@ def _split(words: Sequence[Word], rows: Rows) -> list[Rows] | None:
         left = [row for row in ([i for i in row if words[i].box[0] < gap] for row in band) if row]
         right = [row for row in ([i for i in row if words[i].box[0] >= gap] for row in band) if row]
         lines = min(len(left), len(right))
-        if lines > most and _running(words, left) and _running(words, right):
+        if lines > most and all(_running(words, side) or _split(words, side) for side in (left, right)):
             best, most = [rows[:first], *_cells(words, left, right), rows[first + len(band) :]], lines
     return best
 
@@ -80,11 +80,12 @@ def _without_strays(words: Sequence[Word], band: Rows, gap: float) -> Rows:
     def stray(row: list[int], beside: list[int]) -> bool:
         sides = {words[i].box[0] < gap for i in row}
         apart = abs(_middle(words, row) - _middle(words, beside))
-        return len(sides) == 1 and apart > 1.8 * pitch
+        return len(sides) == 1 and apart > max(1.8 * pitch, 2 * height)
 
     middles = [_middle(words, row) for row in band]
     steps = [b - a for a, b in zip(middles, middles[1:], strict=False) if b - a > 0]
     pitch = median(steps) if steps else 0.0
+    height = median(words[i].box[3] - words[i].box[1] for row in band for i in row)
     while len(band) > LINES and stray(band[0], band[1]):
         band = band[1:]
     while len(band) > LINES and stray(band[-1], band[-2]):
@@ -97,14 +98,18 @@ def _middle(words: Sequence[Word], row: list[int]) -> float:
 
 
 def _running(words: Sequence[Word], rows: Rows) -> bool:
-    """Whether rows are running text: they fill their column, and sentences go on from one to the next."""
+    """Whether rows are running text: they begin below each other, fill their column, and sentences go on."""
     left, right = min(words[i].box[0] for row in rows for i in row), max(words[i].box[2] for row in rows for i in row)
     texts = [[words[i].text for i in row] for row in rows]
+    starts = sorted(words[row[0]].box[0] for row in rows)
+    usual, height = starts[len(starts) // 3], median(words[row[0]].box[3] - words[row[0]].box[1] for row in rows)
+    below = sum(abs(start - usual) < height for start in starts) / len(starts)
     filled = median((words[row[-1]].box[2] - words[row[0]].box[0]) / max(right - left, 1e-6) for row in rows)
     lettered = sum(any(map(str.isalpha, word)) for text in texts for word in text) / sum(map(len, texts))
     going_on = sum(text[0][0].islower() for text in texts[1:]) / max(len(texts) - 1, 1)
     length = median(sum(map(len, text)) for text in texts)
-    return filled > 0.65 and lettered > 0.75 and going_on > 0.25 and length >= 16 and median(map(len, texts)) >= 3
+    full = below > 0.5 and filled > 0.65 and length >= 16 and median(map(len, texts)) >= 3
+    return full and lettered > 0.75 and going_on > 0.25
 
 
 def _cells(words: Sequence[Word], left: Rows, right: Rows) -> list[Rows]:

@@ -58,9 +58,9 @@ def _repaired(data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def picture(pdf: Any, number: int, side: float, dots: float = math.inf) -> Any:
+def picture(pdf: Any, number: int, side: float, dots: float = math.inf, grey: bool = False) -> Any:
     """The page as an image with `side` pixels on its longer side, or fewer if that is more than `dots` an inch."""
     opened_page = pdf[number - 1]
     # The longer side bounds the scale, so that a page of any size makes a picture of bounded size.
     scale = min(dots / 72, side / max(*opened_page.get_size(), 1))
-    return opened_page.render(scale=scale).to_pil().convert("RGB")
+    return opened_page.render(scale=scale, grayscale=grey).to_pil().convert("L" if grey else "RGB")

@@ -166,11 +166,11 @@ def unseen(pdf: Any, number: int, words: list[Word]) -> set[int]:
 
     if not words:
         return set()
-    image = picture(pdf, number, 1200, dots=100)
+    image = picture(pdf, number, 1200, dots=100, grey=True)
     width, height = pdf[number - 1].get_size()
     scale = image.width / max(width, 1)
     smallest = min(SEEN_HEIGHT, max(width, height) / 300)
-    dots, found = numpy.asarray(image.convert("L")).astype(int), set()
+    dots, found = numpy.asarray(image).astype(numpy.int16), set()
     for i, word in enumerate(words):
         left, top, right, bottom = word.box
         # Half of the height of the print stays: the ink of the rows beside it is not that of this word.

@@ -83,25 +83,26 @@ def _glyphs(page: Any, textpage: Any, most: int) -> Iterator[Glyph]:
     place, turn = placing(page), math.radians(page.get_rotation())
     area, x, y = raw.FS_RECTF(), ctypes.c_double(), ctypes.c_double()
     before = "line"
+    handle = textpage.raw
     for i in range(min(textpage.count_chars(), most)):
-        code = raw.FPDFText_GetUnicode(textpage, i)
-        text = printed(code, lambda i=i: _inked(textpage, i))
+        text = printed(raw.FPDFText_GetUnicode(handle, i), lambda i=i: _inked(textpage, i))
         if text.isspace():
-            kind = "line" if text in "\r\n" else "gap" if raw.FPDFText_IsGenerated(textpage, i) else "blank"
+            kind = "line" if text in "\r\n" else "gap" if raw.FPDFText_IsGenerated(handle, i) else "blank"
             before = before if before == "line" else kind
             continue
         if not text:
             continue
-        raw.FPDFText_GetLooseCharBox(textpage, i, area)
+        raw.FPDFText_GetLooseCharBox(handle, i, area)
         (x1, y1), (x2, y2) = place(area.left, area.bottom), place(area.right, area.top)
-        quarters = (raw.FPDFText_GetCharAngle(textpage, i) + turn) / (math.pi / 2)
+        quarters = (raw.FPDFText_GetCharAngle(handle, i) + turn) / (math.pi / 2)
         if abs(quarters - round(quarters)) < 0.003:
             angle = round(quarters) % 4 * math.pi / 2
-            (x1, y1), (x2, y2) = rotated(x1, y1, -angle), rotated(x2, y2, -angle)
-            box = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+            if angle:
+                (x1, y1), (x2, y2) = rotated(x1, y1, -angle), rotated(x2, y2, -angle)
+            box = (x1, y1, x2, y2) if x1 <= x2 and y1 <= y2 else (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
         else:
             angle = quarters * math.pi / 2 % (2 * math.pi)
-            raw.FPDFText_GetCharOrigin(textpage, i, x, y)
+            raw.FPDFText_GetCharOrigin(handle, i, x, y)
             box = _slanted((min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)), place(x.value, y.value), angle)
         yield Glyph(text, box, angle, before, i)
         before = ""
@@ -114,6 +115,8 @@ def printed(code: int, inked: Callable[[], bool]) -> str:
     if code in (0x02, 0xFFFE):  # PDFium's sign for a hyphen at the end of a line
         return "-"
     char = chr(code)
+    if code < 0x80:
+        return char
     if char == "\xad":  # a soft hyphen that is printed is a hyphen
         return "-" if inked() else ""
     if char in HYPHENS:
@@ -198,6 +201,9 @@ def _letter_spaced(line: list[Glyph]) -> dict[int, tuple[bool, float]]:
     between them are such print if they are letters; digits then are numbers of their own.
     """
     found: dict[int, tuple[bool, float]] = {}
+    wide = sum(b.box[0] - a.box[2] > 0.12 * b.height for a, b in zip(line, line[1:], strict=False))
+    if wide < 2 or 4 * wide < len(line):
+        return found
     start = 0
     for i in range(1, len(line) + 1):
         if i < len(line) and line[i].box[0] - line[i - 1].box[2] <= COLUMN_GAP * line[i].height:

@@ -89,6 +89,13 @@ def test_a_format_without_pages_has_a_sentence_and_no_picture(tmp_path):
     assert "src" not in value and value["boxes"] == [] and "Text" in value["note"]
 
 
+def test_a_page_is_drawn_within_the_limits_that_were_set(tmp_path):
+    Image.new("RGB", (900, 900), "white").save(tmp_path / "a.png")
+    with pytest.raises(documents.DocumentError, match="900 x 900 pixels; the limit is 500,000"):
+        view.picture(tmp_path / "a.png", 1, 1, [], Limits(max_image_pixels=500_000))
+    assert view.picture(tmp_path / "a.png", 1, 1, [], Limits())["width"] == 900
+
+
 def test_the_templates_that_gradio_turns_into_code_hold_nothing_but_markup():
     for template in (view.PICTURE_TEMPLATE, view.TABLE_TEMPLATE, view.TALK_TEMPLATE, view.style()):
         assert "${" not in template and "{{" not in template and "`" not in template

@@ -89,3 +89,110 @@ def test_windows_of_text_without_blanks_come_to_an_end():
 def test_the_best_window_holds_what_is_asked_about():
     text = "filler words. " * 200 + "The warranty lasts nine months. " + "more filler. " * 200
     assert "nine months" in layout.best_window(text, "How long is the warranty?", 400, 80)
+
+
+# --- columns and directions ----------------------------------------------------------------------------------
+
+CLAUSES = {
+    "en": "The Provider shall keep the records of the Client safe and shall not pass them on to others unless the law "
+    "asks for it. The Client may look into these records once in each year, after notice of ten days, and shall bear "
+    "what that costs. Either party may end this Agreement by a letter to the other party if the other does not do "
+    "what it owes within thirty days.",
+    "de": "Der Anbieter bewahrt die Unterlagen des Kunden sicher auf und gibt sie nicht an andere weiter, es sei denn, "
+    "dass ein Gesetz es verlangt. Der Kunde kann diese Unterlagen einmal in jedem Jahr nach einer Frist von zehn Tagen "
+    "einsehen und trägt die Kosten, die dadurch entstehen. Jede Partei kann diesen Vertrag durch einen Brief an die "
+    "andere beenden, wenn diese innerhalb von dreißig Tagen nicht leistet.",
+}
+
+
+def paragraph(text, left, top, width, pitch=14):
+    """Words of running text in lines of a width, as a printer sets them, and where the next line would begin."""
+    found, x = [], left
+    for word in text.split():
+        if x + 6 * len(word) > left + width:
+            x, top = left, top + pitch
+        found.append(Word(word, (x, top, x + 6 * len(word), top + 10)))
+        x += 6 * len(word) + 4
+    return found, top + pitch
+
+
+def columned(texts, width, gutter, shift=0):
+    """Running text in columns beside each other, each a little lower than the one before it."""
+    words = []
+    for number, text in enumerate(texts):
+        words += paragraph(text, 40 + number * (width + gutter), 100 + number * shift, width)[0]
+    return words
+
+
+def flat(text):
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("language", CLAUSES)
+@pytest.mark.parametrize("shift", [0, 3, 7])
+@pytest.mark.parametrize(("count", "width", "gutter"), [(2, 240, 14), (2, 200, 40), (3, 160, 16)])
+def test_text_in_columns_is_read_column_by_column(language, shift, count, width, gutter):
+    texts = [f"{n + 1}. {CLAUSES[language]}" for n in range(count)]
+    title = [Word("AGREEMENT", (200, 40, 300, 52))]
+    footer = [Word("Page", (250, 700, 274, 710)), Word("1", (278, 700, 284, 710))]
+    found = layout.layout([*title, *columned(texts, width, gutter, shift), *footer])
+    assert flat(found.text) == flat(" ".join(["AGREEMENT", *texts, "Page 1"]))
+    assert [found.text[a:b] for a, b in found.spans] == [w.text for w in found.words]
+
+
+def test_paragraphs_that_stand_side_by_side_are_read_in_turn():
+    """A contract in two languages: each paragraph begins at the height of its translation."""
+    words, top, order = [], 100, []
+    for _ in range(4):
+        ends = []
+        for number, text in enumerate(CLAUSES.values()):
+            found, end = paragraph(text, 40 + 270 * number, top, 240)
+            words += found
+            ends.append(end)
+            order.append(text)
+        top = max(ends) + 14
+    assert flat(layout.layout(words).text) == flat(" ".join(order))
+
+
+def test_tables_and_receipts_stay_rows():
+    """Cells of one word, of several words, with numbers, and of long descriptions that fill their column."""
+    rows = [
+        ["Consulting in the matter of the new hosting", "12 hours at 90.00", "1,080.00"],
+        ["Travel to the office of the client and back", "2 days at 45.00", "90.00"],
+        ["Copies of the records that were asked for", "300 at 0.10", "30.00"],
+        ["Desk lamp with a shade of green glass", "2 at 88.00", "176.00"],
+        ["Delivery by a carrier to the second floor", "1 at 20.00", "20.00"],
+        ["Removal of the packing after delivery", "1 at 5.00", "5.00"],
+        ["Insurance of the goods on their way", "1 at 3.50", "3.50"],
+    ]
+    words = [
+        word
+        for n, row in enumerate(rows)
+        for text, left in zip(row, (40, 340, 480), strict=True)
+        for word in paragraph(text, left, 100 + 16 * n, 280)[0]
+    ]
+    assert [flat(line) for line in layout.layout(words).text.split("\n")] == [" ".join(row) for row in rows]
+    places = [("Bill to:", 40), ("Ship to:", 340)]
+    address = [["Mill Lane Nursery", "Mill Lane Nursery"], ["4 Mill Lane", "Gate 2"], ["Aldertown", "Aldertown"]] * 2
+    words = [Word(text, (left, 80, left + 50, 90)) for text, left in places]
+    for n, pair in enumerate(address):
+        words += [
+            w for text, (_, left) in zip(pair, places, strict=True) for w in paragraph(text, left, 100 + 14 * n, 200)[0]
+        ]
+    assert [flat(line) for line in layout.layout(words).text.split("\n")][1:] == [" ".join(pair) for pair in address]
+
+
+def test_print_at_another_angle_stands_below_the_rows_once():
+    stamp = turned([cell("COPY", 300, -100), cell("COPY", 300, 0)], 35)
+    found = layout.page_layout([*RECEIPT, *stamp])
+    assert found.text == layout.layout(RECEIPT).text + "\nCOPY"
+    assert found.aside == ["COPY"]
+    assert [found.text[a:b] for a, b in found.spans] == [w.text for w in found.words]
+
+
+def test_words_of_crumpled_paper_that_lean_to_both_sides_stay_in_their_rows():
+    leaning = [
+        placed(w.text, turned([w], angle)[0].corners, score=0.99)
+        for w, angle in zip(RECEIPT, [2, -2] * 4, strict=False)
+    ]
+    assert layout.page_layout(leaning).aside == []
