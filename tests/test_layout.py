@@ -24,8 +24,8 @@ config
 extraction: files handoff stage
 extraction.tasks: schemas custom sentences records prompts completions detection
 extraction.download: sources web hub
-extraction.reading: words einvoice
-extraction.formats: plain kinds archives docx_looks docx_lists docx html mail unpack unpaged
+extraction.reading: words
+extraction.formats: plain kinds einvoice archives docx_looks docx_lists docx html mail unpack unpaged
 extraction.reading: ocr pdf pdf_text pdf_fonts pdf_page pages worker
 extraction.reading: columns directions layout documents
 extraction: cord

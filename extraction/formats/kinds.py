@@ -14,7 +14,7 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".w
 IMAGE_SUFFIXES |= {".heif"}
 TEXT_SUFFIXES = {".txt", ".text", ".md", ".html", ".htm", ".xhtml"}
 SUFFIXES = IMAGE_SUFFIXES | TEXT_SUFFIXES
-SUFFIXES |= {".pdf", ".docx", ".docm", ".dotx", ".dotm", ".eml", ".msg", ".mht", ".mhtml", ".zip"}
+SUFFIXES |= {".xml", ".pdf", ".docx", ".docm", ".dotx", ".dotm", ".eml", ".msg", ".mht", ".mhtml", ".zip"}
 
 _IMAGE_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 _REFUSED = (
@@ -34,7 +34,7 @@ UNKNOWN = "not a PDF, image, DOCX, mail, HTML, ZIP or text file"
 
 
 def kind_of(data: bytes) -> str:
-    """`pdf`, `image`, `zip`, `mail`, `outlook`, `html` or `text`. Raises DocumentError for anything else.
+    """`pdf`, `image`, `zip`, `mail`, `outlook`, `einvoice`, `html` or `text`. Raises DocumentError for anything else.
 
     Letters that a format begins with are not enough where prose may begin with them.
     """
@@ -62,7 +62,16 @@ def kind_of(data: bytes) -> str:
         raise DocumentError(UNKNOWN)
     if _is_mail(data):
         return "mail"
+    if _INVOICE.search(data[:65_536]):
+        return "einvoice"
     return "html" if _is_html(data) else "text"
+
+
+# The root of an electronic invoice: UBL, CII, or ZUGFeRD 1.0.
+_INVOICE = re.compile(
+    rb"<([\w-]+:)?(Invoice|CreditNote|CrossIndustryInvoice|CrossIndustryDocument)\s[^<>]*"
+    rb"urn:(oasis:names:specification:ubl|un:unece:uncefact|ferd)"
+)
 
 
 def _is_image(data: bytes) -> bool:

@@ -25,7 +25,8 @@ class Document:
     """A document as it was read. `words` is empty where the format has no boxes (text, DOCX, HTML).
 
     Boxes are where the words stand on the page as `render` draws it, skew and all. `pages_skipped` counts what was over
-    the limit, too slow or broken. `ocr` is the OCR engine, if one was used.
+    the limit, too slow or broken. `ocr` is the OCR engine, if one was used. `invoice` is the electronic invoice that
+    the file is or that is attached to it, as `einvoice.read` gives it.
     """
 
     text: str
@@ -36,6 +37,7 @@ class Document:
     problems: list[str] = field(default_factory=list)
     reader: str = "text"
     ocr: str | None = None
+    invoice: dict | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def read_part(part: Part, limits: Limits) -> Document:
         document = _read_pages(part.data, part.kind, limits)
     else:
         (message,) = worker.read(part.data, part.kind, limits)
-        document = Document(message["text"], problems=message["problems"], reader=part.kind)
+        document = Document(message["text"], problems=message["problems"], reader=part.kind, invoice=message["invoice"])
     if not document.text.strip():
         raise DocumentError("; ".join(["no text was found in it", *document.problems]))
     document = replace(document, problems=[*part.problems, *document.problems])
@@ -139,9 +141,9 @@ def _bound(size: int, limits: Limits) -> None:
 
 def _read_pages(data: bytes, kind: str, limits: Limits) -> Document:
     """The pages of a PDF or an image, one below the other, an empty line between them."""
-    layouts, readers, problems, engine, count = [], [], [], None, 0
+    layouts, readers, problems, engine, count, invoice = [], [], [], None, 0, None
     for message in worker.read(data, kind, limits):
-        count = message.get("pages", count)
+        count, invoice = message.get("pages", count), message.get("invoice", invoice)
         problems += [problem for problem in message["problems"] if problem not in problems]
         if "words" in message:
             readers += message["readers"]
@@ -163,6 +165,7 @@ def _read_pages(data: bytes, kind: str, limits: Limits) -> Document:
         problems=problems,
         reader=" and ".join(sorted(set(readers), reverse=True)),
         ocr=engine,
+        invoice=invoice,
     )
 
 

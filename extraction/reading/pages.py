@@ -27,11 +27,11 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "AVIF", "HEIF")  # Pillo
 
 
 def read(data: bytes, kind: str, limits: Limits, first: int = 1) -> Iterator[dict]:
-    """Messages: `{"pages": count, "problems": []}`, then for each page from `first` on
+    """Messages: `{"pages": count, "problems": [], "invoice": None}`, then for each page from `first` on
 
     `{"page", "words": [[text, corners, score], ...], "readers", "ocr", "problems"}` or, of one that cannot be read,
     `{"page", "problems"}`. `{"wait": seconds}` in between says how long the next message may take.
-    Of a file without pages there is one message: `{"pages": 1, "text", "problems"}`.
+    Of a file without pages there is one message: `{"pages": 1, "text", "problems", "invoice"}`.
     Corners are in points of a PDF page and in pixels of an image, turned as its orientation tag says.
     """
     if kind in unpaged.KINDS:
@@ -78,7 +78,8 @@ def _pdf_pages(data: bytes, limits: Limits, first: int) -> Iterator[dict]:
 
     yield {"wait": LOADING_SECONDS}
     with pdf.opened(data) as (opened, problems):
-        yield {"pages": len(opened), "problems": problems}
+        invoice, said = pdf.invoice(opened)
+        yield {"pages": len(opened), "problems": [*problems, *said], "invoice": invoice}
         left, fonts = limits.max_text_chars, {}
         for number in range(first, min(len(opened), limits.max_pages) + 1):
             yield {"wait": limits.page_seconds}

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from extraction.formats import einvoice
 from extraction.reading.limits import DocumentError
 
 # PDFium is not thread-safe, not even across documents: one lock for as long as one is open.
 _PDFIUM = threading.Lock()
+MOST_ATTACHMENTS = 50  # that are looked at
 REPAIRED = "the PDF was damaged and has been repaired; parts of it may be missing"
 
 
@@ -40,6 +42,22 @@ def opened(data: bytes) -> Iterator[tuple[Any, list[str]]]:
             yield pdf, problems
         finally:
             pdf.close()
+
+
+def invoice(pdf: Any) -> tuple[dict | None, list[str]]:
+    """The electronic invoice that is attached to a PDF (Factur-X, ZUGFeRD, XRechnung), and what is to be said of it."""
+    problems = []
+    for index in range(min(pdf.count_attachments(), MOST_ATTACHMENTS)):
+        attached = pdf.get_attachment(index)
+        name = attached.get_name()
+        if not name.lower().endswith(".xml"):
+            continue
+        try:
+            if found := einvoice.read(bytes(attached.get_data())):
+                return found, problems
+        except DocumentError as error:
+            problems.append(f"the attached {name[:60]} was not read: {error}")
+    return None, problems
 
 
 def _repaired(data: bytes) -> bytes:

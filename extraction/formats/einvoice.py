@@ -56,6 +56,25 @@ def read(xml: bytes) -> dict | None:
     return {"record": prune(record), "terms": prune(terms), "syntax": syntax}
 
 
+def text(invoice: dict) -> str:
+    """The invoice as text, a value on each line and the items as a table, for questions and for people."""
+    record, terms = invoice["record"], invoice["terms"]
+    lines = []
+    for key, value in [*record.items(), *terms.items()]:
+        if isinstance(value, dict):
+            lines += [f"{_name(key)} {_name(inner).lower()}: {found}" for inner, found in value.items()]
+        elif isinstance(value, list):
+            rows = [" | ".join(row.values()) if isinstance(row, dict) else row for row in value]
+            lines += [f"{_name(key)}:", *(f"  {row}" for row in rows)]
+        else:
+            lines.append(f"{_name(key)}: {value}")
+    return "\n".join(lines)
+
+
+def _name(key: str) -> str:
+    return key.replace("_", " ").capitalize()
+
+
 # --- UBL -----------------------------------------------------------------------------------------------------
 
 

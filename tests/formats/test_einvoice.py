@@ -1,11 +1,28 @@
 """An electronic invoice gives its exact record, whatever its syntax, and hostile XML a sentence."""
 
+import io
+from pathlib import Path
+
 import pytest
 
-from extraction.reading import einvoice
+from extraction.formats import einvoice
+from extraction.reading import documents
 from extraction.reading.limits import DocumentError
 from extraction.tasks import completions, schemas
 from tests.helpers.einvoices import cii, ubl
+
+
+def with_attachments(files):
+    """The sample invoice as a PDF with attached files."""
+    import pikepdf
+
+    written = io.BytesIO()
+    with pikepdf.open(Path("data/samples/documents/invoice.pdf")) as pdf:
+        for name, data in files.items():
+            pdf.attachments[name] = data
+        pdf.save(written)
+    return written.getvalue()
+
 
 RECORD = {
     "merchant": {
@@ -57,6 +74,36 @@ def test_the_allowance_of_a_line_is_its_discount():
     )
     items = einvoice.read(ubl().replace(b"<cac:Item>", allowance, 1))["record"]["line_items"]
     assert [item.get("discount") for item in items] == ["3.00", None]
+
+
+@pytest.mark.parametrize("xml", [ubl(), cii(), cii(old=True)], ids=["UBL", "CII", "ZUGFeRD 1.0"])
+def test_a_file_of_xml_is_read_as_the_invoice_it_is(xml):
+    document = documents.read(xml)
+    assert document.invoice["record"] == RECORD
+    assert document.reader == "einvoice"
+    for printed in ("NL-20417", "Desk lamp", "271.20", "GB33BUKB20201555555555"):
+        assert printed in document.text
+
+
+@pytest.mark.parametrize("name", ["factur-x.xml", "ZUGFeRD-invoice.xml", "other.XML"])
+def test_an_invoice_attached_to_a_pdf_comes_with_its_pages(name):
+    document = documents.read(with_attachments({"terms.txt": b"x", name: cii()}))
+    assert document.invoice["record"] == RECORD
+    assert "Northlight" in document.text and document.words
+
+
+def test_an_attachment_that_is_no_invoice_changes_nothing():
+    document = documents.read(with_attachments({"order.xml": b"<order><ID>7</ID></order>"}))
+    assert document.invoice is None and document.problems == []
+
+
+def test_a_hostile_attachment_is_named_and_the_pages_are_read():
+    hostile = ubl(doctype="<!DOCTYPE Invoice [<!ENTITY x SYSTEM 'file:///etc/passwd'>]>", number="&x;")
+    document = documents.read(with_attachments({"factur-x.xml": hostile}))
+    assert document.invoice is None and "Northlight" in document.text
+    assert document.problems == [
+        "the attached factur-x.xml was not read: its XML has a document type declaration, which is refused"
+    ]
 
 
 def test_xml_that_is_no_invoice_is_not_one():
