@@ -87,7 +87,7 @@ def examine(
     started = time.monotonic()
     document = source if isinstance(source, documents.Document) else read(source, cfg)
     read_seconds = time.monotonic() - started
-    task = task or detection.detect(document.text)
+    task = task or (schemas.RECEIPT if document.invoice else detection.detect(document.text))
     shown = steps.Shown(document, task)
     asked = steps.ask(shown, task, questions, backend, cfg.data)
     readings = steps.read(shown, asked, _complete(backend, [one.request for one in asked], progress))

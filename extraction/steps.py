@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -74,10 +74,18 @@ class Asked:
 def ask(
     shown: Shown, task: schemas.Task, questions: Sequence[str], backend: backends.Backend, data: DataConfig
 ) -> list[Asked]:
-    """The requests about a document: one for each window of it, then one for each question."""
-    spans = windows(shown.running, task, backend, data)
+    """The requests about a document: one for each window of it, then one for each question.
+
+    A document with an electronic invoice is only asked the questions: its record is known.
+    """
+    spans = [] if invoice_of(shown.document, task) else windows(shown.running, task, backend, data)
     asked = [Asked(task, prompts.prompt(task, shown.running[a:b]), start=a) for a, b in spans]
     return asked + [ask_question(shown, question, data) for question in questions]
+
+
+def invoice_of(document: Document, task: schemas.Task) -> dict | None:
+    """The electronic invoice in a document, if an invoice is what is wanted."""
+    return document.invoice if task is schemas.RECEIPT else None
 
 
 def ask_question(shown: Shown, question: str, data: DataConfig) -> Asked:
@@ -139,14 +147,20 @@ class Extraction:
     answers: list[dict] = field(default_factory=list)  # each with where it stands
     timings: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def invoice(self) -> dict | None:
+        return invoice_of(self.shown.document, self.task)
+
     def take(
         self, asked: Sequence[Asked], readings: Sequence[completions.Reading], calibration: Calibration | None
     ) -> None:
-        """Take what a model answered; `calibration` says what its confidences mean."""
+        """Take what a model answered, or the electronic invoice; `calibration` says what confidences mean."""
         both = list(zip(asked, readings, strict=True))
         read = [reading.leaves for one, reading in both if one.question is None and reading.leaves is not None]
         for one, reading in both:
             self._note(one, reading)
+        if self.invoice:
+            read = [list(records.leaves(self.invoice["record"]))]
         if read:
             self._fill(records.merge(self.task, read), calibration)
         for one, reading in both:
@@ -214,7 +228,16 @@ class Extraction:
         self.leaves = found
         self.fields = grounding.ground(found, self.task, self.shown.document, self.shown.injected)
         self.checks = checks.check(record, self.task)
-        self.of_values = [*problems.missing(required), *problems.of_places(self.fields, self.shown.injected, chosen)]
+        self.of_values = [*problems.missing(required), *self._of_places(chosen)]
+
+    def _of_places(self, chosen: set[str]) -> Iterator[Problem]:
+        if self.invoice is None:
+            return problems.of_places(self.fields, self.shown.injected, chosen)
+        if not self.shown.document.words:  # the XML alone
+            return iter(())
+        terms = [{"path": name, "value": self.invoice["terms"].get(name)} for name in ("iban", "amount_due")]
+        printed = [t | grounding.answer(t["value"], self.shown.document) for t in terms if t["value"]]
+        return problems.of_pages([*self.fields, *printed])
 
     def all_problems(self) -> list[Problem]:
         """What has to be said of the document, the answers, the values, and where the answers to questions stand."""
@@ -233,11 +256,13 @@ class Extraction:
         return {
             "file": self.name,
             "document_type": self.task.name,
+            "source": "xml" if self.invoice else "model",
             "record": self.record,
             "summary": self.summary,
             "answers": [{key: entry[key] for key in ("question", "answer")} for entry in self.answers],
             "fields": self.fields,
             "confidences": self.confidences,
+            "terms": self.invoice["terms"] if self.invoice else None,
             "checks": self.checks,
             "problems": list(map(str, self.all_problems())),
             "pages": document.pages,

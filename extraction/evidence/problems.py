@@ -10,7 +10,7 @@ SHOWN = 3  # injected passages of a document that are shown
 
 @dataclass(frozen=True)
 class Problem:
-    """`kind` is document, left out, answer, sentence, missing, not found or injected; `path` what is spoken of."""
+    """`kind` is document, left out, answer, sentence, missing, not found, injected or differs; `path` what it is about."""
 
     kind: str
     path: str | None
@@ -50,6 +50,19 @@ def of_places(
 
 def not_found(path: str, value: str) -> Problem:
     return Problem("not found", path, f"{shortly(value)} was not found in the document")
+
+
+# What a page prints as the invoice's XML has it. Addresses are put together, currencies are printed as signs.
+COMPARED = {"invoice_number", "date", "due_date", "name", "tax_id", "description", "quantity", "unit_price", "amount"}
+COMPARED |= {"subtotal", "discount", "other_charge", "tax", "total", "iban", "amount_due"}
+
+
+def of_pages(fields: Iterable[dict]) -> Iterator[Problem]:
+    """Where the pages of an electronic invoice do not print what its XML says."""
+    for field in fields:
+        if field["grounding"] == "none" and field["path"].rpartition(".")[2] in COMPARED:
+            said = f"the invoice's XML says {shortly(field['value'])}, which its pages do not print"
+            yield Problem("differs", field["path"], said)
 
 
 def only_injected(path: str, value: str) -> Problem:
