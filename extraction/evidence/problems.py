@@ -10,7 +10,7 @@ SHOWN = 3  # injected passages of a document that are shown
 
 @dataclass(frozen=True)
 class Problem:
-    """`kind` is document, left out, answer, sentence, missing, not found, injected or differs; `path` what it is about."""
+    """`kind` is document, left out, answer, sentence, missing, not found, injected or differs; `path`: of what."""
 
     kind: str
     path: str | None
