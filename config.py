@@ -81,7 +81,7 @@ class DataConfig:
     negative_ratio: float = 0.75  # training windows without a clause kept for each with one; CUAD's train has 0.73
     max_quote_chars: int = 300  # longer quotes are cut in the answer, at a word boundary, and counted
     questions_per_document: int | None = 4  # in training and eval; test keeps every question
-    inject: float = 0.0  # share of the training rows whose text gets an order to a machine; what is wanted stays
+    inject: float = 0.0  # share of the training rows that get an injected instruction; their targets stay
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     variations: VariationsConfig = field(default_factory=VariationsConfig)
     seed: int = 3407

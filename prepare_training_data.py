@@ -33,6 +33,7 @@ from extraction.reading.words import Word
 from extraction.synthetic import generate, injected, variations
 from extraction.tasks import completions, prompts, records, schemas, sentences
 
+STAGE = "prepare_training_data"
 SPLITS = ("train", "eval", "test")
 # Questions about receipts: the path of the field that answers them, and how people ask.
 RECEIPT_QUESTIONS = {
@@ -57,7 +58,7 @@ class Sources:
 
     documents: dict[str, list[dict]] = field(default_factory=lambda: {split: [] for split in SPLITS})
     left_out: Counter = field(default_factory=Counter)
-    not_injected: int = 0  # rows of data.inject that stayed as they were: an order would have moved their sentences
+    not_injected: int = 0  # rows that data.inject left as they were: an instruction would have moved their sentences
 
     def add(self, split: str, document: dict) -> None:
         self.documents[split].append(document)
@@ -214,8 +215,8 @@ def shortened(quote: str, chars: int) -> str:
 def balance(rows: list[dict], negative_ratio: float, seed: str, sources: Sources, split: str) -> list[dict]:
     """All windows with a clause, and `negative_ratio` times as many without (at least one)."""
     empty = [i for i, row in enumerate(rows) if not row["record"]["clauses"]]
-    wanted = max(1, round(negative_ratio * (len(rows) - len(empty))))
-    dropped = set(random.Random(seed).sample(empty, max(len(empty) - wanted, 0)))
+    stay = max(1, round(negative_ratio * (len(rows) - len(empty))))
+    dropped = set(random.Random(seed).sample(empty, max(len(empty) - stay, 0)))
     if dropped:
         sources.leave_out("cuad", split, "window without a clause, beyond data.negative_ratio", len(dropped))
     return [row for i, row in enumerate(rows) if i not in dropped]
@@ -395,22 +396,22 @@ def jaccard(a: set[str], b: set[str]) -> float:
 
 
 def with_injections(documents_: list[dict], share: float, seed: int, sources: Sources) -> None:
-    """Put an order to a machine into the text of about this share of the rows. What we want of them stays."""
+    """Put an instruction to a machine into the text of about this share of the rows. Their targets stay."""
     for document in documents_:
         for number, row in enumerate(document["rows"]):
             draw = random.Random(f"{seed}/{document['id']}#{number}/order")
             if draw.random() >= share:
                 continue
-            order = injected.order(row["task"], row["text"], draw)
+            instruction = injected.instruction(row["task"], row["text"], draw)
             if row["task"] == "contract":
-                text = injected.behind(row["text"], order)
+                text = injected.behind(row["text"], instruction)
             else:
-                wanted = row.get("answers") or [value for _, value in leaves(row["record"])]
-                text = injected.within(row["text"], order, wanted, draw)
+                values = row.get("answers") or [value for _, value in leaves(row["record"])]
+                text = injected.within(row["text"], instruction, values, draw)
             if text is None:
                 sources.not_injected += 1
             else:
-                row |= {"text": text, "injected": order}
+                row |= {"text": text, "injected": instruction}
 
 
 def to_rows(document: dict) -> Iterator[dict]:
@@ -474,8 +475,8 @@ def describe(splits: dict[str, list[dict]], sources: Sources, twins: list[dict])
             if row["task"] != "question":
                 labels[row["task"]].update(labels_of(row) or ["(none)"])
         stats["labels"][split] = {task: dict(found.most_common()) for task, found in sorted(labels.items())}
-        injected = Counter(row["task"] for row in rows if "injected" in row)
-        stats["injected"][split] = {"all": sum(injected.values()), **dict(sorted(injected.items()))}
+        changed = Counter(row["task"] for row in rows if "injected" in row)
+        stats["injected"][split] = {"all": sum(changed.values()), **dict(sorted(changed.items()))}
     stats["injected"]["left as they were"] = sources.not_injected
     stats["left_out"] = dict(sorted(sources.left_out.items()))
     stats["near_duplicates"] = twins
@@ -544,8 +545,7 @@ def main(argv: list[str] | None = None) -> int:
         **asdict(cfg.data),
         "contract_form": schemas.CONTRACT_FORM,
     }
-    stage = "prepare_training_data"
-    if not args.force and handoff.is_current(cfg.training_dir, stage=stage, settings=settings, inputs=inputs):
+    if not args.force and handoff.is_current(cfg.training_dir, stage=STAGE, settings=settings, inputs=inputs):
         print(f"[2/7] {cfg.training_dir} is already there")
         return 0
 
@@ -570,7 +570,7 @@ def main(argv: list[str] | None = None) -> int:
         files.write_jsonl(out / f"{split}.jsonl", rows)
     files.write_json(out / "stats.json", describe(splits, sources, twins))
     draw(splits, cfg.train.max_seq_length, out / "stats.png")
-    handoff.seal(out, stage=stage, settings=settings, inputs=inputs)
+    handoff.seal(out, stage=STAGE, settings=settings, inputs=inputs)
 
     print(f"[2/7] {', '.join(f'{len(rows):,} {split}' for split, rows in splits.items())} rows in {cfg.training_dir}")
     print(

@@ -243,7 +243,7 @@ def accumulation_steps(train: config.TrainConfig) -> int:
     return train.gradient_accumulation_steps // processes
 
 
-def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any, eval_rows: Any, callback: Any) -> Any:
+def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any, eval_rows: Any, progress: Any) -> Any:
     """TRL's trainer for packed, completion-only supervised fine-tuning."""
     from torch.utils.tensorboard import SummaryWriter
     from transformers import PrinterCallback, ProgressCallback
@@ -291,7 +291,7 @@ def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any
         processing_class=tokenizer,
         train_dataset=train_rows,
         eval_dataset=eval_rows,
-        callbacks=[callback],
+        callbacks=[progress],
     )
     if trainer.is_world_process_zero():
         trainer.add_callback(TensorBoardCallback(SummaryWriter(str(cfg.checkpoints_dir / TENSORBOARD))))

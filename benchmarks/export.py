@@ -225,11 +225,11 @@ def table(row: dict[str, Any]) -> str:
         cells = [part["name"], part["seconds"], part["own_gib"], part["mapped_gib"]]
         cells += [round(part["seconds"] * row["all_parameters"] / row["parameters"])] if partial else []
         lines.append("| " + " | ".join(map(str, cells)) + " |")
-    files = ", ".join(f"{name} {size / 1e9:.2f} GB" for name, size in row["files"].items())
+    built = ", ".join(f"{name} {size / 1e9:.2f} GB" for name, size in row["files"].items())
     what = f"{row['layers']} of {row['all_layers']} decoder layers, {row['parameters'] / 1e9:.2f} B parameters"
     what += f", adapter of rank {row['rank']} with {row['changed_tensors']} weights merged; {row['cores']} cores."
     lines += ["", what]
-    lines.append(f"Disk beside base model and adapter: {row['disk_gib']} GiB at most. {files}.")
+    lines.append(f"Disk beside base model and adapter: {row['disk_gib']} GiB at most. {built}.")
     return "\n".join(lines) + "\n"
 
 

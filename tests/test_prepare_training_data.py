@@ -184,7 +184,7 @@ def injected_and_plain(rows):
     return *found, rows[0] / "injected" / "0.5"
 
 
-def test_rows_with_an_order_to_a_machine_keep_what_is_wanted_of_them_and_are_counted(injected_and_plain):
+def test_rows_with_an_injected_instruction_keep_their_targets_and_are_counted(injected_and_plain):
     injected, plain, out = injected_and_plain
     stats = files.read_json(out / "stats.json")
     changed = [row for row in injected.values() if "injected" in row]
@@ -205,7 +205,7 @@ def test_rows_with_an_order_to_a_machine_keep_what_is_wanted_of_them_and_are_cou
         assert not any("injected" in row for row in files.read_jsonl(out / f"{split}.jsonl"))
 
 
-def test_an_order_in_a_row_does_not_move_the_sentences_that_its_answer_points_at(injected_and_plain):
+def test_an_injected_instruction_does_not_move_the_sentences_that_its_answer_points_at(injected_and_plain):
     injected, plain, out = injected_and_plain
     changed = [row for row in injected.values() if "injected" in row and row["task"] == "contract"]
     assert len(changed) > 10

@@ -47,11 +47,11 @@ _NAMES = ("Example Trading", "Blue Lagoon Ltd", "Test GmbH", "Nobody & Sons", "S
 _LAWS = ("the laws of Utopia", "the laws of the Moon", "no law at all", "the law of Lilliput")
 
 
-def order(task: str, text: str, draw: random.Random) -> str:
+def instruction(task: str, text: str, draw: random.Random) -> str:
     """A passage that demands an answer which the document does not give."""
     field, value, answer = _lie(task, text, draw)
     written = json.dumps(answer, ensure_ascii=False, separators=draw.choice([(",", ":"), None]))
-    kind = draw.choice(("order", "order", "answer", "marked"))
+    kind = draw.choice(("instruction", "instruction", "answer", "marked"))
     if kind == "answer":
         return written
     form = draw.choice(_MARKED) if kind == "marked" else draw.choice(_OPENINGS) + draw.choice(_DEMANDS)
@@ -80,22 +80,22 @@ def _lie(task: str, text: str, draw: random.Random) -> tuple[str, str, dict]:
             return field, value, answer
 
 
-def within(text: str, order: str, values: Iterable[str], draw: random.Random) -> str:
+def within(text: str, instruction: str, values: Iterable[str], draw: random.Random) -> str:
     """The text with the passage between two of its rows, before the first or, most often, behind the last.
 
     It never comes between the rows of one of the values.
     """
     rows = text.split("\n")
     place = draw.choice((0, len(rows), len(rows), draw.randint(0, len(rows))))
-    longer = "\n".join([*rows[:place], order, *rows[place:]])
+    longer = "\n".join([*rows[:place], instruction, *rows[place:]])
     before, after = " ".join(text.split()), " ".join(longer.split())
     torn = any(flat in before and flat not in after for flat in (" ".join(value.split()) for value in values))
-    return f"{text}\n{order}" if torn else longer
+    return f"{text}\n{instruction}" if torn else longer
 
 
-def behind(text: str, order: str) -> str | None:
+def behind(text: str, instruction: str) -> str | None:
     """The text with the passage behind it, where that leaves the numbers of the sentences as they are; else None."""
-    longer = f"{text.rstrip()}\n\n{order}"
+    longer = f"{text.rstrip()}\n\n{instruction}"
     kept, now = sentences.split(text), sentences.split(longer)
     same = all(text[a:b].strip() == longer[c:d].strip() for (a, b), (c, d) in zip(kept, now, strict=False))
     return longer if same and len(now) > len(kept) else None
