@@ -25,7 +25,7 @@ def opened(data: bytes, limits: Limits) -> zipfile.ZipFile:
     except Exception as error:  # a name that is not in the encoding it claims, a version that does not exist, ...
         raise DocumentError(f"the {_name(data)} file is broken") from error
     if sum(entry.file_size for entry in archive.infolist()) > 5 * limits.max_file_mb * 1e6:
-        raise DocumentError(f"the {_name(data)} file unpacks to more than it may")
+        raise DocumentError(f"the {_name(data)} file is too large when unpacked")
     return archive
 
 

@@ -182,7 +182,7 @@ def _guessed(data: bytes) -> str:
     matches = charset_normalizer.from_bytes(data, cp_exclusion=_UNICODE)
     best = matches.best()
     if best is None:
-        raise DocumentError("the text is in no encoding that could be recognized")
+        raise DocumentError("the encoding of the text was not recognized")
     # A few letters can be right in many encodings: of those that fit as well, the most usual one is taken.
     ties = [m for m in matches if (m.chaos, m.coherence) == (best.chaos, best.coherence)]
     fitting = {name for match in ties for name in match.could_be_from_charset}

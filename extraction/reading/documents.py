@@ -126,7 +126,7 @@ def content(source: Path | bytes, limits: Limits) -> bytes:
     try:
         about = source.stat()
         if not stat.S_ISREG(about.st_mode):  # a pipe or a device may never come to an end
-            raise DocumentError("it is no regular file")
+            raise DocumentError("it is not a regular file")
         _bound(about.st_size, limits)
         return source.read_bytes()
     except OSError as error:

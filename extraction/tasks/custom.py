@@ -80,7 +80,7 @@ def parse(text: str, name: str) -> CustomTask:
             raise _Refused("the outermost value must be an object")
         count = sum(1 for _ in _walk(definition))
         if count > MAX_FIELDS:
-            raise _Refused(f"it has {count} fields; {MAX_FIELDS} are taken")
+            raise _Refused(f"it has {count} fields; at most {MAX_FIELDS} are allowed")
     except RecursionError:
         raise StageError(f"{name}: it is nested too deep") from None
     except _Refused as error:
@@ -164,7 +164,7 @@ def _enum(node: dict, path: str, depth: int) -> dict:
     if not choices or not all(isinstance(value, str) and 0 < len(value) <= MAX_LENGTH for value in choices):
         raise _refuse(path, f"enum must list texts of 1 to {MAX_LENGTH} characters")
     if len(choices) > MAX_CHOICES:
-        raise _refuse(path, f"enum has {len(choices)} choices; {MAX_CHOICES} are taken")
+        raise _refuse(path, f"enum has {len(choices)} choices; at most {MAX_CHOICES} are allowed")
     return {"type": "string", "enum": list(dict.fromkeys(choices))}
 
 

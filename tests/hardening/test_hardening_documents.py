@@ -158,7 +158,7 @@ def test_an_archive_with_a_name_in_no_encoding_is_refused():
 
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.pdf")
-    with pytest.raises(DocumentError, match="no regular file"):
+    with pytest.raises(DocumentError, match="not a regular file"):
         documents.read(tmp_path / "pipe.pdf")
     with pytest.raises(files.StageError, match="neither a file nor a folder"):
         workers.find_inputs([str(tmp_path / "pipe.pdf")])
