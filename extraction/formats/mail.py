@@ -1,7 +1,7 @@
 """A mail -> its text and its attached files: MIME as in .eml and .mht files, and Outlook's .msg files.
 
-The text is the HTML one where a mail has both, since a plain one often lacks its tables. A sentence names what is neither
-text nor a file that can be opened.
+The text is the HTML one where a mail has both, since a plain one often lacks its tables. A sentence names what is
+neither text nor a file that can be opened.
 """
 
 from __future__ import annotations
