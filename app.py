@@ -165,9 +165,9 @@ def conversation(opened: Opened) -> dict:
             entry["quote"] = " ".join(re.sub(r"\s{3,}", " … ", line.strip()).split())[:300]  # between two columns
             entry["note"] = f"page {place['boxes'][0]['page']}" if place["boxes"] else "from the text"
             if place["injected"]:
-                entry["note"] += ", which seems to give orders to a machine: check it."
+                entry["note"] += ", where the text looks like instructions to a machine: check it."
         elif place["answer"]:
-            entry["note"] = "The document does not hold it as the answer gives it: check it."
+            entry["note"] = "The document does not contain this answer word for word: check it."
         talk.append(entry)
     return {"talk": talk}
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Shown:
-    """What a model reads of a document: its text without what seems to give orders to a machine."""
+    """What a model reads of a document: its text without what looks like instructions to a machine."""
 
     def __init__(self, document: Document, task: schemas.Task):
         names = injections.names_of(task.schema) | {"answer"}
@@ -195,7 +195,7 @@ class Extraction:
         self.record = with_nulls(self.task.schema, record)
         if self.task.name != custom.NAME:
             self.record.pop("summary", None)
-        # where a document gives orders, a model may have been told what to say in it
+        # a document with instructions may have told the model what to say in it
         self._judge(found, None if self.shown.injected else written)
 
     def _answer(self, question: str, reading: completions.Reading) -> None:

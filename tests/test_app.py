@@ -189,8 +189,8 @@ def test_an_answer_that_only_an_order_in_the_document_gives_is_shown_with_a_warn
     opened = an_opened(f"{RECEIPT}\n{ORDER}", total="9.25")
     opened.ask("How much?", Says({"answer": "8.88"}), config.PROFILES["cpu"])
     note = app.conversation(opened)["talk"][0]["note"]
-    assert note == "from the text, which seems to give orders to a machine: check it."
-    assert 'How much?: "8.88" stands only where the document seems to give orders' in opened.result["problems"][-1]
+    assert note == "from the text, where the text looks like instructions to a machine: check it."
+    assert 'How much?: "8.88" stands only in text that looks like instructions' in opened.result["problems"][-1]
 
 
 def test_a_question_on_the_page_is_asked_about_the_text_that_was_extracted_from():

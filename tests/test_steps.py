@@ -79,6 +79,6 @@ def test_problems_have_a_kind_and_a_path_inside_and_are_sentences_outside():
     ]
     assert found.result()["problems"][1:] == [
         "Insurance: points at sentence 99, which does not exist",
-        'clauses.Parties[0]: "Acme" stands only where the document seems to give orders to a machine',
+        'clauses.Parties[0]: "Acme" stands only in text that looks like instructions to a machine',
         'Where?: "Mars" was not found in the document',
     ]

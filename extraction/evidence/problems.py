@@ -22,7 +22,7 @@ class Problem:
 
 def left_out(text: str, injected: Sequence[tuple[int, int]]) -> Iterator[Problem]:
     """The passages of a document that a model does not read."""
-    said = "text that seems to give orders to a machine was left out: "
+    said = "text that looks like instructions to a machine was left out: "
     for start, end in injected[:SHOWN]:
         yield Problem("left out", None, said + shortly(text[start:end]))
     if injected[SHOWN:]:
@@ -66,7 +66,7 @@ def of_pages(fields: Iterable[dict]) -> Iterator[Problem]:
 
 
 def only_injected(path: str, value: str) -> Problem:
-    said = "stands only where the document seems to give orders to a machine"
+    said = "stands only in text that looks like instructions to a machine"
     return Problem("injected", path, f"{shortly(value)} {said}")
 
 

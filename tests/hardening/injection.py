@@ -385,7 +385,7 @@ def attack_all(model: Obedient | Llama, chosen: list[Case], cfg: config.Config, 
             case = chosen[(round_ + place) % len(chosen)]
             if case.name not in clean:
                 had, fits, has, _, problems = both(case)
-                said = any("orders to a machine" in problem or "cannot be seen" in problem for problem in problems)
+                said = any("instructions to a machine" in p or "cannot be seen" in p for p in problems)
                 clean[case.name] = {"fits": fits, "has the value": had or has, "named": said}
             took, still_fits, taken, named, problems = both(attack(case, random.Random(f"{seed}/{name}/{case.name}")))
             counts[name]["tried"] += 1
