@@ -159,11 +159,13 @@ class InferenceConfig(limits.Limits):
     context_tokens: int = 2048  # prompt and answer together
     max_new_tokens: int = 512  # answer; one cut at this limit is closed and reported
     threads: int = 0  # 0: all cores
-    timeout_seconds: float = 120.0  # of one request to an http backend
+    gpu_layers: int | None = None  # of a GGUF build on a GPU; None: all, if llama-cpp-python was built for one
+    timeout_seconds: float = 120.0  # of one request to a server
+    api_key_env: str = "OPENAI_API_KEY"  # the environment variable with a server's key; the key itself is no setting
 
     def __post_init__(self) -> None:
         _one_of("inference.quantization", self.quantization, QUANTIZATION_TYPES)
-        _at_least(self, "inference", context_tokens=256, max_new_tokens=16, threads=0, max_pages=1)
+        _at_least(self, "inference", context_tokens=256, max_new_tokens=16, threads=0, gpu_layers=0, max_pages=1)
         _at_least(self, "inference", max_text_chars=100, max_image_pixels=10_000, max_file_mb=0.01, page_seconds=0.1)
         _at_least(self, "inference", max_memory_mb=500)
         _one_of("inference.ocr", self.ocr, limits.OCR_ENGINES)

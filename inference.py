@@ -44,6 +44,9 @@ from extraction.reading import documents
 from extraction.runs import environment, results, workers
 from extraction.tasks import custom, detection, records, schemas
 
+UNSEEN = ("threads", "gpu_layers", "timeout_seconds", "api_key_env")  # settings that change no row
+
+
 # --- one document --------------------------------------------------------------------------------------------
 
 
@@ -124,7 +127,7 @@ class Run:
         self.args, self.cfg, self.own = args, cfg, own
         self.model = choice.choose(cfg, args.model)
         calibration = self.model.calibration()
-        decoding = {k: v for k, v in asdict(cfg.inference).items() if k not in ("threads", "timeout_seconds")}
+        decoding = {k: v for k, v in asdict(cfg.inference).items() if k not in UNSEEN}
         self.settings = files.fingerprint(
             {
                 "type": args.type,
@@ -155,7 +158,7 @@ class Run:
 
     def backend(self) -> backends.Backend:
         with self._opening:
-            self._backend = self._backend or self.model.open()
+            self._backend = self._backend or self.model.open(self.args.workers)
             return self._backend
 
     def rows(self, name: str, progress: Callable[[str, int, int], Any]) -> Iterator[dict]:
@@ -190,7 +193,7 @@ class Run:
             document = documents.read_part(part, self.cfg.inference)
             seconds = time.monotonic() - started
             # A model in this process answers one document at a time; a server is asked about several.
-            with contextlib.nullcontext() if isinstance(backend, backends.HttpBackend) else self._answering:
+            with contextlib.nullcontext() if self.model.is_server else self._answering:
                 result = extract(
                     document,
                     backend,
@@ -256,9 +259,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--retry-errors", action="store_true", help="with -o: read documents again that failed before")
     p.add_argument("--overwrite", action="store_true", help="with -o: begin a new file")
     p.add_argument("--omit-null", action="store_true", help="leave out what was not found")
-    p.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="documents at once; each row is written when done"
-    )
+    p.add_argument("--workers", type=int, default=1, metavar="N", help="documents at once, and requests to a server")
     p.add_argument("--timings", action="store_true", help="seconds per document on stderr, read and model apart")
     p.add_argument("--check", action="store_true", help="is everything there: packages, OCR, model; then stop")
     args, cfg = config.read(p, argv)

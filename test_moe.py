@@ -21,6 +21,8 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -278,18 +280,21 @@ def study_experts(cfg: config.Config, rows: list[dict], types: dict[str, str], f
 # --- the stage -----------------------------------------------------------------------------------------------
 
 
-def compared_with(other: str, cfg: config.Config, ids: list[str], rows_fingerprint: str, command: str) -> tuple:
-    """Label, predictions and manifest of an evaluated model to compare with.
+def compared_with(args: Any, cfg: config.Config, rows: list[dict]) -> tuple[str, list[dict], dict]:
+    """Label, predictions and manifest of the evaluated model to compare with.
 
     Raises StageError if it was not scored on just these rows.
     """
-    label = choice.choose(cfg, other).label
-    folder = cfg.evaluation_dir / label
+    model = choice.choose(cfg, args.compare)
+    chosen = [*(["--rows", args.rows] if args.rows else []), *(["--limit", args.limit] if args.limit else [])]
+    command = cfg.command("test_moe", "--model", model.shown, *chosen)
+    folder = cfg.evaluation_dir / model.label
     manifest = handoff.require(folder, made_by=command)
     predictions = list(files.read_jsonl(folder / "predictions.jsonl"))
-    if manifest["settings"].get("rows") != rows_fingerprint or [entry["id"] for entry in predictions] != ids:
-        raise files.StageError(f"--compare {label}: it was scored on other rows. Run: {command}")
-    return label, predictions, manifest
+    same = [entry["id"] for entry in predictions] == [row["id"] for row in rows]
+    if manifest["settings"].get("rows") != files.fingerprint(rows) or not same:
+        raise files.StageError(f"--compare {model.label}: it was scored on other rows. Run: {command}")
+    return model.label, predictions, manifest
 
 
 def training_result(folder: Path) -> dict | None:
@@ -303,14 +308,141 @@ def training_result(folder: Path) -> dict | None:
     return files.read_json(folder / name)
 
 
-def finished(folder: Path, predicting: dict) -> tuple[str, list[dict]] | None:
-    """Model name and predictions of an earlier run that would come out the same."""
-    manifest = handoff.manifest_of(folder)
-    if manifest is None or any(manifest["settings"].get(k) != v for k, v in files.plain(predicting).items()):
-        return None
-    if not handoff.is_current(folder, stage=STAGE, settings=manifest["settings"]):
-        return None
-    return files.read_json(folder / "metrics.json")["model"], list(files.read_jsonl(folder / "predictions.jsonl"))
+@dataclass(frozen=True)
+class Evaluation:
+    """A model and the rows that it is scored on; `other` is an evaluated model to compare with."""
+
+    cfg: config.Config
+    model: choice.Choice
+    rows: list[dict]
+    source: Path  # the file of the rows
+    left_out: dict[str, list[int]]
+    other: tuple[str, list[dict], dict] | None
+
+    @property
+    def folder(self) -> Path:
+        return self.cfg.evaluation_dir / self.model.label
+
+    @property
+    def partial(self) -> Path:
+        """Where predictions are saved until all are made."""
+        return self.cfg.evaluation_dir / f".{self.model.label}.{files.fingerprint(self.predicting)}.jsonl"
+
+    @cached_property
+    def predicting(self) -> dict:
+        """What the predictions depend on."""
+        return {
+            "rows": files.fingerprint(self.rows),
+            "model": self.model.fingerprint,
+            "decoding": "greedy, constrained by the task's JSON schema",
+            "max_new_tokens": self.cfg.inference.max_new_tokens,
+            "context_tokens": self.cfg.inference.context_tokens,
+            "batch_size": self.cfg.evaluate.batch_size,
+            "confidences": confidence.FORMAT,
+        }
+
+    @cached_property
+    def calibration(self) -> confidence.Calibration | None:
+        return self.model.calibration()
+
+    @property
+    def settings(self) -> dict:
+        """What scores and report depend on."""
+        return {
+            **self.predicting,
+            "bootstrap_samples": self.cfg.evaluate.bootstrap_samples,
+            "judge": JUDGE,
+            "left_out": self.left_out,
+            "calibration": self.calibration and files.fingerprint(self.calibration.curves),
+            "compared_with": self.other and [self.other[0], self.other[2]["files"]["predictions.jsonl"]["sha256"]],
+        }
+
+    def finished(self) -> tuple[str, list[dict]] | None:
+        """Model name and predictions of an earlier run that would come out the same."""
+        manifest = handoff.manifest_of(self.folder)
+        wanted = files.plain(self.predicting)
+        if manifest is None or any(manifest["settings"].get(name) != value for name, value in wanted.items()):
+            return None
+        if not handoff.is_current(self.folder, stage=STAGE, settings=manifest["settings"]):
+            return None
+        name = files.read_json(self.folder / "metrics.json")["model"]
+        return name, list(files.read_jsonl(self.folder / "predictions.jsonl"))
+
+    def predict(self, backend: backends.Backend, *, anew: bool) -> tuple[str, list[dict]]:
+        """Model name and a prediction for each row; those of an interrupted run are kept unless `anew`."""
+        if anew:
+            self.partial.unlink(missing_ok=True)
+        return backend.name, predict(self.rows, backend, self.partial)
+
+    def score(self, name: str, predictions: list[dict]) -> dict:
+        """The metrics of the predictions."""
+        samples = self.cfg.evaluate.bootstrap_samples
+        result = scores.summarize(self.model.label, name, predictions, samples, self.other and self.other[:2])
+        return {**result, "left_out": self.left_out}
+
+    def heading(self) -> dict[str, Any]:
+        """What stands at the top of the report."""
+        own, training = self.source.parent != self.cfg.training_dir, training_result(self.cfg.adapter_dir)
+        said = f"{len(self.rows)} of {self.source if own else self.source.name}, fingerprint {self.predicting['rows']}"
+        return {
+            "profile": self.cfg.profile,
+            "rows": said if own else f"{said}; not among the training rows beside them",
+            "text": None if own else "gold OCR words and published texts (not our own OCR)",
+            "decoding": f"{self.predicting['decoding']}, at most {self.predicting['max_new_tokens']} new tokens",
+            "confidences": "calibrated on the eval rows" if self.calibration else "not calibrated",
+            "eval loss": training
+            and f"adapter {training['eval_loss']:.3f}, base model {training['base_eval_loss']:.3f}, "
+            f"on {training['eval_rows']} eval rows",
+        }
+
+    def seal(self, out: Path, predictions: list[dict], result: dict) -> None:
+        """Write predictions, metrics and reports, and close the folder that `out` was begun for."""
+        files.write_jsonl(out / "predictions.jsonl", predictions)
+        files.write_json(out / "metrics.json", result)
+        heading = self.heading()
+        models = side_by_side(self.cfg.evaluation_dir, result, self.predicting["rows"])
+        files.write_text(out / "report.md", tables.render_report(models, heading, result, self.left_out))
+        shown, failed = tables.tables(models, result, self.left_out), tables.failures(self.rows, predictions)
+        page = report.page(f"Evaluation of {self.model.label}", heading, shown, failed, len(self.rows))
+        files.write_text(out / "report.html", page)
+        handoff.seal(out, stage=STAGE, settings=self.settings)
+        self.partial.unlink(missing_ok=True)
+
+
+def say_scores(evaluation: Evaluation, result: dict, predictions: list[dict], *, again: bool) -> None:
+    """The lines on the terminal after an evaluation, and the next command."""
+    folder, label = evaluation.folder, evaluation.model.label
+    print(f"[4/7] {len(predictions)} rows scored{', predictions of an earlier run' if again else ''}: {folder}")
+    for column in tables.columns(result):
+        for task, entry in column["tasks"].items():
+            title = task if column["label"] == label else f"{task} ({column['label']})"
+            values = ", ".join(
+                f"{tables.TITLES[name]} {tables.cell(value)}" for name, value in entry["metrics"].items()
+            )
+            print(f"      {title}: {values}; n {entry['n']}, unreadable {entry['unreadable']}")
+    print(f"Report: {folder / 'report.md'}, and report.html beside it to look through what failed")
+    print(f"Next: {evaluation.cfg.command('inference', 'data/samples/documents/receipt_photo_1.jpg')}")
+    if any(entry["record"] is None for entry in predictions):
+        print("warning: some answers could not be read; predictions.jsonl says why", file=sys.stderr)
+
+
+def evaluate(args: Any, cfg: config.Config, rows: list[dict], source: Path, left_out: dict[str, list[int]]) -> int:
+    """Predict, score and seal, as far as that has not been done."""
+    other = compared_with(args, cfg, rows) if args.compare else None
+    evaluation = Evaluation(cfg, choice.choose(cfg, args.model), rows, source, left_out, other)
+    anew = args.force or evaluation.predicting["model"] is None  # nobody knows what a server holds
+    if not anew and handoff.is_current(evaluation.folder, stage=STAGE, settings=evaluation.settings):
+        print(f"[4/7] {evaluation.folder} is already there")
+        return 0
+    known = None if anew else evaluation.finished()
+    backend = None if known else evaluation.model.open()
+    out = handoff.begin(evaluation.folder)
+    name, predictions = known or evaluation.predict(backend, anew=anew)
+    predictions = scores.with_confidences(predictions, evaluation.calibration)
+    result = evaluation.score(name, predictions)
+    evaluation.seal(out, predictions, result)
+    say_scores(evaluation, result, predictions, again=known is not None)
+    return 0
 
 
 def calibrate(args: Any, cfg: config.Config) -> int:
@@ -374,9 +506,7 @@ def _held_out(documents: list[list[dict]], folds: int = 5) -> dict[str, list[tup
 
 def main(argv: list[str] | None = None) -> int:
     p = config.parser(__doc__)
-    p.add_argument(
-        "--model", default="gguf", help="gguf (default), base-gguf, adapter, base, FILE.gguf or URL of a server"
-    )
+    p.add_argument("--model", default="gguf", metavar="MODEL", help=choice.NAMES)
     p.add_argument("--compare", metavar="OTHER", help="an evaluated model: adds the paired difference to it")
     p.add_argument("--rows", type=Path, metavar="FILE", help="score these rows instead of data/training/test.jsonl")
     p.add_argument(
@@ -405,89 +535,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"warning: {len(lines)} lines of {path} are not scored: {problem} (line {lines[0]})", file=sys.stderr)
     types = experts.document_types(rows)
     rows = select(rows, args.limit or cfg.evaluate.rows_per_task)
-    model = choice.choose(cfg, "adapter" if args.experts else args.model)
     if args.experts:
         return study_experts(cfg, rows, types, args.force)
-    rows_fingerprint = files.fingerprint(rows)
-    other = None
-    if args.compare:
-        chosen = (f" --rows {args.rows}" if args.rows else "") + (f" --limit {args.limit}" if args.limit else "")
-        command = cfg.command("test_moe", "--model", choice.choose(cfg, args.compare).shown) + chosen
-        other = compared_with(args.compare, cfg, [row["id"] for row in rows], rows_fingerprint, command)
-    label = model.label
-    predicting = {
-        "rows": rows_fingerprint,
-        "model": model.fingerprint,
-        "decoding": "greedy, constrained by the task's JSON schema",
-        "max_new_tokens": cfg.inference.max_new_tokens,
-        "context_tokens": cfg.inference.context_tokens,
-        "batch_size": cfg.evaluate.batch_size,
-        "confidences": confidence.FORMAT,
-    }
-    calibration = model.calibration()
-    settings = {
-        **predicting,
-        "bootstrap_samples": cfg.evaluate.bootstrap_samples,
-        "judge": JUDGE,
-        "left_out": left_out,
-        "calibration": calibration and files.fingerprint(calibration.curves),
-        "compared_with": other and [other[0], other[2]["files"]["predictions.jsonl"]["sha256"]],
-    }
-    folder = cfg.evaluation_dir / label
-    reusable = not args.force and settings["model"] is not None
-    if reusable and handoff.is_current(folder, stage=STAGE, settings=settings):
-        print(f"[4/7] {folder} is already there")
-        return 0
-
-    partial = cfg.evaluation_dir / f".{label}.{files.fingerprint(predicting)}.jsonl"
-    known = finished(folder, predicting) if reusable else None
-    backend = None if known else model.open()
-    out = handoff.begin(folder)
-    if backend:
-        if not reusable:
-            partial.unlink(missing_ok=True)
-        known = backend.name, predict(rows, backend, partial)
-    name, predictions = known
-    predictions = scores.with_confidences(predictions, calibration)
-    files.write_jsonl(out / "predictions.jsonl", predictions)
-    result = scores.summarize(label, name, predictions, cfg.evaluate.bootstrap_samples, other and other[:2])
-    result["left_out"] = left_out
-    files.write_json(out / "metrics.json", result)
-    training = training_result(cfg.adapter_dir)
-    heading = {
-        "profile": cfg.profile,
-        "rows": f"{len(rows)} of {path.name}, fingerprint {rows_fingerprint}; not among the training rows beside them"
-        if not args.rows
-        else f"{len(rows)} of {path}, fingerprint {rows_fingerprint}",
-        "text": "gold OCR words and published texts (not our own OCR)" if not args.rows else None,
-        "decoding": f"{settings['decoding']}, at most {cfg.inference.max_new_tokens} new tokens",
-        "confidences": "calibrated on the eval rows" if calibration else "not calibrated",
-        "eval loss": training
-        and f"adapter {training['eval_loss']:.3f}, base model {training['base_eval_loss']:.3f}, "
-        f"on {training['eval_rows']} eval rows",
-    }
-    results = side_by_side(cfg.evaluation_dir, result, rows_fingerprint)
-    files.write_text(out / "report.md", tables.render_report(results, heading, result, left_out))
-    shown = tables.tables(results, result, left_out)
-    failed = tables.failures(rows, predictions)
-    page = report.page(f"Evaluation of {label}", heading, shown, failed, len(rows))
-    files.write_text(out / "report.html", page)
-    handoff.seal(out, stage=STAGE, settings=settings)
-    partial.unlink(missing_ok=True)
-
-    print(f"[4/7] {len(rows)} rows scored{'' if backend else ', predictions of an earlier run'}: {folder}")
-    for column in tables.columns(result):
-        for task, entry in column["tasks"].items():
-            title = task if column["label"] == label else f"{task} ({column['label']})"
-            values = ", ".join(
-                f"{tables.TITLES[name]} {tables.cell(value)}" for name, value in entry["metrics"].items()
-            )
-            print(f"      {title}: {values}; n {entry['n']}, unreadable {entry['unreadable']}")
-    print(f"Report: {folder / 'report.md'}, and report.html beside it to look through what failed")
-    print(f"Next: {cfg.command('inference', 'data/samples/documents/receipt_photo_1.jpg')}")
-    if any(entry["record"] is None for entry in predictions):
-        print("warning: some answers could not be read; predictions.jsonl says why", file=sys.stderr)
-    return 0
+    return evaluate(args, cfg, rows, path, left_out)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from pathlib import Path
 
 import config
 from extraction import files, stage
-from extraction.models import backends
+from extraction.models import backends, http
 from extraction.reading import layout
 from extraction.reading.words import Word
 from extraction.synthetic import generate
@@ -89,7 +89,7 @@ def run(url: str, clients: int, texts: list[str], cfg: config.Config, half: Call
     """
     answered = itertools.count(1)
     settings = cfg.inference
-    backend = backends.HttpBackend(url, settings.max_new_tokens, settings.context_tokens, settings.timeout_seconds)
+    backend = http.HttpBackend(url, settings.max_new_tokens, settings.context_tokens, settings.timeout_seconds)
 
     def ask(text: str) -> tuple[float, str | None, bool]:
         request = backends.Request(prompts.messages(schemas.RECEIPT, text), schemas.RECEIPT.schema)

@@ -150,7 +150,7 @@ def rows_of(path):
 
 
 def address(server):
-    return f"http://127.0.0.1:{server.server_port}/v1"
+    return server.address
 
 
 def test_stdout_holds_one_json_object_and_everything_else_is_on_stderr(server, tmp_path):

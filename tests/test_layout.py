@@ -29,7 +29,7 @@ extraction.formats: plain kinds einvoice archives docx_looks docx_lists docx htm
 extraction.reading: ocr pdf pdf_text pdf_fonts pdf_page pages worker
 extraction.reading: columns directions layout documents
 extraction: cord
-extraction.models: rows base_model lora confidence backends choice
+extraction.models: rows base_model lora confidence backends http choice
 extraction.evidence: problems values injections checks grounding
 extraction: steps
 extraction.synthetic: words parts till receipt_items receipt_totals receipts

@@ -1,4 +1,4 @@
-"""What answers a prompt: llama.cpp or transformers in this process, or a server.
+"""What answers a prompt: llama.cpp or transformers in this process; a server is asked by http.py.
 
 Each backend has `complete(requests)`, `count(text)` in tokens, and the `prompt_limit` of tokens that a prompt may have.
 Answers are bound to the JSON schema of their request while they are written.
@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from typing import Any, Protocol
 
 from extraction import files
 from extraction.models import base_model, confidence
-
-RETRY_WAITS = (0.5, 1, 2, 4, 8, 15, 30)  # seconds before asking again a server that is busy, failing or restarting
 
 
 @dataclass(frozen=True)
@@ -50,6 +46,19 @@ class Completion:
     prompt_seconds: float | None = None
 
 
+class Backend(Protocol):
+    """What answers prompts."""
+
+    name: str
+    calibration: confidence.Calibration | None
+    prompt_limit: int  # tokens that a prompt may have
+
+    def count(self, text: str) -> int: ...
+
+    def complete(self, requests: Sequence[Request], done: Callable[[], Any] = ...) -> list[Completion]:
+        """The answers in the order of the requests; `done` is called after each."""
+
+
 def grammar(schema: dict) -> str:
     """The llguidance grammar of a schema: compact JSON, no blanks between tokens of the syntax."""
     import llguidance
@@ -63,7 +72,6 @@ class OneByOne:
     calibration: confidence.Calibration | None = None
 
     def complete(self, requests: Sequence[Request], done: Callable[[], Any] = lambda: None) -> list[Completion]:
-        """The answers in the order of the requests; `done` is called after each."""
         answers = []
         for request in requests:
             answers.append(self._complete(request))
@@ -74,7 +82,9 @@ class OneByOne:
 class LlamaBackend(OneByOne):
     """A GGUF file in this process, by llama.cpp. A prompt that begins like the one before reuses its cache."""
 
-    def __init__(self, path: Path, context_tokens: int, max_new_tokens: int, threads: int):
+    def __init__(
+        self, path: Path, context_tokens: int, max_new_tokens: int, threads: int, gpu_layers: int | None = None
+    ):
         # On two cores a second spinning thread costs more than it brings once anything else runs; see the README.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         import llama_cpp
@@ -83,16 +93,24 @@ class LlamaBackend(OneByOne):
         self.name = path.name
         self.max_new_tokens = max_new_tokens
         cores = threads or os.cpu_count() or 1
+        layers = layers_on_gpu(gpu_layers)
         try:
             self.llm = llama_cpp.Llama(
                 str(path),
                 n_ctx=context_tokens,
+                n_gpu_layers=layers,
                 n_threads=max(1, cores // 2),
                 n_threads_batch=cores,
                 verbose=False,
             )
         except ValueError as error:
-            raise files.StageError(f"{path} cannot be loaded by llama.cpp: {error}", status=3) from error
+            message = f"{path} cannot be loaded by llama.cpp: {error}"
+            if layers:
+                message += (
+                    ". If it does not fit on the GPU: --set inference.gpu_layers=N puts fewer layers there, and a "
+                    "llama-server with --n-cpu-moe only leaves experts out (--model http://...)"
+                )
+            raise files.StageError(message, status=3) from error
         template = self.llm.metadata.get("tokenizer.chat_template")
         if template is None:
             raise files.StageError(f"{path} has no chat template; build it with python export_gguf.py", status=3)
@@ -325,87 +343,20 @@ def log_share(scores: Any, one: int) -> float | None:
     return -float(numpy.log(numpy.exp(scores - scores[one]).sum())) if scores.size > 1 else None
 
 
-def without_login(model: str) -> str:
-    """A model as it may be shown: of a server's address, without user and password."""
-    return re.sub(r"^(https?://)[^/]*@", r"\1", model)
+def layers_on_gpu(wanted: int | None) -> int:
+    """Layers of a GGUF build that llama.cpp computes on a GPU: all (-1) if it was built for one and nothing else is
+    wanted. Raises StageError for layers that are wanted there without a GPU."""
+    import llama_cpp
 
-
-class HttpBackend(OneByOne):
-    """An OpenAI-compatible server: Ollama, llama-server, vLLM. `url` ends in /v1; `#name` picks the model."""
-
-    def __init__(self, url: str, max_new_tokens: int, context_tokens: int, timeout: float):
-        address, _, self.model = url.partition("#")
-        login = urlsplit(address)
-        self.auth = (unquote(login.username), unquote(login.password or "")) if login.username else None
-        self.url = without_login(address).rstrip("/")
-        self.name = self.model or self.url
-        self.max_new_tokens = max_new_tokens
-        self.prompt_limit = context_tokens - max_new_tokens
-        self.timeout = timeout
-        self.has_answered = False
-
-    def count(self, text: str) -> int:
-        return len(text) // 2  # on the safe side: amounts take about two characters a token
-
-    def _complete(self, request: Request) -> Completion:
-        import requests
-
-        body = {
-            "messages": request.messages,
-            "temperature": 0,
-            "max_tokens": self.max_new_tokens,
-            "stream": False,
-            "logprobs": True,
-            "chat_template_kwargs": {"enable_thinking": False},
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "strict": True, "schema": request.schema},
-            },
-        } | ({"model": self.model} if self.model else {})
-        started = time.monotonic()
-        for wait in (*RETRY_WAITS, None):
-            try:
-                reply = requests.post(f"{self.url}/chat/completions", json=body, auth=self.auth, timeout=self.timeout)
-            except requests.ConnectionError as error:
-                if not self.has_answered or wait is None:  # a server that was there may be starting again
-                    raise files.StageError(f"no server answers at {self.url}", status=3) from error
-            except requests.Timeout:
-                return Completion("", error=f"no answer from {self.url} within {self.timeout:g} s")
-            else:
-                self.has_answered = True
-                if wait is None or (reply.status_code != 429 and reply.status_code < 500):
-                    break
-            time.sleep(wait)
-        if reply.status_code != 200:
-            return Completion("", error=f"{self.url} answered with status {reply.status_code}")
-        try:
-            content = reply.json()
-            text = content["choices"][0]["message"]["content"] or ""
-        except (ValueError, KeyError, IndexError, TypeError):
-            return Completion("", error=f"{self.url} answered with something that is not a chat completion")
-        usage = content.get("usage") or {}
-        seconds = time.monotonic() - started
-        sure = _told_confidences(text, content["choices"][0].get("logprobs"))
-        return Completion(text, usage.get("prompt_tokens"), usage.get("completion_tokens"), seconds, confidences=sure)
-
-
-def _told_confidences(text: str, logprobs: Any) -> dict[str, float] | None:
-    """The confidences from a server's log-probabilities, which are those of its model before any grammar; None where
-    it tells none, or where they are of other tokens than those of the text."""
-    try:
-        told = [
-            (token.get("bytes") or token["token"].encode(), float(token["logprob"])) for token in logprobs["content"]
-        ]
-        pieces, choices = [bytes(piece) for piece, _ in told], [choice for _, choice in told]
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
-    size = len(text.encode())
-    while pieces and sum(map(len, pieces[:-1])) >= size:  # the marker that ended the answer
-        pieces.pop(), choices.pop()
-    return confidence.of_values(text, pieces, choices)
-
-
-Backend = LlamaBackend | TransformersBackend | HttpBackend
+    if llama_cpp.llama_supports_gpu_offload():
+        return -1 if wanted is None else wanted
+    if wanted:
+        raise files.StageError(
+            f"inference.gpu_layers={wanted}: the installed llama-cpp-python was built without a GPU. Run: "
+            "CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-deps --no-binary llama-cpp-python "
+            f"llama-cpp-python=={llama_cpp.__version__}"
+        )
+    return 0
 
 
 def renderer(template: str) -> Callable[[list[dict[str, str]]], str]:

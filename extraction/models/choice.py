@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extraction import files, handoff
-from extraction.models import backends, base_model, confidence
+from extraction.models import backends, base_model, confidence, http
 from extraction.tasks import schemas
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Choice:
     @property
     def shown(self) -> str:
         """The name as it may be shown: of a server's address, without user and password."""
-        return backends.without_login(self.name)
+        return http.without_login(self.name)
 
     @property
     def label(self) -> str:
@@ -79,23 +79,27 @@ class Choice:
 
     # --- opening it ------------------------------------------------------------------------------------------
 
-    def open(self) -> backends.Backend:
-        """Raises StageError (status 3) naming the command that makes what is missing."""
+    def open(self, parallel: int = 1) -> backends.Backend:
+        """The backend; a server is asked for so many answers at once.
+
+        Raises StageError (status 3) naming the command that makes what is missing.
+        """
         try:
-            backend = self._opened()
+            backend = self._opened(parallel)
             backend.calibration = self.calibration()
         except files.StageError as error:
             raise files.StageError(str(error), status=3) from error
         return backend
 
-    def _opened(self) -> backends.Backend:
+    def _opened(self, parallel: int) -> backends.Backend:
         run = self.cfg.inference
         if self.is_server:
-            return backends.HttpBackend(self.name, run.max_new_tokens, run.context_tokens, run.timeout_seconds)
+            limits = run.max_new_tokens, run.context_tokens, run.timeout_seconds
+            return http.HttpBackend(self.name, *limits, run.api_key_env, parallel)
         if self.name in ("adapter", "base"):
             return self._in_transformers()
         self._require_file()
-        return backends.LlamaBackend(self.file, run.context_tokens, run.max_new_tokens, run.threads)
+        return backends.LlamaBackend(self.file, run.context_tokens, run.max_new_tokens, run.threads, run.gpu_layers)
 
     def _require_file(self) -> None:
         if self.folder:

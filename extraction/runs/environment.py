@@ -81,7 +81,7 @@ def opened(name: str, open_it: Callable[[], Any]) -> Line:
     try:
         backend = open_it()
         if hasattr(backend, "url"):
-            return _server(name, backend.url, backend.auth)
+            return _server(name, backend)
     except ImportError as error:
         return f"--model {name}", MISSING, str(error), INSTALL
     except files.StageError as error:
@@ -90,16 +90,13 @@ def opened(name: str, open_it: Callable[[], Any]) -> Line:
     return f"--model {name}", OK, f"{backend.name} opened", ""
 
 
-def _server(name: str, url: str, auth: tuple[str, str] | None) -> Line:
+def _server(name: str, backend: Any) -> Line:
     import requests
 
     try:
-        reply = requests.get(f"{url}/models", auth=auth, timeout=5)
-        reply.raise_for_status()
-        models = [str(entry["id"]) for entry in reply.json()["data"]]
-    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-        why = "no server answers" if isinstance(error, requests.ConnectionError) else "it does not list its models"
-        return f"--model {name}", MISSING, why, "start the server, or name another --model"
+        models = backend.models()
+    except (requests.RequestException, ValueError, KeyError, TypeError):
+        return f"--model {name}", MISSING, "it does not list its models", "look at the server, or name another --model"
     wanted = name.partition("#")[2]
     if wanted and wanted not in models and f"{wanted}:latest" not in models:
         return f"--model {name}", MISSING, f"it has no {wanted}, but {', '.join(models)}", f"ollama create {wanted}"

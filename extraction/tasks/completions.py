@@ -128,7 +128,7 @@ def close_json(text: str) -> tuple[Any, str | None]:
     Raises ValueError for text that is not the beginning of a JSON object or list, or of one that is nested too deep.
     """
     try:
-        return json.loads(text), None
+        return json.loads(text, parse_int=str, parse_float=str), None  # a number is taken as it is written: 10.50
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     except ValueError as error:
@@ -136,10 +136,14 @@ def close_json(text: str) -> tuple[Any, str | None]:
             raise ValueError("it is empty") from None
         if getattr(error, "msg", "") == "Extra data":
             raise ValueError("more text follows the JSON value") from None
-    value = from_json(_HALF_A_NUMBER.sub("", text), allow_partial=True)
+    value = from_json(_TOKEN.sub(_number_as_text, _HALF_A_NUMBER.sub("", text)), allow_partial=True)
     if not isinstance(value, dict | list):
         raise ValueError("it has neither an object nor a list")
     return value, _scan(text)[1]
+
+
+def _number_as_text(match: re.Match) -> str:
+    return f'"{match.group()}"' if re.fullmatch(r"-?\d[\d.eE+-]*", match.group()) else match.group()
 
 
 def value_spans(text: str) -> dict[str, tuple[int, int]]:

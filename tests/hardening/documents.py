@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -25,6 +24,7 @@ from extraction.reading import documents, worker
 from extraction.reading.limits import DocumentError, Limits
 from tests.hardening import fuzz, hostile_files
 from tests.hardening.hostile_files import CANARY, READ, REFUSED, File
+from tests.helpers import chat_server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLE_SECONDS = 0.02  # between two looks at the memory of the processes
@@ -189,7 +189,8 @@ def _groups(files: dict[str, File], read: dict[str, dict]) -> dict[str, dict]:
 
 def _command(folder: Path, files: dict[str, File], out: Path, settings: dict) -> dict:
     """The folder through `inference.py` against a server that answers with what the document says, and once more."""
-    with _server() as address:
+    with chat_server.running(repeat) as server:
+        address = server.address
         command = [sys.executable, "inference.py", str(folder), "--model", address, "-o", str(out), "--format", "csv"]
         command += [f"--set=inference.{name}={value}" for name, value in settings.items()]
         started = time.monotonic()
@@ -251,39 +252,17 @@ def _rows(files: dict[str, File], out: Path, said: str, again: str, status: int,
     return {"rows": len(rows), "errors": len(errors), "failures": failures}
 
 
-@contextmanager
-def _server() -> Iterator[str]:
-    """A chat server on this machine whose answers repeat what the document says, in the fields of the schema."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            text = asked["messages"][-1]["content"].strip()
-            fields = asked["response_format"]["json_schema"]["schema"]["properties"]
-            answers = {
-                "merchant": {"name": text[:160]},
-                "total": text[-20:],
-                "clauses": {"Parties": [text[:400]]},
-                "title": text[:160],
-                "key_values": [{"key": text[:20], "value": text[-400:]}],
-            }
-            kept = json.dumps({name: value for name, value in answers.items() if name in fields})
-            data = json.dumps({"choices": [{"message": {"content": kept}}]}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *args: object) -> None:
-            """Nothing on the terminal."""
-
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=made.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{made.server_port}/v1"
-    finally:
-        made.shutdown()
-        made.server_close()
+def repeat(messages: list[dict], schema: dict) -> tuple[int, str]:
+    """A model whose answers repeat what the document says, in the fields of the schema."""
+    text, fields = messages[-1]["content"].strip(), schema.get("properties", {})
+    answers = {
+        "merchant": {"name": text[:160]},
+        "total": text[-20:],
+        "clauses": {"Parties": [text[:400]]},
+        "title": text[:160],
+        "key_values": [{"key": text[:20], "value": text[-400:]}],
+    }
+    return 200, json.dumps({name: value for name, value in answers.items() if name in fields})
 
 
 def _specials(folder: Path, files: dict[str, File]) -> dict:

@@ -25,12 +25,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import config
 from extraction import files, handoff
+from tests.helpers import chat_server
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 TIMES = ("seconds", "tokens_per_second", "timings", "created", "check", "commit", "seconds_per_row")
@@ -173,39 +173,9 @@ def timeless(value: Any) -> Any:
     return [timeless(inner) for inner in value] if isinstance(value, list) else value
 
 
-@contextlib.contextmanager
-def scripted_server() -> Iterator[str]:
-    """A chat-completions server on loopback whose answer depends on the document alone. Gives its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def reply(self, value: dict) -> None:
-            data = json.dumps(value).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def do_GET(self) -> None:
-            self.reply({"data": [{"id": "scripted"}]})
-
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            total = hashlib.sha256(asked["messages"][-1]["content"].encode()).hexdigest()[:6]
-            time.sleep(0.15)
-            answer = {"message": {"content": json.dumps({"total": total})}, "finish_reason": "stop"}
-            with contextlib.suppress(ConnectionError):  # who asked was killed
-                self.reply({"choices": [answer], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
-
-        def log_message(self, *args: Any) -> None:
-            """Nothing on stderr."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
+def hashed(messages: list[dict], schema: dict) -> tuple[int, str]:
+    """A model whose answer depends on the document alone."""
+    return 200, json.dumps({"total": hashlib.sha256(messages[-1]["content"].encode()).hexdigest()[:6]})
 
 
 # --- faults --------------------------------------------------------------------------------------------------
@@ -526,7 +496,8 @@ def measure(short: bool, seed: int) -> dict:
     draw = random.Random(seed)
     found: dict[str, Any] = {"kills": {}, "at_once": {}, "undisturbed_seconds": {}}
     full, locked = Count(), Count()
-    with tempfile.TemporaryDirectory(prefix="faults-") as work, scripted_server() as address:
+    with tempfile.TemporaryDirectory(prefix="faults-") as work, chat_server.running(hashed) as server:
+        server.delay, address = 0.15, server.address
         line = Line(Path(work).resolve(), address, with_model=not short)
         for name in SHORT if short else line.stages:
             stage = line.stages[name]

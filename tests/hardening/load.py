@@ -20,11 +20,10 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.helpers import chat_server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLIENTS = 8
@@ -34,54 +33,6 @@ RATE = 8  # answers a second that the model server gives inference.py at most
 
 
 # --- a model that costs nothing ------------------------------------------------------------------------------
-
-
-@contextmanager
-def scripted_model(answer: Callable[[list[dict], dict], tuple[int, str]], rate: float = 1000) -> Iterator[str]:
-    """The address of a model server whose answers are a function of messages and schema, so many a second at most."""
-    turn, due = threading.Lock(), itertools.count()
-    started = time.monotonic()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            self.reply(200, {"data": [{"id": "scripted"}]})
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with turn:
-                wait = started + next(due) / rate - time.monotonic()
-            time.sleep(max(wait, 0))
-            status, content = answer(body["messages"], body["response_format"]["json_schema"]["schema"])
-            self.reply(status, {"choices": [{"message": {"content": content}}]})
-
-        def reply(self, status: int, value: dict) -> None:
-            content = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 128
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            pass  # a client that was stopped has hung up
-
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def receipt(draw: random.Random, number: int) -> str:
@@ -257,7 +208,8 @@ def page_under_load(folder: Path, seconds: float, seed: int) -> dict:
     def new_client() -> Client:
         return Client(address, verbose=False, analytics_enabled=False, download_files=str(folder / "downloads"))
 
-    with scripted_model(read_total) as url:
+    with chat_server.running(read_total) as server:
+        url = server.address
         process, address = start_page(folder, url)
         try:
             clients = [new_client() for _ in range(CLIENTS)]
@@ -307,7 +259,8 @@ def batch_under_load(folder: Path, seconds: float, seed: int) -> dict:
     for number in range(1, count + 1):
         (folder / "documents" / f"receipt_{number}.txt").write_text(receipt(draw, number))
     rows = folder / "rows.jsonl"
-    with scripted_model(read_total, RATE) as url:
+    with chat_server.running(read_total, RATE) as server:
+        url = server.address
         command = [sys.executable, "inference.py", str(folder / "documents"), "-o", str(rows)]
         command += ["--workers", str(CLIENTS), "--model", url]
 

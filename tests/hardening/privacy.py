@@ -33,7 +33,7 @@ from pathlib import Path
 
 import config
 from extraction.export import llama_source
-from tests.hardening import load
+from tests.helpers import chat_server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GUARD = Path(__file__).with_name("guard")
@@ -287,7 +287,8 @@ def look(work: Path, short: bool, seed: int) -> dict:
     run.stage("export", "export_gguf.py", *options)
     run.stage("test_gguf", "test_moe.py", *options)
     run.stage("inference_gguf", "inference.py", documents / "good.txt", "--ask", f"Who is {run.canary}?", *options)
-    with load.scripted_model(echo) as url:
+    with chat_server.running(echo) as server:
+        url = server.address
         run.stage("test_server", "test_moe.py", "--model", url, *options)
         model = ("--model", url, *options)
         run.stage("inference_one", "inference.py", documents / "good.txt", *model)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.hardening import __main__ as frame
 from tests.hardening import faults
+from tests.helpers import chat_server
 
 
 def test_no_fault_loses_doubles_or_hides_anything():
@@ -20,7 +21,8 @@ def test_no_fault_loses_doubles_or_hides_anything():
 
 def test_a_lost_row_and_an_unnoticed_byte_would_be_counted(tmp_path, monkeypatch):
     """The comparison itself: a row less, a row twice, another value, and a reader that goes on are all failures."""
-    with faults.scripted_server() as address:
+    with chat_server.running(faults.hashed) as server:
+        address = server.address
         line = faults.Line(tmp_path, address, with_model=False)
     stage = line.stages["inference"]
     rows = [{"file": f"{n}.txt", "record": {"total": str(n)}, "timings": {"read": 1}} for n in range(3)]

@@ -2,9 +2,7 @@
 
 import io
 import json
-import threading
 import unicodedata
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pikepdf
@@ -16,12 +14,13 @@ import config
 import inference
 from extraction import cord, files
 from extraction.evidence import injections
-from extraction.models import backends, base_model
+from extraction.models import backends, base_model, http
 from extraction.reading import documents, layout
 from extraction.reading.words import Word
 from extraction.synthetic import generate, injected
 from extraction.tasks import prompts, schemas
 from tests.hardening import injection
+from tests.helpers.chat_server import chat
 
 CFG = config.PROFILES["cpu"]
 SMOLLM2 = """<|endoftext|> <|im_start|> <|im_end|> <repo_name> <reponame> <file_sep> <filename> <gh_stars> <issue_start>
@@ -171,31 +170,15 @@ def test_ordinary_signs_stay_as_they_are():
         assert prompts.messages(schemas.DOCUMENT, text)[1]["content"] == text
 
 
-def test_a_server_is_sent_no_token_in_a_document_or_a_question():
-    received = []
-
-    class Server(BaseHTTPRequestHandler):
-        def do_POST(self):
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            body = json.dumps({"choices": [{"message": {"content": '{"answer":"1"}'}}]}).encode()
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+def test_a_server_is_sent_no_token_in_a_document_or_a_question(server):
+    server.replies = [(200, chat('{"answer":"1"}'))]
     hostile = " 1 ".join([*SMOLLM2, *QWEN3, *OTHERS])
-    backend = backends.HttpBackend(f"http://127.0.0.1:{server.server_port}/v1", 64, 2048, 10)
+    backend = http.HttpBackend(server.address, 64, 2048, 10)
     inference.extract(hostile.encode(), backend, CFG, document_type="document", questions=[f"What? {hostile}"])
-    server.shutdown()
-    server.server_close()
-    contents = [message["content"] for body in received for message in body["messages"]]
+    contents = [message["content"] for _, body in server.seen for message in body["messages"]]
     assert len(contents) == 4
     assert not [token for token in {*SMOLLM2, *QWEN3, *OTHERS} for content in contents if token in content]
-    assert [message["role"] for body in received for message in body["messages"]] == ["system", "user"] * 2
+    assert [message["role"] for _, body in server.seen for message in body["messages"]] == ["system", "user"] * 2
 
 
 # --- the benchmark -------------------------------------------------------------------------------------------

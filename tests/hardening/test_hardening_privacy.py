@@ -13,7 +13,7 @@ import app
 import config
 import inference
 from extraction import steps
-from extraction.models import backends, choice
+from extraction.models import backends, choice, http
 from extraction.reading import documents
 from extraction.tasks import schemas
 from tests.hardening import privacy
@@ -268,7 +268,7 @@ def test_no_unfinished_folder_stays_behind_however_a_stage_ends(how, status, tmp
     ],
 )
 def test_a_model_is_shown_without_user_and_password(model, shown):
-    assert backends.without_login(model) == shown
+    assert http.without_login(model) == shown
 
 
 def test_user_and_password_of_an_address_reach_the_server_as_such(monkeypatch):

@@ -1,6 +1,5 @@
-"""extraction/models/backends.py: what a backend answers, by the tiny model and by a real server on loopback."""
+"""extraction/models/backends.py: what a backend answers, by the tiny model."""
 
-import json
 import os
 import re
 import struct
@@ -11,11 +10,9 @@ from functools import partial
 import pytest
 
 import config
-import inference
 from extraction import files
 from extraction.models import backends, choice, confidence
 from extraction.tasks import completions, prompts, schemas
-from tests.helpers.chat_server import chat
 
 CFG = config.PROFILES["cpu"]
 RECEIPT = "Corner Shop\nTea    2.00\nCake   3.50\nSUBTOTAL   5.50\nTAX  0.50\nTOTAL  6.00\nCASH  10.00\nCHANGE  4.00\n"
@@ -61,68 +58,29 @@ def test_a_prompt_over_the_context_is_an_error_and_not_an_answer(tiny_cfg):
     assert second.error is None and second.text.startswith("{")
 
 
-# --- servers -------------------------------------------------------------------------------------------------
+def test_all_layers_go_to_a_gpu_if_llama_cpp_was_built_for_one(monkeypatch):
+    import llama_cpp
+
+    monkeypatch.setattr(llama_cpp, "llama_supports_gpu_offload", lambda: True)
+    assert [backends.layers_on_gpu(wanted) for wanted in (None, 0, 12)] == [-1, 0, 12]
+    monkeypatch.setattr(llama_cpp, "llama_supports_gpu_offload", lambda: False)
+    assert [backends.layers_on_gpu(wanted) for wanted in (None, 0)] == [0, 0]
+    with pytest.raises(files.StageError, match=r"built without a GPU\. Run: CMAKE_ARGS=-DGGML_CUDA=on pip install"):
+        backends.layers_on_gpu(12)
 
 
-def test_a_server_is_asked_with_the_schema_and_without_thinking(server):
-    server.replies = [(200, chat('{"total":"6.00"}'))]
-    url = f"http://127.0.0.1:{server.server_port}/v1#doc-intel"
-    result = inference.extract(RECEIPT.encode(), choice.choose(CFG, url).open(), CFG)
-    assert result["record"]["total"] == "6.00" and result["model"] == "doc-intel"
-    path, body = server.seen[0]
-    assert path == "/v1/chat/completions"
-    assert body["model"] == "doc-intel" and body["temperature"] == 0
-    assert body["response_format"]["json_schema"]["schema"] == schemas.RECEIPT.schema
-    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+def test_a_gguf_is_loaded_onto_the_gpu(tiny_gguf, monkeypatch):
+    import llama_cpp
 
-
-def test_a_busy_server_is_asked_again(server):
-    server.replies = [(503, "busy"), (429, "slow down"), (200, chat('{"total":"6.00"}'))]
-    backend = choice.choose(CFG, f"http://127.0.0.1:{server.server_port}/v1").open()
-    answer = backend.complete([backends.Request([{"role": "user", "content": "x"}], {})])[0]
-    assert (answer.text, answer.completion_tokens) == ('{"total":"6.00"}', 3)
-    assert len(server.seen) == 3
-
-
-@pytest.mark.parametrize("reply", [(400, "bad"), (200, "not json"), (200, '{"choices": []}')])
-def test_a_server_that_fails_gives_an_error_for_the_document(server, reply):
-    server.replies = [reply]
-    backend = choice.choose(CFG, f"http://127.0.0.1:{server.server_port}/v1").open()
-    answer = backend.complete([backends.Request([{"role": "user", "content": "x"}], {})])[0]
-    assert answer.error and not answer.text
-
-
-def test_no_server_is_one_sentence_with_status_3():
-    backend = choice.choose(CFG, "http://127.0.0.1:9/v1").open()
-    with pytest.raises(files.StageError, match="no server answers") as error:
-        backend.complete([backends.Request([{"role": "user", "content": "x"}], {})])
-    assert error.value.status == 3
+    given = []
+    loaded = llama_cpp.Llama
+    monkeypatch.setattr(llama_cpp, "llama_supports_gpu_offload", lambda: True)
+    monkeypatch.setattr(llama_cpp, "Llama", lambda *args, **options: given.append(options) or loaded(*args, **options))
+    choice.choose(tiny_gguf, "base-gguf").open()
+    assert given[0]["n_gpu_layers"] == -1
 
 
 # --- confidences and caches ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("ended", [[], [{"token": "<|im_end|>", "logprob": -9.0}]])
-def test_a_server_that_tells_probabilities_gives_confidences(server, ended):
-    told = [{"token": '{"total":"', "logprob": -5.0}, {"token": "6€", "bytes": list("6€".encode()), "logprob": -0.5}]
-    told += [{"token": '"}', "logprob": -0.25}, *ended]
-    body = json.loads(chat('{"total":"6€"}'))
-    body["choices"][0]["logprobs"] = {"content": told}
-    server.replies = [(200, json.dumps(body))]
-    backend = choice.choose(CFG, f"http://127.0.0.1:{server.server_port}/v1").open()
-    answer = backend.complete([backends.Request([{"role": "user", "content": "x"}], {})])[0]
-    assert answer.confidences == {"total": pytest.approx(confidence.combined([-0.5, -0.25]))}
-    assert server.seen[0][1]["logprobs"] is True
-
-
-@pytest.mark.parametrize("logprobs", [None, {"content": None}, {"content": [{"token": "other", "logprob": -1}]}, []])
-def test_probabilities_that_a_server_hides_or_that_are_of_another_text_give_none(server, logprobs):
-    body = json.loads(chat('{"total":"6"}'))
-    body["choices"][0]["logprobs"] = logprobs
-    server.replies = [(200, json.dumps(body))]
-    backend = choice.choose(CFG, f"http://127.0.0.1:{server.server_port}/v1").open()
-    answer = backend.complete([backends.Request([{"role": "user", "content": "x"}], {})])[0]
-    assert (answer.text, answer.confidences) == ('{"total":"6"}', None)
 
 
 QUESTION = backends.Request(prompts.messages(schemas.QUESTION, RECEIPT, "What is the total?"), schemas.QUESTION.schema)

@@ -15,7 +15,7 @@ import config
 import export_gguf
 from benchmarks import load
 from extraction import handoff
-from extraction.models import backends
+from extraction.models import backends, http
 from extraction.tasks import completions, prompts, schemas
 
 TOOLS = config.PROFILES["cpu"].cache_dir / f"llama.cpp-{importlib.metadata.version('llama-cpp-python')}-tools"
@@ -70,7 +70,7 @@ def server(gguf):
 
 
 def backend_of(url, tokens=64):
-    return backends.HttpBackend(url, tokens, 2048, 60.0)
+    return http.HttpBackend(url, tokens, 2048, 60.0)
 
 
 def requests_of(texts):
