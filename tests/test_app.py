@@ -760,5 +760,5 @@ def test_with_a_password_the_page_asks_for_it_and_ctrl_c_leaves_nothing_behind(t
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore Ctrl-C
-    choice.Choice.open = lambda self: Reader()
+    choice.Choice.open = lambda *_: Reader()
     stage.run_stage(app.main)

@@ -47,7 +47,7 @@ class Half:
 
 
 def run(monkeypatch, tmp_path, rows_file, backend, *more):
-    monkeypatch.setattr(choice.Choice, "open", lambda self: backend)
+    monkeypatch.setattr(choice.Choice, "open", lambda *_: backend)
     options = [
         "--rows",
         str(rows_file),
@@ -115,7 +115,7 @@ def test_predictions_of_an_interrupted_run_that_were_damaged_are_made_again(tmp_
 
 def evaluate(monkeypatch, tmp_path, rows_file, model, backend, *more):
     """Run the stage for a model whose identity stays the same, and give its folder."""
-    monkeypatch.setattr(choice.Choice, "open", lambda self: backend)
+    monkeypatch.setattr(choice.Choice, "open", lambda *_: backend)
     monkeypatch.setattr(choice.Choice, "fingerprint", property(lambda self: self.name))
     out = ["--rows", str(rows_file), "--set", f"output.dir={tmp_path / 'out'}", "--model", model, *more]
     assert test_moe.main(out) == 0
@@ -334,7 +334,7 @@ def test_a_calibration_is_fitted_on_the_eval_rows_kept_beside_the_model_and_used
 
     folder = evaluate(monkeypatch, tmp_path, rows_file, "adapter", Unsure())
     before = json.loads((folder / "metrics.json").read_text())["tasks"]["receipt"]["metrics"]
-    monkeypatch.setattr(choice.Choice, "open", lambda self: Unsure())
+    monkeypatch.setattr(choice.Choice, "open", lambda *_: Unsure())
     out = ["--set", f"output.dir={tmp_path / 'out'}", "--model", "adapter"]
     assert test_moe.main([*options, *out]) == 0
     assert "receipt: 5 values; calibration error 0.190" in capsys.readouterr().out
@@ -358,7 +358,7 @@ def test_calibrating_needs_confidences_and_a_place_for_them(monkeypatch, tmp_pat
     training = handoff.begin(tmp_path / "training")
     (training / "eval.jsonl").write_bytes(rows_file.read_bytes())
     handoff.seal(training, stage="prepare_training_data", settings={"contract_form": "sentences"})
-    monkeypatch.setattr(choice.Choice, "open", lambda self: Right())
+    monkeypatch.setattr(choice.Choice, "open", lambda *_: Right())
     items = ["--set", f"output.dir={tmp_path / 'out'}", "--set", f"data.training_dir={tmp_path / 'training'}"]
     with pytest.raises(files.StageError, match="no folder beside which"):
         test_moe.main(["--calibrate", "--model", "http://127.0.0.1/v1", *items])

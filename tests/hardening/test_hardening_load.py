@@ -133,7 +133,7 @@ def test_a_run_into_a_file_does_not_hold_the_rows_that_it_has_written(tmp_path, 
     for n in range(60):
         (tmp_path / f"{n}.txt").write_text(f"Invoice {n}")
     monkeypatch.setattr(inference, "extract", extract)
-    monkeypatch.setattr(choice.Choice, "open", lambda self: SimpleNamespace(name="x"))
+    monkeypatch.setattr(choice.Choice, "open", lambda *_: SimpleNamespace(name="x"))
     assert inference.main([str(tmp_path), "-o", str(tmp_path / "rows.jsonl")]) == 0
     assert len(alive) == 60 and max(alive) <= 5
     rows = (tmp_path / "rows.jsonl").read_text().splitlines()

@@ -188,7 +188,7 @@ def test_a_bug_on_one_document_is_a_row_without_the_text(tmp_path, capsys, monke
 
     (tmp_path / "a.txt").write_text("Invoice")
     monkeypatch.setattr(inference, "extract", fails)
-    monkeypatch.setattr(choice.Choice, "open", lambda self: object())
+    monkeypatch.setattr(choice.Choice, "open", lambda *_: object())
     assert inference.main([str(tmp_path / "a.txt")]) == 1
     said = capsys.readouterr()
     assert CANARY not in said.out + said.err
