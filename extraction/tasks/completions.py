@@ -136,10 +136,10 @@ def close_json(text: str) -> tuple[Any, str | None]:
             raise ValueError("it is empty") from None
         if getattr(error, "msg", "") == "Extra data":
             raise ValueError("more text follows the JSON value") from None
-    value = from_json(_TOKEN.sub(_number_as_text, _HALF_A_NUMBER.sub("", text)), allow_partial=True)
-    if not isinstance(value, dict | list):
+    whole = _HALF_A_NUMBER.sub("", text)
+    if not isinstance(from_json(whole, allow_partial=True), dict | list):
         raise ValueError("it has neither an object nor a list")
-    return value, _scan(text)[1]
+    return from_json(_TOKEN.sub(_number_as_text, whole), allow_partial=True), _scan(text)[1]
 
 
 def _number_as_text(match: re.Match) -> str:

@@ -211,7 +211,14 @@ def _leaves(value):
     return [value]
 
 
-@pytest.mark.parametrize("text", ["", "Sure! {}", '{"total": 1]', '{"total"="1"}', '{"a": tru}', "{} {}", '{1: "a"}'])
+def test_a_number_is_taken_as_it_is_written_and_half_a_number_is_dropped():
+    whole = '{"total": 10.50, "subtotal": -1.0, "date": "12"}'
+    assert completions.parse(RECEIPT, whole).record == {"date": "12", "subtotal": "-1.0", "total": "10.50"}
+    for text, record in ((whole[:-3], {"total": "10.50", "subtotal": "-1.0"}), (whole[:30], {"total": "10.50"})):
+        assert completions.parse(RECEIPT, text).record == record
+
+
+@pytest.mark.parametrize("text", ["", "Sure! {}", '{"total"="1"}', '{"a": tru}', "{} {}", '{1: "a"}'])
 def test_text_that_is_not_json_is_unreadable_and_says_so(text):
     reading = completions.parse(RECEIPT, text)
     assert reading.record is None
