@@ -27,7 +27,7 @@ extraction.download: sources web hub
 extraction.reading: words
 extraction.formats: plain kinds einvoice archives docx_looks docx_lists docx html mail unpack unpaged
 extraction.reading: ocr pdf pdf_text pdf_fonts pdf_page pages worker
-extraction.reading: columns directions layout documents
+extraction.reading: columns directions paper layout documents
 extraction: cord
 extraction.models: rows base_model lora confidence backends http choice
 extraction.evidence: problems values injections checks grounding

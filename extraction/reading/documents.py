@@ -149,11 +149,13 @@ def _read_pages(data: bytes, kind: str, limits: Limits) -> Document:
             readers += message["readers"]
             engine = engine or message["ocr"]
             words = [placed(text, corners, message["page"], score) for text, corners, score in message["words"]]
-            layouts.append(page_layout(words))
+            layouts.append(page_layout(words, message.get("width", math.inf)))
             if layouts[-1].aside:
                 said = " / ".join(layouts[-1].aside)
                 note = f'"{said[:60]}{"..." if said[60:] else ""}"'
-                problems.append(f"page {message['page']}: print at another angle stands below its rows: {note}")
+                problems.append(
+                    f"page {message['page']}: print at another angle or beside the paper stands below its rows: {note}"
+                )
     if count > limits.max_pages:
         problems.append(f"only the first {limits.max_pages} of {count} pages were read")
     if not layouts:

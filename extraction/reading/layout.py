@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
-from extraction.reading import columns, directions
+from extraction.reading import columns, directions, paper
 from extraction.reading.words import Word
 
 
@@ -22,7 +22,7 @@ from extraction.reading.words import Word
 class Layout:
     """`text` of a page, and where each word stands in it: `spans[i]` is `[start, end)` of the i-th word of `words`.
 
-    `aside` is what is printed at another angle than rows and columns: it stands in the last lines.
+    `aside` is what is of no row, at another angle or beside the paper: it stands in the last lines.
     """
 
     text: str
@@ -158,14 +158,18 @@ def best_window(text: str, question: str, chars: int, overlap: int) -> str:
     return text[a:b]
 
 
-def page_layout(words: Iterable[Word]) -> Layout:
+def page_layout(words: Iterable[Word], width: float = math.inf) -> Layout:
     """The layout of a page's words once its skew is taken out; the boxes stay where the words stand on the page.
 
     Below the rows stands what is printed sideways, laid out as if it were upright, and then what is printed at another
-    angle, each phrase once: `aside`.
+    angle or beside the paper of a photo of this width, each phrase once: `aside`.
     """
     words = [word for word in words if word.text.strip()]
-    straight, others = directions.groups(words)
+    beside = paper.beside(words, width)
+    there = [i for i in range(len(words)) if i not in beside]
+    straight, others = directions.groups([words[i] for i in there])
+    straight = [[there[i] for i in members] for members in straight]
+    others = [there[i] for i in others] + sorted(beside)
     parts = [([words[i] for i in members], layout(upright(words[i] for i in members))) for members in straight]
     aside = []
     for phrase in _phrases([words[i] for i in others]):

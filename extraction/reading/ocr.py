@@ -25,6 +25,8 @@ Line = tuple[str, Quad, float]  # text, corners, the engine's score from 0 to 1
 
 THREADS = min(4, os.cpu_count() or 1)  # left alone, the engines take every core
 LANGUAGES = ("eng", "deu", "fra", "spa", "ita", "nld")  # that tesseract uses where they are installed
+UNREAD = "\ufffd"  # of a line that is print, but none that the engine knows
+MOST_UNREAD = 0.4  # of the lines; photos have smudges that look like print
 _LOCK = threading.Lock()
 
 
@@ -59,23 +61,29 @@ def engine(wanted: str = "auto") -> Engine:
         return _tesseract(f"read by tesseract, which misreads more, because RapidOCR is not installed: {error}")
 
 
-def read(image: Any, wanted: str = "auto") -> list[Word]:
-    """The words of a picture with their corners in it. Print that lies on its side or its head is turned first."""
+def read(image: Any, wanted: str = "auto") -> tuple[list[Word], str | None]:
+    """The words of a picture with their corners in it, and what is to be said of print that could not be read.
+
+    Print that lies on its side or its head is turned first.
+    """
     used = engine(wanted)
     turn, lines = 0, _recognize(used, image)
-    tall = [math.dist(q[0], q[3]) > 1.5 * math.dist(q[0], q[1]) for _, q, _ in lines]
+    tall = [math.dist(q[0], q[3]) > 1.5 * math.dist(q[0], q[1]) for _, q, score in lines if score >= 0.5]
     if tall and sum(tall) > 0.5 * len(tall):
         turn, lines = 90, _recognize(used, image.rotate(90, expand=True))
     if lines and _mean_score(lines) < 0.85:
         other = _recognize(used, image.rotate(turn + 180, expand=True))
         if other and _mean_score(other) > _mean_score(lines):
             turn, lines = turn + 180, other
-    return [
+    words = [
         placed(word, [_turned_back(point, turn, image.size) for point in corners], score=score)
         for text, quad, score in lines
         if score >= used.print_score
         for word, corners in _split(text, quad)
     ]
+    unread = sum(score < used.print_score for _, _, score in lines)
+    problem = f"{unread} of {len(lines)} lines could not be read by OCR; it may not know their script"
+    return words, problem if unread > MOST_UNREAD * len(lines) and unread > 1 else None
 
 
 def _recognize(used: Engine, image: Any) -> list[Line]:
@@ -99,7 +107,8 @@ def _recognize(used: Engine, image: Any) -> list[Line]:
 
 
 def _mean_score(lines: list[Line]) -> float:
-    return fmean(score for _, _, score in lines)
+    """Of the lines that are read at all: smudges say nothing about which way is up."""
+    return fmean([score for _, _, score in lines if score >= 0.5] or [0.0])
 
 
 def _turned_back(point: tuple[float, float], turn: int, size: tuple[int, int]) -> tuple[float, float]:
@@ -138,6 +147,7 @@ def _rapidocr(runtime: str) -> Engine:
         "Global.log_level": "critical",
         "Global.use_cls": False,  # the 180-degree classifier turns short lines of upright pages around
         "Global.return_word_box": False,
+        "Global.text_score": 0.0,  # what it cannot read is counted here, not left out there
         "Det.limit_type": "max",
         "Det.limit_side_len": 1600,
         "EngineConfig.onnxruntime.intra_op_num_threads": THREADS,
@@ -145,7 +155,17 @@ def _rapidocr(runtime: str) -> Engine:
         "EngineConfig.openvino.inference_num_threads": THREADS,
     }
     params |= {f"{part}.engine_type": EngineType(runtime) for part in ("Det", "Cls", "Rec")}
-    rapid = RapidOCR(params=params)
+
+    class Rapid(RapidOCR):
+        def recognize_txt(self, img: Any) -> Any:
+            """A line of which nothing could be read stays as a sign without a score, rather than be left out."""
+            found = super().recognize_txt(img)
+            read = list(zip(found.txts, found.scores, strict=True))
+            found.scores = tuple(score if text.strip() else 0.0 for text, score in read)
+            found.txts = tuple(text if text.strip() else UNREAD for text, _ in read)
+            return found
+
+    rapid = Rapid(params=params)
 
     def recognize(image: Any) -> list[Line]:
         try:

@@ -32,7 +32,8 @@ def read(data: bytes, kind: str, limits: Limits, first: int = 1) -> Iterator[dic
     `{"page", "words": [[text, corners, score], ...], "readers", "ocr", "problems"}` or, of one that cannot be read,
     `{"page", "problems"}`. `{"wait": seconds}` in between says how long the next message may take.
     Of a file without pages there is one message: `{"pages": 1, "text", "problems", "invoice"}`.
-    Corners are in points of a PDF page and in pixels of an image, turned as its orientation tag says.
+    Corners are in points of a PDF page and in pixels of an image, turned as its orientation tag says. Of an image there
+    is the "width", too.
     """
     if kind in unpaged.KINDS:
         yield {"wait": limits.page_seconds}
@@ -55,17 +56,16 @@ def render(data: bytes, kind: str, page: int, side: int, limits: Limits) -> tupl
         return _frame(image, page, limits, side)
 
 
-def _ocr(image: Any, size: tuple[float, float], limits: Limits) -> Iterator[dict]:
-    """Messages with the words of a picture, their corners scaled from it to the page, and the engine's name."""
+def _ocr(image: Any, number: int, size: tuple[float, float], limits: Limits) -> Iterator[dict]:
+    """Messages with the words of a picture of a page, their corners scaled to the page, and the engine's name."""
     yield {"wait": LOADING_SECONDS}
     used = ocr.engine(limits.ocr)
     yield {"wait": limits.page_seconds}
     across, down = size[0] / image.width, size[1] / image.height
-    words = [
-        placed(word.text, [(x * across, y * down) for x, y in word.corners], score=word.score)
-        for word in ocr.read(image, limits.ocr)
-    ]
-    yield {"words": words, "ocr": used.name, "problems": [used.problem] if used.problem else []}
+    read, unread = ocr.read(image, limits.ocr)
+    words = [placed(w.text, [(x * across, y * down) for x, y in w.corners], score=w.score) for w in read]
+    problems = [problem for problem in (used.problem, unread and f"page {number}: {unread}") if problem]
+    yield {"words": words, "ocr": used.name, "problems": problems}
 
 
 def _sent(number: int, words: list[Word], readers: list[str], engine: str | None, problems: list[str]) -> dict:
@@ -106,7 +106,7 @@ def _planned(opened: Any, number: int, plan: pdf_page.Plan, fonts: dict, limits:
         if font not in fonts:
             fonts[font] = True
             if strip := _strip(drawn, plan.size, pdf_fonts.samples(words)):
-                for part in _ocr(strip[0], strip[0].size, limits):
+                for part in _ocr(strip[0], number, strip[0].size, limits):
                     if "wait" in part:
                         yield part
                     else:
@@ -120,7 +120,7 @@ def _planned(opened: Any, number: int, plan: pdf_page.Plan, fonts: dict, limits:
             problems.append(f'page {number}: the text layer is not what it shows ("{claimed}"); it was read by OCR')
     read, engine = [], None
     for part in plan.parts:
-        for message in _ocr_part(drawn, part, plan, limits):
+        for message in _ocr_part(drawn, number, part, plan, limits):
             if "wait" in message:
                 yield message
             else:
@@ -174,7 +174,7 @@ def _grown(box: Box, slack: float) -> Box:
     return box[0] - slack, box[1] - slack, box[2] + slack, box[3] + slack
 
 
-def _ocr_part(drawn: Any, part: Box, plan: pdf_page.Plan, limits: Limits) -> Iterator[dict]:
+def _ocr_part(drawn: Any, number: int, part: Box, plan: pdf_page.Plan, limits: Limits) -> Iterator[dict]:
     """Messages with the words of a part of a page that its text layer has not, in points of the page."""
     import numpy
     from PIL import Image, ImageDraw
@@ -194,7 +194,7 @@ def _ocr_part(drawn: Any, part: Box, plan: pdf_page.Plan, limits: Limits) -> Ite
     size = image.width / scale, image.height / scale
     if max(image.size) < SMALL_SIDE:
         image = image.resize((2 * image.width, 2 * image.height), Image.Resampling.BICUBIC)
-    for message in _ocr(image, size, limits):
+    for message in _ocr(image, number, size, limits):
         if "words" in message:
             x, y = left / scale, top / scale
             moved = [placed(w.text, [(a + x, b + y) for a, b in w.corners], score=w.score) for w in message["words"]]
@@ -219,8 +219,11 @@ def _image_pages(data: bytes, limits: Limits, first: int) -> Iterator[dict]:
                 continue
             if max(frame.size) < SMALL_SIDE:
                 frame = frame.resize((2 * frame.width, 2 * frame.height))
-            for part in _ocr(frame, size, limits):
-                yield part if "wait" in part else _sent(number, part["words"], ["ocr"], part["ocr"], part["problems"])
+            for part in _ocr(frame, number, size, limits):
+                if "words" in part:
+                    sent = _sent(number, part["words"], ["ocr"], part["ocr"], part["problems"])
+                    part = {**sent, "width": size[0]}
+                yield part
 
 
 @contextmanager

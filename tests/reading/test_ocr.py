@@ -1,7 +1,10 @@
 import shutil
 import sys
+from pathlib import Path
 
+import matplotlib
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from extraction.reading import ocr, pages
 from extraction.reading.documents import DocumentError, Limits
@@ -24,6 +27,15 @@ def test_tesseract_reads_where_rapidocr_is_missing_and_the_document_says_so(monk
     assert [text for text, *_ in page["words"]][-2:] == ["TOTAL", "15.50"]
     (problem,) = page["problems"]
     assert problem.startswith("read by tesseract, which misreads more, because RapidOCR is not installed")
+
+
+def test_print_in_a_script_that_the_engine_does_not_know_is_named():
+    font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 28)
+    image = Image.new("RGB", (700, 300), "white")
+    for n, row in enumerate(["Счёт номер пять от марта", "Сумма сто рублей", "Итого 120,00", "Спасибо за покупку"]):
+        ImageDraw.Draw(image).text((40, 30 + 60 * n), row, fill="black", font=font)
+    (page,) = [message for message in pages.read(encoded(image), "image", Limits()) if "words" in message]
+    assert page["problems"] == ["page 1: 3 of 4 lines could not be read by OCR; it may not know their script"]
 
 
 def test_no_ocr_engine_at_all_is_one_sentence(monkeypatch, fresh_engine):
