@@ -112,46 +112,46 @@ def row_counts(target: dict, prediction: dict | None) -> Counts:
     and void items of a receipt and the labeled values of a document. Defined by this project, after the row alignment
     of ExtractBench (run-llama 2026); Donut's F1 gives 1 to quantities that two line items have swapped.
     """
-    wanted, found = ({k: v for k, v in scored(r).items() if isinstance(v, list)} for r in (target, prediction))
-    tp = _matches(wanted, found)
-    return Counts(tp=tp, fp=_count(found) - tp, fn=_count(wanted) - tp)
+    target, prediction = ({k: v for k, v in scored(r).items() if isinstance(v, list)} for r in (target, prediction))
+    tp = _matches(target, prediction)
+    return Counts(tp=tp, fp=_count(prediction) - tp, fn=_count(target) - tp)
 
 
 def _count(record: dict) -> int:
     return sum(1 for _ in records.leaves(record))
 
 
-def _matches(wanted: Any, found: Any) -> int:
+def _matches(target: Any, prediction: Any) -> int:
     """How many leaves are the same when every list is matched row by row."""
-    if isinstance(wanted, dict) and isinstance(found, dict):
-        return sum(_matches(wanted[key], found[key]) for key in wanted.keys() & found.keys())
-    if isinstance(wanted, list) and isinstance(found, list):
-        return sum(_matches(wanted[i], found[j]) for i, j in assign(wanted, found, _row_likeness))
-    if isinstance(wanted, dict | list) or isinstance(found, dict | list):
+    if isinstance(target, dict) and isinstance(prediction, dict):
+        return sum(_matches(target[key], prediction[key]) for key in target.keys() & prediction.keys())
+    if isinstance(target, list) and isinstance(prediction, list):
+        return sum(_matches(target[i], prediction[j]) for i, j in assign(target, prediction, _row_likeness))
+    if isinstance(target, dict | list) or isinstance(prediction, dict | list):
         return 0
-    return int(str(wanted).strip() == str(found).strip())
+    return int(str(target).strip() == str(prediction).strip())
 
 
-def _row_likeness(wanted: Any, found: Any) -> float:
+def _row_likeness(target: Any, prediction: Any) -> float:
     """The number of equal leaves; a fraction for values that are alike decides between rows that match as well."""
     alike = 0.0
-    if isinstance(wanted, dict) and isinstance(found, dict):
-        for key in wanted.keys() & found.keys():
-            if isinstance(wanted[key], str) and isinstance(found[key], str):
-                alike += Levenshtein.normalized_similarity(wanted[key], found[key], score_cutoff=0.5)
-    return _matches(wanted, found) + alike / 1000
+    if isinstance(target, dict) and isinstance(prediction, dict):
+        for key in target.keys() & prediction.keys():
+            if isinstance(target[key], str) and isinstance(prediction[key], str):
+                alike += Levenshtein.normalized_similarity(target[key], prediction[key], score_cutoff=0.5)
+    return _matches(target, prediction) + alike / 1000
 
 
-def assign(wanted: Sequence, found: Sequence, weight: Callable[[Any, Any], float]) -> list[tuple[int, int]]:
+def assign(targets: Sequence, predictions: Sequence, weight: Callable[[Any, Any], float]) -> list[tuple[int, int]]:
     """The one-to-one assignment with the largest sum of weights (Kuhn 1955), as pairs of indices.
 
     Pairs of weight 0 are left out.
     """
     from scipy.optimize import linear_sum_assignment
 
-    if not wanted or not found:
+    if not targets or not predictions:
         return []
-    weights = [[weight(a, b) for b in found] for a in wanted]
+    weights = [[weight(a, b) for b in predictions] for a in targets]
     chosen = zip(*linear_sum_assignment(weights, maximize=True), strict=True)
     return [(int(i), int(j)) for i, j in chosen if weights[i][j] > 0]
 
@@ -223,8 +223,8 @@ def anls_star(target: dict, prediction: dict | None) -> float:
 
 def by_category(target: dict, prediction: dict | None) -> dict[str, Counts]:
     """Clause identification: for each of CUAD's 41 categories, is it present in this contract, and was it found?"""
-    wanted, found = (set((record or {}).get("clauses") or {}) for record in (target, prediction))
-    decisions = {name: (name in wanted, name in found) for name in CLAUSES}
+    target, prediction = (set((record or {}).get("clauses") or {}) for record in (target, prediction))
+    decisions = {name: (name in target, name in prediction) for name in CLAUSES}
     return {
         name: Counts(int(there and seen), int(seen and not there), int(there and not seen), int(not there and not seen))
         for name, (there, seen) in decisions.items()
@@ -245,15 +245,15 @@ def span_counts(target: dict, prediction: dict | None) -> Counts:
     """
     tp = fp = fn = 0
     for name in CLAUSES:
-        wanted, found = (((record or {}).get("clauses") or {}).get(name, []) for record in (target, prediction))
-        hits = len(assign(wanted, found, _span_likeness))
-        tp, fp, fn = tp + hits, fp + len(found) - hits, fn + len(wanted) - hits
+        targets, quotes = (((record or {}).get("clauses") or {}).get(name, []) for record in (target, prediction))
+        hits = len(assign(targets, quotes, _span_likeness))
+        tp, fp, fn = tp + hits, fp + len(quotes) - hits, fn + len(targets) - hits
     return Counts(tp, fp, fn)
 
 
-def _span_likeness(wanted: str, found: str) -> float:
+def _span_likeness(target: str, prediction: str) -> float:
     """The Jaccard similarity if it makes a match, else 0; plus 1, so that more matches beat better ones."""
-    similarity = jaccard(wanted, found)
+    similarity = jaccard(target, prediction)
     return 1 + similarity if similarity >= 0.5 else 0.0
 
 
@@ -289,18 +289,18 @@ def right_values(task: str, target: dict, prediction: dict | None) -> dict[str, 
     return dict(_judged(scored(target), whole, ""))
 
 
-def _judged(wanted: Any, found: Any, path: str) -> Iterator[tuple[str, bool]]:
-    if isinstance(found, dict):
-        of = wanted if isinstance(wanted, dict) else {}
-        for key, value in found.items():
+def _judged(target: Any, prediction: Any, path: str) -> Iterator[tuple[str, bool]]:
+    if isinstance(prediction, dict):
+        of = target if isinstance(target, dict) else {}
+        for key, value in prediction.items():
             yield from _judged(of.get(key), value, f"{path}.{key}" if path else key)
-    elif isinstance(found, list):
-        of = wanted if isinstance(wanted, list) else []
-        rows = {j: of[i] for i, j in assign(of, found, _row_likeness)}
-        for j, value in enumerate(found):
+    elif isinstance(prediction, list):
+        of = target if isinstance(target, list) else []
+        rows = {j: of[i] for i, j in assign(of, prediction, _row_likeness)}
+        for j, value in enumerate(prediction):
             yield from _judged(rows.get(j), value, f"{path}[{j}]")
-    elif found not in (None, ""):
-        yield path, wanted is not None and str(wanted).strip() == str(found).strip()
+    elif prediction not in (None, ""):
+        yield path, target is not None and str(target).strip() == str(prediction).strip()
 
 
 def cuad_scored(target: dict, found: Sequence[tuple[str, str, float]]) -> tuple[list[tuple[float, bool]], int]:
