@@ -39,7 +39,8 @@ def safe_cell(value: Any) -> str:
 
     That holds for negative amounts too: "-5.00" becomes "'-5.00".
     """
-    text = "" if value is None else str(value).replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    text = "" if value is None else value if isinstance(value, str) else json_text(value)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
     return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@", "＝", "＋", "－", "＠") and text.strip() else text
 
 

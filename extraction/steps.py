@@ -219,16 +219,17 @@ class Extraction:
     def _judge(self, found: list[Leaf], summary: str | None = None) -> None:
         """Ground the values, check them against each other, sum them up, and say what has to be said of them."""
         record = records.build(found)
-        required, chosen = [], set()
+        required, chosen, types = [], set(), {}
         if isinstance(self.task, custom.CustomTask):  # of a user's own fields, nothing says what would sum them up
-            required = self.task.missing(record)
+            required, types = self.task.missing(record), self.task.types
             chosen = {leaf.path for leaf in found if re.sub(r"\[\d+\]", "[]", leaf.path) in self.task.choices}
         else:
             self.summary = summary or records.summarize(self.task, record)
         self.leaves = found
         self.fields = grounding.ground(found, self.task, self.shown.document, self.shown.injected)
         self.checks = checks.check(record, self.task)
-        self.of_values = [*problems.missing(required), *self._of_places(chosen)]
+        self.of_values = [*problems.missing(required), *problems.of_types(self.fields, types)]
+        self.of_values += self._of_places(chosen)
 
     def _of_places(self, chosen: set[str]) -> Iterator[Problem]:
         if self.invoice is None:

@@ -511,13 +511,13 @@ def described(**node):
     [
         ({"a": [{"price": 1.5}]}, "my.json: a[].price: 1.5 is not taken"),
         (
-            described(type="number"),
-            'a[]: type "number" is not taken, only object, array, string, enum and null',
+            described(type="file"),
+            'a[]: type "file" is not taken, only object, array, string, number, boolean, enum and null',
         ),
         (described(type="string", pattern="x"), "a[]: 'pattern' is not taken for string"),
         (described(type="string", maxLength=501), "a[]: maxLength must be a whole number from 1 to 500, got 501"),
         (described(type="string", maxLength=True), "a[]: maxLength must be a whole number"),
-        (described(**{"$ref": "#"}), "a[]: a schema without type or enum"),
+        (described(**{"$ref": "#"}), "a[].a[]: # refers to itself, so the record would have no end"),
         (described(type=["string", "array"]), "a[]: type"),
         (described(enum=["x", 3]), "a[]: enum must list texts"),
         (described(anyOf=[{"type": "string"}, {"type": "object"}]), "a[]: anyOf"),
@@ -587,6 +587,20 @@ def test_a_required_field_that_is_missing_is_a_problem_and_not_invented():
     result = inference.extract(RECEIPT.encode(), Scripted(lambda _: answer), CFG, own=own(schema))
     assert [problem.split(":")[0] for problem in result["problems"]] == ["a", "rows[1].b"]
     assert result["record"]["a"] is None
+
+
+def test_values_of_a_typed_schema_stay_as_printed_with_what_they_mean_beside_them():
+    kinds = {"total": {"type": "number"}, "count": {"type": "integer"}, "day": {"type": "string", "format": "date"}}
+    kinds |= {"paid": {"type": "boolean"}, "weight": {"type": "number"}}
+    answer = '{"total":"1.234,50 €","count":"3 pcs","day":"12. March 2026","paid":"true","weight":"some"}'
+    text = b"Total 1.234,50 \xe2\x82\xac for 3 pcs on 12. March 2026, weight some"
+    result = inference.extract(text, Scripted(lambda _: answer), CFG, own=own({"properties": kinds}))
+    found = {field["path"]: (field["value"], field["normalized"]) for field in result["fields"]}
+    assert found["total"] == ("1.234,50 €", 1234.5) and result["record"]["total"] == "1.234,50 €"
+    assert found["count"] == ("3 pcs", 3) and isinstance(found["count"][1], int)
+    assert found["day"] == ("12. March 2026", "2026-03-12")
+    assert found["paid"] == ("true", True)
+    assert result["problems"] == ['weight: "some" cannot be read as one number']
 
 
 def test_a_random_model_keeps_an_own_schema_under_the_grammar(tiny_cfg):

@@ -21,6 +21,7 @@ from rapidfuzz import fuzz
 from extraction.evidence import values
 from extraction.reading.documents import Document
 from extraction.reading.words import Box
+from extraction.tasks.custom import CustomTask
 from extraction.tasks.records import Leaf
 from extraction.tasks.schemas import CONTRACT, DOCUMENT, Task
 
@@ -99,7 +100,12 @@ class Taken:
 
 
 def kind(leaf: Leaf, task: Task) -> str:
-    """`number`, `date` or `text`: what is compared, and what can be normalized."""
+    """`number`, `date` or `text`: what is compared, and what can be normalized; of a user's own fields what the schema
+    asks for, `integer` and `boolean` too, if the value can be that."""
+    wanted = task.types.get(re.sub(r"\[\d+\]", "[]", leaf.path)) if isinstance(task, CustomTask) else None
+    if wanted:
+        fits = {"date": values.dates, "boolean": ("true", "false").count}.get(wanted, values.readings)
+        return wanted if fits(leaf.value) else "text"
     if leaf.key in NUMBERS and values.readings(leaf.value):
         return "number"
     if leaf.key in DATES and values.dates(leaf.value) and (task is CONTRACT or len(leaf.value) <= 30):
@@ -114,6 +120,11 @@ def kind(leaf: Leaf, task: Task) -> str:
 
 def normalized(leaf: Leaf, what: str) -> float | str | None:
     """The number as float, the date as ISO; None for text and for a date that can be read in two ways."""
+    if what == "boolean":
+        return leaf.value == "true"
+    if what == "integer":
+        whole = values.amount(leaf.value)
+        return int(whole) if whole is not None and whole == int(whole) else None
     if what == "number":
         return float(values.amount(leaf.value))
     if what == "date":
@@ -172,7 +183,7 @@ class TextIndex:
     def places(self, value: str, what: str) -> list[Place]:
         """Every place where the value may stand. For numbers and dates: the same meaning, for text: the best kind."""
         exact = self._exact(value, what)
-        if what == "number":
+        if what in ("number", "integer"):
             wanted = values.amount(value)
             same = (((a, b),) for a, b, readings in self.numbers if wanted in readings[:1])
         elif what == "date" and len(value) <= 30:
@@ -192,7 +203,7 @@ class TextIndex:
         pattern = r"\s+".join(map(re.escape, value.split()))
         before = r"(?<!\d)(?<!\d[.,])" if value[0].isdigit() else r"(?<!\w)" if value[0].isalpha() else ""
         after = r"(?![.,]?\d)" if value[-1].isdigit() else r"(?!\w)" if value[-1].isalpha() else ""
-        if what == "number":
+        if what in ("number", "integer"):
             before, after = before + _NUMBER_BEFORE, after + _NUMBER_AFTER
         found = []
         for match in islice(re.finditer(before + pattern + after, self.text), MOST_PLACES):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 SHOWN = 3  # injected passages of a document that are shown
@@ -10,7 +11,7 @@ SHOWN = 3  # injected passages of a document that are shown
 
 @dataclass(frozen=True)
 class Problem:
-    """`kind` is document, left out, answer, sentence, missing, not found, injected or differs; `path`: of what."""
+    """`kind` is document, left out, answer, sentence, missing, type, not found, injected, differs; `path`: of what."""
 
     kind: str
     path: str | None
@@ -68,6 +69,14 @@ def of_pages(fields: Iterable[dict]) -> Iterator[Problem]:
 def only_injected(path: str, value: str) -> Problem:
     said = "stands only in text that looks like instructions to a machine"
     return Problem("injected", path, f"{shortly(value)} {said}")
+
+
+def of_types(fields: Iterable[dict], types: Mapping[str, str]) -> Iterator[Problem]:
+    """Values that are not of the type that a schema wants at their path, whose list positions are left out."""
+    for field in fields:
+        wanted = types.get(re.sub(r"\[\d+\]", "[]", field["path"]))
+        if wanted and field["normalized"] is None:
+            yield Problem("type", field["path"], f"{shortly(field['value'])} cannot be read as one {wanted}")
 
 
 def missing(paths: Iterable[str]) -> Iterator[Problem]:

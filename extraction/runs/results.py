@@ -145,14 +145,30 @@ def write_csv(rows: Sequence[dict], path: Path) -> Path:
         documents.append(
             {"file": row["file"], "document_type": row.get("document_type"), "summary": row.get("summary")}
             | {f"record.{name}": value for name, value in fields.items()}
-            | {f"answer: {a['question']}": a["answer"] for a in row.get("answers") or []}
+            | _answers(row.get("answers") or [])
             | {"problems": "\n".join(row.get("problems") or []), "error": row.get("error")}
         )
-        items += [{"file": row["file"], "path": at} | values for at, values in entries]
+        items += [{"file": row["file"], "path": at} | _beside(values) for at, values in entries]
     second = path.with_name(f"{path.stem}.items{path.suffix}")
     files.write_text(path, csv_text(documents, last=("problems", "error")))
     files.write_text(second, csv_text(items, first=("file", "path")))
     return second
+
+
+def _answers(answers: Sequence[dict]) -> dict[str, Any]:
+    """A column for each answer, also where a question was asked twice."""
+    columns: dict[str, Any] = {}
+    for answer in answers:
+        name = f"answer: {answer['question']}"
+        numbered = (f"{name} ({n})" for n in range(2, len(answers) + 2))
+        columns[next(free for free in (name, *numbered) if free not in columns)] = answer["answer"]
+    return columns
+
+
+def _beside(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of an entry under names that are not those of the columns beside them, `file` and `path`."""
+    taken = ("file", "path")
+    return {f"record.{n}" if n in taken or n.startswith("record.") else n: value for n, value in values.items()}
 
 
 def _flat(value: dict, path: str = "") -> tuple[dict[str, Any], list[tuple[str, dict]]]:
@@ -165,13 +181,14 @@ def _flat(value: dict, path: str = "") -> tuple[dict[str, Any], list[tuple[str, 
             below, more = _flat(inner, at)
             fields |= below
             entries += more
-        elif isinstance(inner, list) and any(isinstance(entry, dict) for entry in inner):
+        elif isinstance(inner, list) and inner and all(isinstance(entry, dict) for entry in inner):
             for i, entry in enumerate(inner):
                 below, more = _flat(entry)
                 entries.append((f"{at}[{i}]", below))
                 entries += [(f"{at}[{i}].{deeper}", values) for deeper, values in more]
         elif isinstance(inner, list):
-            fields[at] = "\n".join(map(str, inner))
+            simple = all(isinstance(entry, str) for entry in inner)
+            fields[at] = "\n".join(inner) if simple else json_text(inner)
         elif inner is not None:  # a column for a field that some document has
             fields[at] = inner
     return fields, entries
