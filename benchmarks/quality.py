@@ -101,8 +101,8 @@ def main(argv: list[str] | None = None) -> int:
     for kind in (args.reference, *args.quantization.split(",")):
         if kind not in config.QUANTIZATION_TYPES:
             parser.error(f"unknown quantization type {kind}: {', '.join(config.QUANTIZATION_TYPES)}")
-    handoff.require(cfg.training_dir, made_by="python prepare_training_data.py")
-    handoff.require(cfg.adapter_dir, made_by="python train_moe.py")
+    handoff.require(cfg.training_dir, made_by=cfg.command("prepare_training_data"))
+    handoff.require(cfg.adapter_dir, made_by=cfg.command("train_moe"))
     folder = cfg.output_dir / "quality"
     folder.mkdir(parents=True, exist_ok=True)
     paths = build(args, cfg, args.overrides, folder)

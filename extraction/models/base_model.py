@@ -93,6 +93,24 @@ def resolve(base_model: str) -> str:
     return str(Path(base_model).resolve()) if Path(base_model).is_dir() else base_model
 
 
+def _sparse_config(dense: Any, tokens: Any, experts: int, experts_per_token: int) -> Any:
+    from transformers import MixtralConfig
+
+    kept = (
+        "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads "
+    )
+    kept += "head_dim max_position_embeddings rms_norm_eps tie_word_embeddings rope_parameters"
+    return MixtralConfig(
+        **{name: getattr(dense, name) for name in kept.split()},
+        num_local_experts=experts,
+        num_experts_per_tok=experts_per_token,
+        bos_token_id=tokens.bos_token_id,
+        eos_token_id=tokens.eos_token_id,
+        pad_token_id=tokens.pad_token_id,
+        sliding_window=None,
+    )
+
+
 def build_base(staging: Path, experts: int, experts_per_token: int) -> dict:
     """Write the upcycled model and its tokenizer into `staging`.
 
@@ -101,34 +119,14 @@ def build_base(staging: Path, experts: int, experts_per_token: int) -> dict:
     """
     import numpy
     import torch
-    from transformers import AutoModelForCausalLM, MixtralConfig, MixtralForCausalLM
+    from transformers import AutoModelForCausalLM, MixtralForCausalLM
 
     quiet()
     path = wheel_gguf()
     dense = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32).eval()
     tokens = _wheel_tokenizer()
-    old = dense.config
-    config = MixtralConfig(
-        vocab_size=old.vocab_size,
-        hidden_size=old.hidden_size,
-        intermediate_size=old.intermediate_size,
-        num_hidden_layers=old.num_hidden_layers,
-        num_attention_heads=old.num_attention_heads,
-        num_key_value_heads=old.num_key_value_heads,
-        head_dim=old.head_dim,
-        max_position_embeddings=old.max_position_embeddings,
-        rms_norm_eps=old.rms_norm_eps,
-        tie_word_embeddings=old.tie_word_embeddings,
-        rope_parameters=old.rope_parameters,
-        num_local_experts=experts,
-        num_experts_per_tok=experts_per_token,
-        bos_token_id=tokens.bos_token_id,
-        eos_token_id=tokens.eos_token_id,
-        pad_token_id=tokens.pad_token_id,
-        sliding_window=None,
-    )
+    sparse = MixtralForCausalLM(_sparse_config(dense.config, tokens, experts, experts_per_token)).eval()
     draw = numpy.random.RandomState(ROUTER_SEED)  # numpy's frozen generator: the same numbers with any version
-    sparse = MixtralForCausalLM(config).eval()
     weights, source = sparse.state_dict(), dense.state_dict()
     for name in weights:
         mlp = ".".join(name.split(".")[:3]) + ".mlp."
