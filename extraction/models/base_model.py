@@ -96,9 +96,7 @@ def resolve(base_model: str) -> str:
 def _sparse_config(dense: Any, tokens: Any, experts: int, experts_per_token: int) -> Any:
     from transformers import MixtralConfig
 
-    kept = (
-        "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads "
-    )
+    kept = "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads "
     kept += "head_dim max_position_embeddings rms_norm_eps tie_word_embeddings rope_parameters"
     return MixtralConfig(
         **{name: getattr(dense, name) for name in kept.split()},
