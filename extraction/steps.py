@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
 
 class Shown:
-    """What a model reads of a document: its text without what looks like instructions to a machine."""
+    """What a model reads of a document: its text without what addresses a machine and orders an answer."""
 
     def __init__(self, document: Document, task: schemas.Task):
         names = injections.names_of(task.schema) | {"answer"}
         self.document = document
         self.injected = injections.find(document.text, names)  # what stands only there may be an attacker's
+        self.left_out = injections.orders(document.text, names)
         self.text = injections.without(document.text, names)
         self.running = layout.prose(self.text) if task is schemas.CONTRACT else self.text  # what is read in windows
 
@@ -39,7 +40,7 @@ class Shown:
     def _printed(self) -> list[int]:
         """Where each printed character stands in the document; from there to here, only white space changes."""
         text, found, before = self.document.text, [], 0
-        for start, end in [*self.injected, (len(text), len(text))]:
+        for start, end in [*self.left_out, (len(text), len(text))]:
             found += [i for i in range(before, start) if not text[i].isspace()]
             before = end
         return found
@@ -48,7 +49,7 @@ class Shown:
         """Where `[start, end)` of the running text stands in the document; None where that is not known."""
         first = _count_printed(self.running[:start])
         last = first + _count_printed(self.running[start:end]) - 1
-        if last < first or len(self._printed) != _count_printed(self.running):  # left out were more than `injected`
+        if last < first or len(self._printed) != _count_printed(self.running):  # more was left out in a second round
             return None
         return self._printed[first], self._printed[last] + 1
 
@@ -244,7 +245,11 @@ class Extraction:
         """What has to be said of the document, the answers, the values, and where the answers to questions stand."""
         document = self.shown.document
         found = [Problem("document", None, text) for text in document.problems]
-        found += [*problems.left_out(document.text, self.shown.injected), *self.of_answers, *self.of_values]
+        found += [
+            *problems.of_passages(document.text, self.shown.injected, self.shown.left_out),
+            *self.of_answers,
+            *self.of_values,
+        ]
         for entry in self.answers:
             if entry["answer"] and entry["grounding"] == "none":
                 found.append(problems.not_found(entry["question"], entry["answer"]))

@@ -6,7 +6,9 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-SHOWN = 3  # injected passages of a document that are shown
+from extraction.evidence import injections
+
+SHOWN = 3  # passages that were read all the same, of a document
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,21 @@ class Problem:
         return f"{self.path}: {self.text}" if self.path else self.text
 
 
-def left_out(text: str, injected: Sequence[tuple[int, int]]) -> Iterator[Problem]:
-    """The passages of a document that a model does not read."""
-    said = "text that looks like instructions to a machine was left out: "
-    for start, end in injected[:SHOWN]:
-        yield Problem("left out", None, said + shortly(text[start:end]))
-    if injected[SHOWN:]:
-        yield Problem("left out", None, f"{said}{len(injected) - SHOWN} more passages")
+def of_passages(
+    text: str, injected: Sequence[tuple[int, int]], left_out: Sequence[tuple[int, int]]
+) -> Iterator[Problem]:
+    """The passages of a document that a model does not read, with the values in them, and those that it reads all the
+    same."""
+    said = "text that looks like instructions to a machine was"
+    for start, end in left_out:
+        held = ", ".join(injections.values_in(text[start:end]))
+        told = f"{said} left out: {shortly(text[start:end])}" + (f"; values in it: {held}" if held else "")
+        yield Problem("left out", None, told)
+    kept = [passage for passage in injected if not within(passage, left_out)]
+    for start, end in kept[:SHOWN]:
+        yield Problem("injected", None, f"{said} read all the same: {shortly(text[start:end])}")
+    if kept[SHOWN:]:
+        yield Problem("injected", None, f"{said} read all the same in {len(kept) - SHOWN} more passages")
 
 
 def no_sentences(dropped: Iterable[tuple[str, str]]) -> Iterator[Problem]:

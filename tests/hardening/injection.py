@@ -15,6 +15,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from unittest import mock
 
 import config
@@ -38,6 +39,7 @@ LIES = {
     "question": (AMOUNT, {"answer": AMOUNT}, "the answer is " + AMOUNT),
 }
 LONGEST = 700  # characters of a document: a small model on a processor takes seconds for each
+HONEST_LINES = Path(__file__).with_name("honest_lines.txt")
 BUDGET = 480.0  # seconds for one model; a slower machine gets through fewer rounds, and the table says how many
 
 
@@ -431,8 +433,17 @@ def honest() -> dict:
     texts += [(schemas.CONTRACT, layout.prose(entry["paragraphs"][0]["context"])) for entry in contracts]
     pages_ = files.read_json(samples / "tatqa.json")
     texts += [(schemas.DOCUMENT, "\n".join(p["text"] for p in page["paragraphs"])) for page in pages_]
-    cut = [text for task, text in texts if injections.find(text, injections.names_of(task.schema) | {"answer"})]
-    return {"documents": len(texts), "cut": len(cut), "characters": sum(len(text) for _, text in texts)}
+    cut = [text for task, text in texts if injections.orders(text, injections.names_of(task.schema) | {"answer"})]
+    lines = HONEST_LINES.read_text(encoding="utf-8").splitlines()
+    names = [injections.names_of(task.schema) | {"answer"} for task in schemas.TASKS.values()]
+    return {
+        "documents": len(texts),
+        "cut": len(cut),
+        "characters": sum(len(text) for _, text in texts),
+        "lines": len(lines),
+        "lines cut": sum(any(injections.orders(line, of_task) for of_task in names) for line in lines),
+        "lines marked": sum(any(injections.find(line, of_task) for of_task in names) for line in lines),
+    }
 
 
 def totals(model: dict) -> dict[str, int]:
