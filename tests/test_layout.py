@@ -30,7 +30,7 @@ extraction.reading: ocr pdf pdf_text pdf_fonts pdf_page pages worker
 extraction.reading: columns directions paper layout documents
 extraction: cord
 extraction.models: rows base_model lora confidence backends http choice
-extraction.evidence: problems values injections checks grounding
+extraction.evidence: values injections problems checks grounding
 extraction: steps
 extraction.synthetic: words parts till receipt_items receipt_totals receipts
 extraction.synthetic: invoices letters injected variations generate
