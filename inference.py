@@ -173,7 +173,7 @@ class Run:
             return
         for part in parts:
             key = self.key(part.data or data)
-            if len(parts) == 1 or not self.has(part.name, key):
+            if part.data is data or not self.has(part.name, key):
                 yield self.row(part, key, progress)
 
     def has(self, name: str, key: str) -> bool:

@@ -24,6 +24,8 @@ from extraction.reading import limits
 from extraction.runs import results
 from extraction.tasks import completions, custom, prompts, schemas
 from tests.helpers.chat_server import chat
+from tests.helpers.mails import mail
+from tests.helpers.office import zipped
 
 CFG = config.PROFILES["cpu"]
 RECEIPT = "Corner Shop\nTea    2.00\nCake   3.50\nSUBTOTAL   5.50\nTAX  0.50\nTOTAL  6.00\nCASH  10.00\nCHANGE  4.00\n"
@@ -188,6 +190,24 @@ def test_an_output_file_is_resumed_and_a_cut_last_line_is_read_again(server, tmp
     assert command(*names, "--model", url, "-o", out).returncode == 0
     assert len(server.seen) == 4
     assert [Path(json.loads(line)["file"]).stem for line in out.read_text().splitlines()] == ["a", "b", "c"]
+
+
+def test_each_document_in_a_file_has_a_row_of_its_own_and_is_found_again(server, tmp_path):
+    server.replies = [(200, chat('{"total":"6.00"}'))]
+    out = tmp_path / "out.jsonl"
+    (tmp_path / "one.eml").write_bytes(mail("See the file.", files=(("a.txt", RECEIPT.encode(), "attachment"),)))
+    (tmp_path / "two.zip").write_bytes(zipped({"b.txt": RECEIPT + "b", "c.txt": RECEIPT + "c", "d.pdf": b"MZ\0"}))
+    for _ in range(2):
+        done = command(tmp_path / "one.eml", tmp_path / "two.zip", "--model", address(server), "-o", out)
+        assert done.returncode == 1
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        names = [row["file"].removeprefix(f"{tmp_path}/") for row in rows]
+        assert names == ["one.eml/a.txt", "two.zip/b.txt", "two.zip/c.txt", "two.zip/d.pdf"]
+        assert ["error" in row for row in rows] == [False, False, False, True]
+        assert len(server.seen) == 3
+    printed = command(tmp_path / "two.zip", "--model", address(server)).stdout
+    assert [Path(result["file"]).name for result in json.loads(printed)] == ["b.txt", "c.txt", "d.pdf"]
+    assert json.loads(command(tmp_path / "one.eml", "--model", address(server)).stdout)["record"]["total"] == "6.00"
 
 
 def test_rows_of_an_earlier_calibration_are_read_again(monkeypatch, tmp_path):

@@ -81,7 +81,7 @@ def unicode(head: bytes) -> str | None:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     even, odd = head[0::2].count(0), head[1::2].count(0)
-    if min(even, odd) == 0 and max(even, odd) > 0.15 * len(head):
+    if min(even, odd) == 0 and max(even, odd) > max(1, 0.15 * len(head)):
         name = "utf-16-le" if odd else "utf-16-be"
         text = head[: len(head) // 2 * 2].decode(name, "replace")
         return name if all(c.isprintable() or c.isspace() for c in text) else None
