@@ -1,7 +1,7 @@
 """Stage 5 of 7: one document -> one record.
 
-Reads   documents (PDF, image, DOCX, text; files, folders, or - for stdin), and a model: the GGUF build that
-        export_gguf.py made, or the adapter, the base model, or an OpenAI-compatible server
+Reads   documents (PDF, image, DOCX, mail, HTML, ZIP, text, XML of invoices; files, folders, or - for stdin), and a
+        model: the GGUF build that export_gguf.py made, the adapter, the base model, or an OpenAI-compatible server
 Writes  JSON on stdout (one document), JSON Lines (several, or with -o FILE, which can be resumed), CSV or a table
 Next    python app.py
 
@@ -12,13 +12,13 @@ Next    python app.py
     python inference.py invoice.pdf --schema my_schema.json
     python inference.py invoice.pdf --model http://127.0.0.1:11434/v1#doc-intel
 
-Run again, -o FILE goes on where it stopped: a file with the same bytes and settings is not read again, and neither is
-one that failed, unless with --retry-errors. A format that cannot be resumed keeps its rows in FILE.jsonl beside it. CSV
-has a line per document in FILE.csv and one per line item in FILE.items.csv; a cell that a spreadsheet would take for a
-formula, so any that begins with = + - or @, gets an apostrophe before it.
+Run again, -o FILE resumes after the last finished row: a file with the same bytes and settings is not read again, and
+neither is one that failed, unless with --retry-errors. A format that cannot be resumed keeps its rows in FILE.jsonl
+beside it. CSV has a line per document in FILE.csv and one per line item in FILE.items.csv; a cell that a spreadsheet
+would take for a formula, so any that begins with = + - or @, gets an apostrophe before it.
 
---schema takes a template such as {"vendor": "", "items": [{"name": "", "price": ""}]}, or a JSON schema of objects,
-arrays, strings, enums and null. Strings have at most 500 characters, arrays at most 100 entries.
+--schema takes a template such as {"vendor": "", "items": [{"name": "", "price": ""}]}, or a JSON schema;
+docs/inference.md says what it may hold. Strings have at most 500 characters, arrays at most 100 entries.
 
 Exit status: 0 all documents were read, 1 some failed, 2 wrong use, 3 no model, 4 the only document is unreadable,
 130 interrupted. With --check: 1 if something is missing.
