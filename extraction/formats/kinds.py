@@ -58,7 +58,7 @@ def kind_of(data: bytes) -> str:
         raise DocumentError("a TAR archive; unpack it first")
     if _is_pdf(data):
         return "pdf"
-    if b"\x00" in head and not plain.unicode(head):
+    if b"\x00" in head and not plain.unicode(head) and not _is_prose(head):
         raise DocumentError(UNKNOWN)
     if _is_mail(data):
         return "mail"
@@ -82,6 +82,12 @@ def _is_image(data: bytes) -> bool:
     if data.startswith(b"BM"):
         return int.from_bytes(data[14:18], "little") in (12, 16, 40, 52, 56, 64, 108, 124)  # the size of its header
     return (data[:4] == b"RIFF" and data[8:12] == b"WEBP") or (data[4:8] == b"ftyp" and data[8:12] in _IMAGE_BRANDS)
+
+
+def _is_prose(head: bytes) -> bool:
+    """Text with a zero byte or two that some program left in it."""
+    others = sum(byte < 32 and byte not in b"\t\n\v\f\r\x1a\x1b\x00" for byte in head)
+    return not others and head.count(0) <= len(head) // 100
 
 
 def _is_pdf(data: bytes) -> bool:

@@ -167,6 +167,8 @@ def _outlook(data: bytes) -> Mail:
         mail.add_html(message.html_body.encode(), "utf-8")
     elif message.body:
         mail.pieces.append(plain.printed(message.body).strip("\n"))
+    else:
+        mail.problems.append("the mail has no text, or one in RTF alone, which was not read")
     for number, attachment in enumerate(message.attachments, start=1):
         name = attachment.file_name or f"attachment {number}"
         if attachment.file_bytes:

@@ -29,11 +29,12 @@ def test_pictures_are_recognized(kind):
      "GIF8 Gifts Ltd", "%PDF- is how a PDF begins", "%PDF-1.7 is a version of it", "Rar! said the bear", "7z Zone Ltd",
      "BZh Bank", "II* Imports", "RIFF Music Ltd", "Dear Sir,\nthe file begins with %PDF-1.4, it says",
      "From: Lund Papper\nTo: us\nDate: 12.03.2026\nSubject: order\n\nTotal 9.00", "Total: 9.00\n\nThank you",
+     "Total\x00 9.00 " + 20 * "and so on ",
      "<no tag> 5 < 6", "# Title\n<p align=center>\nText in Markdown", "ftyp heic"],
 )  # fmt: skip
 def test_prose_that_begins_like_a_format_is_text(text):
     assert kinds.kind_of(text.encode()) == "text"
-    assert documents.read(text.encode()).text.split() == text.split()
+    assert documents.read(text.encode()).text.split() == text.replace("\x00", "").split()
 
 
 @pytest.mark.parametrize(

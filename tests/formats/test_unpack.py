@@ -14,6 +14,7 @@ from extraction.reading import documents
 from extraction.reading.limits import DocumentError, Limits
 from tests.helpers.mails import built, mail
 from tests.helpers.office import docx_of, paragraph, run, zipped
+from tests.helpers.outlook import message
 
 PDF = Path("data/samples/documents/invoice.pdf").read_bytes()
 NOTE = "Dear customer,\nplease find our invoice attached."
@@ -124,6 +125,17 @@ def test_a_saved_page_is_read_like_a_mail():
 def test_a_mail_that_was_cut_off_is_read_as_far_as_it_goes_or_refused(cut):
     whole = mail(NOTE, files=(("invoice.pdf", PDF, "attachment"),))
     assert parts(whole[: int(len(whole) * cut)])[0].name.startswith("file")
+
+
+@pytest.mark.parametrize(("text", "html"), [("Lamp  20.00", ""), ("", "<table><tr><td>Lamp<td>20.00</table>")])
+def test_a_message_of_outlook_is_read_like_a_mail(text, html):
+    (part,) = parts(message(text, html))
+    assert part.data.decode() == 'From: "Ann" <ann@example.com>\nSubject: Invoice 77\n\nLamp  20.00'
+    (part,) = parts(message(text, html, files=(("invoice.pdf", PDF * 3),)))
+    assert (part.name, part.kind, part.data) == ("file/invoice.pdf", "pdf", PDF * 3)
+    assert part.problems == ['the text of the mail was not read as a document: "Lamp 20.00"']
+    with pytest.raises(DocumentError, match="the mail is broken|there is no document"):
+        parts(message(text, html)[:2000])
 
 
 # --- archives ------------------------------------------------------------------------------------------------
