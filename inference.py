@@ -212,7 +212,7 @@ class Run:
             return {"file": name, "error": str(error), "reason": "unreadable", "key": key}
         except files.StageError:
             raise
-        except Exception as error:  # a bug, shown as one; the other documents are read all the same
+        except Exception as error:  # a bug, shown as one; the other documents are still read
             stage.show_bug(error)
             return {"file": name, "error": f"failed with {type(error).__name__}", "reason": "bug", "key": key}
 

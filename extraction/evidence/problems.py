@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from extraction.evidence import injections
 
-SHOWN = 3  # passages that were read all the same, of a document
+SHOWN = 3  # kept passages of a document that are shown
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Problem:
 def of_passages(
     text: str, injected: Sequence[tuple[int, int]], left_out: Sequence[tuple[int, int]]
 ) -> Iterator[Problem]:
-    """The passages of a document that a model does not read, with the values in them, and those that it reads all the
-    same."""
+    """The passages of a document that a model does not read, with the values in them, and those that it reads
+    although they look like instructions."""
     said = "text that looks like instructions to a machine was"
     for start, end in left_out:
         held = ", ".join(injections.values_in(text[start:end]))
@@ -35,9 +35,9 @@ def of_passages(
         yield Problem("left out", None, told)
     kept = [passage for passage in injected if not within(passage, left_out)]
     for start, end in kept[:SHOWN]:
-        yield Problem("injected", None, f"{said} read all the same: {shortly(text[start:end])}")
+        yield Problem("injected", None, f"{said} kept: {shortly(text[start:end])}")
     if kept[SHOWN:]:
-        yield Problem("injected", None, f"{said} read all the same in {len(kept) - SHOWN} more passages")
+        yield Problem("injected", None, f"{said} kept in {len(kept) - SHOWN} more passages")
 
 
 def no_sentences(dropped: Iterable[tuple[str, str]]) -> Iterator[Problem]:

@@ -336,7 +336,7 @@ def test_an_honest_sentence_stays_in_what_a_model_reads_and_one_that_only_sounds
     result = inference.extract(f"{RECEIPT}\n{doubtful}".encode(), Recording(record={"total": "97.00"}), CFG)
     assert doubtful in read[1]
     assert [problem.split(":")[0] for problem in result["problems"]] == [
-        "text that looks like instructions to a machine was read all the same",
+        "text that looks like instructions to a machine was kept",
         "total",
     ]
 
