@@ -218,7 +218,7 @@ def main() -> int:
         found = list(itertools.islice(cases(folder), args.limit))
         if not found:
             p.error(f"{folder} has no document with a ground truth")
-        for line in measure(found, Limits(ocr=args.ocr, max_pages=200), args.show):
+        for line in measure(found, Limits(ocr=args.ocr, max_pages=200, page_seconds=900), args.show):
             print(line.replace("| ", f"| {folder.name}, ", 1), flush=True)
     if args.skew:
         print("\n".join(skew(args.skew)))

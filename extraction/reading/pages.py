@@ -160,14 +160,18 @@ def _strip(drawn: Any, size: tuple[float, float], words: list[Word]) -> tuple[An
 
 
 def _agrees(places: list[tuple[str, int, int]], read: list[Word]) -> bool:
-    """Whether OCR reads on the whole what the text layer says; if it reads nothing, nothing is said against it."""
-    scores = []
+    """Whether OCR reads on the whole what the text layer says, of numbers and of other words: one may be right alone.
+
+    If it reads nothing, nothing is said against the layer.
+    """
+    scores: dict[bool, list[float]] = {}
     for claimed, top, bottom in places:
         there = [word for word in read if top <= (word.box[1] + word.box[3]) / 2 <= bottom]
         if there:
             there.sort(key=lambda word: word.box[0])
-            scores.append(pdf_fonts.alike(claimed, "".join(word.text for word in there)))
-    return not scores or fmean(scores) > 0.6
+            number = any(map(str.isdigit, claimed))
+            scores.setdefault(number, []).append(pdf_fonts.alike(claimed, "".join(word.text for word in there)))
+    return all(fmean(values) > 0.6 for values in scores.values())
 
 
 def _grown(box: Box, slack: float) -> Box:

@@ -46,10 +46,8 @@ def looks_wrong(textpage: Any, pieces: list[Piece], turn: float) -> bool:
         wrong, told = wrong + (not right), told + 1
     widths = {char: width for char, (_, _, width) in shapes.items() if char in "0123456789"}
     others = [width for char, width in widths.items() if char != "1"]
-    if len(others) > 2:
-        usual = median(others)
-        if min(others) < 0.65 * usual:
-            return True
+    if others and (min(others) < 0.88 * widths.get("1", 0) or min(others) < 0.65 * median(others)):
+        return True
     return wrong >= 2 and wrong > 0.25 * told
 
 

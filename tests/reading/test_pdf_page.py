@@ -166,6 +166,9 @@ def test_cents_that_are_written_apart_join_their_number():
 PRINT = ["Desk lamp 2 176.00", "Subtotal 176.00", "VAT 35.20", "Total due 211.20", "Please pay by bank transfer"]
 
 
+DIGITS = {0x30 + n: f"{0x30 + (n + 1) % 10:04X}" for n in range(10)}
+
+
 def shifted(step):
     """What the codes of a font would mean if it were off by some places, as those that hide their text are."""
     return {code: f"{code - step:04X}" for code in range(0x30, 0x7B) if chr(code).isalnum()}
@@ -176,10 +179,11 @@ def shifted(step):
     [
         shifted(29),
         shifted(-1),
+        DIGITS,
         {code: "0000" for code in range(0x30, 0x7B)},
         {code: f"E0{code:02X}" for code in range(33, 123)},
     ],
-    ids=["far off", "off by one", "without a meaning", "private"],
+    ids=["far off", "off by one", "digits alone", "without a meaning", "private"],
 )
 @pytest.mark.parametrize("all_of_it", [True, False])
 def test_a_font_that_says_otherwise_than_it_prints_is_read_by_ocr_and_that_is_said(codes, all_of_it):
