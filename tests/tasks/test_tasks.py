@@ -6,7 +6,7 @@ import pytest
 from jinja2 import Template
 
 from extraction import cord, files
-from extraction.tasks import completions, custom, detection, prompts, records, schemas
+from extraction.tasks import completions, custom, prompts, records, schemas
 from extraction.tasks.schemas import CONTRACT, DOCUMENT, QUESTION, RECEIPT
 
 
@@ -332,12 +332,3 @@ def test_lists_below_other_fields_of_a_schema_of_ones_own_keep_their_confidences
         ("order.rows[1].name", "b", 0.3),
         ("order.rows[1].tags[0]", "y", 0.4),
     ]
-
-
-def test_the_document_type_is_detected_on_the_bundled_samples():
-    contracts = files.read_json(Path("data/samples/cuad.json"))["data"]
-    pages = files.read_json(Path("data/samples/tatqa.json"))
-    found = [detection.detect(entry["paragraphs"][0]["context"]).name for entry in contracts]
-    assert found.count("contract") >= 0.9 * len(found)
-    found = [detection.detect("\n".join(p["text"] for p in page["paragraphs"])).name for page in pages]
-    assert found.count("document") >= 0.9 * len(found)
