@@ -8,11 +8,11 @@ from extraction.tasks import detection
 
 INVOICES = {  # with running terms, a greeting, and amounts with and without cents
     "de": "Nordlicht Leuchten GmbH\nRechnung Nr. 4711\nKöln, 12.03.2026\nSehr geehrte Damen und Herren, wir berechnen "
-    "wie folgt. Vielen Dank für den Auftrag.\nTischleuchte   2   88   176\nMwSt. 19 %   33\nGesamtbetrag   209\nZahlbar "
+    "wie folgt. Vielen Dank für den Auftrag.\nTischleuchte   2   88   176\nMwSt. 19 %   33\nEndbetrag   209\nZahlbar "
     "in 14 Tagen. Die Ware bleibt unser Eigentum. Gerichtsstand ist Köln. Es gelten unsere Bedingungen.",
     "fr": "Lumière SARL\nFacture n° 88 du 12/03/2026\nLampe   2   88,00   176,00\nTotal HT   176,00\nTVA 20 %   35,20\n"
     "Net à payer   211,20 €\nRèglement à 30 jours. Pas d'escompte. Toute somme impayée porte intérêt. Merci.",
-    "pl": "Lampy Północ sp. z o.o.\nFaktura nr 12/2026\nLampa   2   88,00   176,00\nVAT 23%   40,48\nDo zapłaty   216,48\n"
+    "pl": "Lampy Północ\nFaktura nr 12/2026\nLampa   2   88,00   176,00\nVAT 23%   40,48\nDo zapłaty   216,48\n"
     "Termin płatności 14 dni. Towar pozostaje naszą własnością. Dziękujemy. Zapraszamy.",
     "es": "Panadería Peña\nTicket 118 12/03/2026\nPan   1,20\nCafé   1,50\nTotal   2,70 €\nGracias por su visita",
     "it": "Bar Sole\nScontrino 44\nCaffè   1,20\nBrioche   1,50\nTotale   2,70\nContanti   5,00\nResto   2,30",
@@ -61,4 +61,4 @@ def test_a_record_of_an_e_invoice_is_printed_in_its_language():
         "lines": [{"name": "Lampada", "amount": "1234.5"}],
     }
     text = types.printed(gold | {"line_total": "1234.50", "grand_total": "1481.40"}, list(types.LABELS).index("it"), 0)
-    assert "Fattura" in text and "1.234,50" in text and json.dumps(text)
+    assert "Fattura" in text and "1.234,50" in text
