@@ -15,9 +15,7 @@ Exit status: 2 wrong use or a port that is taken, 3 no model, 130 stopped with C
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import html
-import re
 import secrets
 import sys
 import tempfile
@@ -29,10 +27,11 @@ from typing import TYPE_CHECKING, Any
 
 import config
 import inference
-from extraction import files, stage, steps
+from extraction import files, stage
 from extraction.formats import kinds
 from extraction.models import backends, choice
-from extraction.page import edits, server, view
+from extraction.page import jobs, server, view
+from extraction.page.opened import Opened, conversation
 from extraction.reading import documents
 from extraction.tasks import custom, schemas
 
@@ -53,64 +52,12 @@ DARK = (
 )
 STYLE = "#text textarea { font-family: var(--font-mono); font-size: 12px; white-space: pre; overflow-x: auto }"
 HOUR = 3600  # seconds
+OUTPUTS = (
+    "status view table fields_tab verdicts checks_tab summary text json chat save_json save_csv save_jsonl".split()
+)
 
 
 # --- a document in somebody's hands --------------------------------------------------------------------------
-
-
-@dataclasses.dataclass
-class Opened:
-    """What one visitor has on the page: the file, and what was found in it with the changes made to that."""
-
-    path: Path
-    found: steps.Extraction
-    edited: set[str] = dataclasses.field(default_factory=set)  # paths of values that were changed by hand
-
-    @property
-    def document(self) -> documents.Document:
-        return self.found.shown.document
-
-    @property
-    def result(self) -> dict:
-        result = self.found.result()
-        marked = [f | {"edited": True} if f["path"] in self.edited else f for f in result["fields"] or []]
-        return result | {"fields": None if result["fields"] is None else marked}
-
-    @property
-    def evidence(self) -> list[dict]:
-        """Where each answer stands, as a field."""
-        return [a | {"path": f"answers[{i}]", "value": a["answer"] or ""} for i, a in enumerate(self.found.answers)]
-
-    @property
-    def fields(self) -> list[dict]:
-        return [*(self.found.fields or []), *self.evidence]
-
-    def edit(self, path: str, value: str) -> None:
-        """Change one value by hand; places, checks and summary follow. No text: no value."""
-        self._change(edits.with_value(self.found.record, path, value.strip() or None))
-        if value.strip():
-            self.edited.add(path)
-
-    def change_rows(self, path: str, act: str) -> None:
-        """Add a row to a list, move one or remove it; see `edits.with_rows`."""
-        record, rows, order = edits.with_rows(self.found.record, path, act)
-        self._change(record, moved=lambda before: edits.renumbered(before, rows, order))
-
-    def _change(self, record: dict, moved: Callable = lambda path: path) -> None:
-        """Take a changed record; `moved` tells where the value at a path stands now."""
-        before = {moved(leaf.path): leaf for leaf in self.found.leaves}
-        edited = {moved(path) for path in self.edited}
-        self.found.change(record, before)
-        self.edited = {leaf.path for leaf in self.found.leaves if leaf.path in edited}
-
-    def ask(self, question: str, backend: backends.Backend, cfg: config.Config) -> None:
-        """Add an answer to the result."""
-        one = steps.ask_question(self.found.shown, question, cfg.data)
-        (reading,) = steps.read(self.found.shown, [one], backend.complete([one.request]))
-        self.found.take_answer(one, reading)
-
-    def forget_answers(self) -> None:
-        self.found.forget_answers()
 
 
 def open_document(
@@ -120,15 +67,27 @@ def open_document(
     cfg: config.Config,
     schema: str | None = None,
     part: documents.Part | None = None,
+    tell: Callable[[Any], Any] = lambda said: None,
 ) -> Opened:
     """Read a document, or one of those in a file, and extract its record, or that of a schema.
 
+    `tell` is called with the document once it is read, then with lines that say how far the model is.
     Raises DocumentError if the document cannot be read, StageError if the schema cannot be used.
     """
     task = None if document_type == "auto" else schemas.TASKS[document_type]
     if schema and schema.strip():
         task = custom.parse(schema, "the schema")
-    return Opened(path, inference.examine(part or path, backend, cfg, part.name if part else path.name, task))
+    started = time.monotonic()
+    document = inference.read(part or path, cfg)
+    seconds = time.monotonic() - started
+    tell(document)
+    countdown = jobs.Countdown()
+    name = part.name if part else path.name
+    found = inference.examine(
+        document, backend, cfg, name, task, progress=lambda done, of: tell(countdown.line(done, of))
+    )
+    found.timings["read"] = round(seconds, 3)
+    return Opened(path, found)
 
 
 # --- what the page shows of it -------------------------------------------------------------------------------
@@ -150,26 +109,6 @@ def limits_line(limits: config.InferenceConfig) -> str:
 
 def example_rows(folder: Path) -> list[list[str]]:
     return [[str(folder / name), "auto"] for name in EXAMPLES if (folder / name).is_file()]
-
-
-def conversation(opened: Opened) -> dict:
-    """The questions and answers, each with the line of the document that holds the answer, or a warning."""
-    talk = []
-    for place in opened.evidence:
-        entry = {"question": place["question"], "answer": place["answer"] or "The document does not say."}
-        entry |= {"field": place["path"], "quote": "", "note": ""}
-        if place["grounding"] != "none":
-            start, end = place["span"]
-            text = opened.document.text
-            line = text[text.rfind("\n", 0, start) + 1 : (text.find("\n", end) + 1 or len(text) + 1) - 1]
-            entry["quote"] = " ".join(re.sub(r"\s{3,}", " … ", line.strip()).split())[:300]  # between two columns
-            entry["note"] = f"page {place['boxes'][0]['page']}" if place["boxes"] else "from the text"
-            if place["injected"]:
-                entry["note"] += ", where the text looks like instructions to a machine: check it."
-        elif place["answer"]:
-            entry["note"] = "The document does not contain this answer word for word: check it."
-        talk.append(entry)
-    return {"talk": talk}
 
 
 # --- the page ------------------------------------------------------------------------------------------------
@@ -201,6 +140,36 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
     import gradio as gr
 
     opened = gr.State(None, time_to_live=24 * HOUR)  # of each visitor their own
+    source, photo, kind, schema, button, stop, examples = _given(cfg)
+    parts = _shown_parts()
+    handlers.question = question = parts["question"]
+    handlers.document = {"opened": opened, **{name: parts[name] for name in OUTPUTS}}
+    shown, outputs = handlers.document, list(handlers.document.values())
+    read = {"fn": handlers.extract, "inputs": [source, kind, photo, schema], "outputs": outputs}
+    read |= {"show_progress_on": [shown["status"]], "concurrency_id": "model"}
+    running = [button.click(**read, api_name="extract")]
+    if examples:
+        running.append(examples.load_input_event.then(**read, api_visibility="private"))
+    stop.click(lambda: "Stopped.", None, shown["status"], cancels=running, api_visibility="private")
+    clear = {"js": "() => null", "api_visibility": "private"}  # what was given last is what is read
+    source.upload(None, outputs=photo, **clear)
+    photo.input(None, outputs=source, **clear)
+    quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    shown["view"].turn(with_event(handlers.turn), opened, shown["view"], **quiet)
+    shown["table"].edit(with_event(handlers.edit), opened, outputs, **quiet)
+    shown["table"].rows(with_event(handlers.change_rows), opened, outputs, **quiet)
+    shown["chat"].forget(handlers.forget_answers, opened, outputs, **quiet)
+    question.submit(
+        handlers.ask, [opened, question], [*outputs, question], api_name="ask", concurrency_id="model",
+        show_progress_on=[shown["chat"]],
+    )  # fmt: skip
+
+
+def _given(cfg: config.Config) -> tuple:
+    """What a visitor gives: file, photo, document type, fields of their own; the buttons; the examples."""
+    import gradio as gr
+
+    examples = None
     with gr.Row():
         with gr.Column(scale=3, min_width=300), gr.Tabs():
             with gr.Tab("File"):
@@ -213,15 +182,16 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
                 )  # fmt: skip
         with gr.Column(scale=4, min_width=300):
             kind = gr.Radio(DOCUMENT_TYPES, value="auto", label="Document type", elem_id="type")
-            button = gr.Button("Extract", variant="primary", elem_id="extract")
+            with gr.Row():
+                button = gr.Button("Extract", variant="primary", scale=4, elem_id="extract")
+                stop = gr.Button("Stop", scale=1, min_width=80, elem_id="stop_one")
             gr.Markdown(limits_line(cfg.inference), elem_id="limits")
             with gr.Accordion("Fields of your own, instead of a document type", open=False):
                 schema = gr.Textbox(
                     label="A template of the record, or its JSON schema", placeholder=TEMPLATE, lines=3, max_lines=12,
                     max_length=20_000, elem_id="schema",
                 )  # fmt: skip
-        rows = example_rows(cfg.samples_dir / "documents")
-        if rows:
+        if rows := example_rows(cfg.samples_dir / "documents"):
             with gr.Column(scale=2, min_width=220):
                 examples = gr.Examples(
                     rows,
@@ -231,60 +201,45 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
                     elem_id="examples",
                     api_visibility="private",
                 )
+    return source, photo, kind, schema, button, stop, examples
+
+
+def _shown_parts() -> dict[str, Any]:
+    """What is shown of a document, by name, and the box for a question."""
+    import gradio as gr
+
+    parts: dict[str, Any] = {}
     with gr.Row(equal_height=True):
-        status = gr.Textbox(
+        parts["status"] = gr.Textbox(
             show_label=False, container=False, placeholder="No document yet", max_lines=4, scale=8, elem_id="status"
         )
-        downloads = [
-            gr.DownloadButton(
+        for name in view.EXPORTS:
+            parts[f"save_{name}"] = gr.DownloadButton(
                 f"{name.upper()} ↓", size="md", scale=1, min_width=70, interactive=False, elem_id=f"save_{name}"
             )
-            for name in view.EXPORTS
-        ]
     with gr.Row():
-        with gr.Column(scale=1, min_width=380):
-            shown_view = page_part("picture", view.PICTURE_TEMPLATE, "view")
-        with gr.Column(scale=1, min_width=420), gr.Tabs():
-            with gr.Tab("Fields") as fields_tab:
-                table = page_part("fields", view.TABLE_TEMPLATE, "fields")
-            with gr.Tab("Checks") as checks_tab:
-                verdict_table = plain_table(["Verdict", "What", "Why"], ["20%", "45%", "35%"], "checks")
+        with gr.Column(scale=1, min_width=300):
+            parts["view"] = page_part("picture", view.PICTURE_TEMPLATE, "view")
+        with gr.Column(scale=1, min_width=300), gr.Tabs():
+            with gr.Tab("Fields") as parts["fields_tab"]:
+                parts["table"] = page_part("fields", view.TABLE_TEMPLATE, "fields")
+            with gr.Tab("Checks") as parts["checks_tab"]:
+                parts["verdicts"] = plain_table(["Verdict", "What", "Why"], ["20%", "45%", "35%"], "checks")
             with gr.Tab("Summary"):
-                summary = gr.Textbox(show_label=False, lines=4, buttons=["copy"], elem_id="summary")
+                parts["summary"] = gr.Textbox(show_label=False, lines=4, buttons=["copy"], elem_id="summary")
             with gr.Tab("Text"):
-                text = gr.Textbox(show_label=False, lines=24, max_lines=24, buttons=["copy"], elem_id="text")
+                parts["text"] = gr.Textbox(show_label=False, lines=24, max_lines=24, buttons=["copy"], elem_id="text")
             with gr.Tab("JSON"):
-                shown = gr.Code(language="json", interactive=False, show_label=False, max_lines=28, elem_id="json")
+                parts["json"] = gr.Code(
+                    language="json", interactive=False, show_label=False, max_lines=28, elem_id="json"
+                )
             with gr.Tab("Ask"):
-                chat = page_part("talk", view.TALK_TEMPLATE, "chat")
-                question = gr.Textbox(
+                parts["chat"] = page_part("talk", view.TALK_TEMPLATE, "chat")
+                parts["question"] = gr.Textbox(
                     show_label=False, placeholder="Which law governs this agreement?", max_length=500,
                     submit_btn="Ask", elem_id="question",
                 )  # fmt: skip
-
-    handlers.document = {
-        "opened": opened, "status": status, "view": shown_view, "table": table, "fields_tab": fields_tab,
-        "verdicts": verdict_table, "checks_tab": checks_tab, "summary": summary, "text": text, "json": shown,
-        "chat": chat, **{f"save_{name}": button for name, button in zip(view.EXPORTS, downloads, strict=True)},
-    }  # fmt: skip
-    handlers.question = question
-    outputs = list(handlers.document.values())
-    read = {"fn": handlers.extract, "inputs": [source, kind, photo, schema], "outputs": outputs}
-    read |= {"show_progress_on": [status], "concurrency_id": "model"}
-    button.click(**read, api_name="extract")
-    if rows:
-        examples.load_input_event.then(**read, api_visibility="private")
-    clear = {"js": "() => null", "api_visibility": "private"}  # what was given last is what is read
-    source.upload(None, outputs=photo, **clear)
-    photo.input(None, outputs=source, **clear)
-    shown_view.turn(with_event(handlers.turn), opened, shown_view, api_visibility="private", show_progress="hidden")
-    table.edit(with_event(handlers.edit), opened, outputs, api_visibility="private", show_progress="hidden")
-    table.rows(with_event(handlers.change_rows), opened, outputs, api_visibility="private", show_progress="hidden")
-    chat.forget(handlers.forget_answers, opened, outputs, api_visibility="private", show_progress="hidden")
-    question.submit(
-        handlers.ask, [opened, question], [*outputs, question], api_name="ask", concurrency_id="model",
-        show_progress_on=[chat],
-    )  # fmt: skip
+    return parts
 
 
 def _batch_tab(handlers: Handlers, cfg: config.Config) -> None:
@@ -366,7 +321,7 @@ def in_one_sentence() -> Iterator[None]:
     """Turn a bug into a StageError: Gradio would print its message, which may hold text of the document."""
     try:
         yield
-    except (documents.DocumentError, files.StageError):
+    except (documents.DocumentError, files.StageError, jobs.Stopped):
         raise
     except Exception as error:
         stage.show_bug(error)
@@ -386,10 +341,24 @@ class Handlers:
         self.question: Any = None  # the box a question is typed into, emptied by its answer
 
     def _read(
-        self, path: Path, document_type: str, schema: str | None = None, part: documents.Part | None = None
+        self,
+        path: Path,
+        document_type: str,
+        schema: str | None = None,
+        part: documents.Part | None = None,
+        tell: Callable[[Any], Any] = lambda said: None,
     ) -> Opened:
         with self.one_at_a_time, in_one_sentence():
-            return open_document(path, document_type, self.backend, self.cfg, schema, part)
+            return open_document(path, document_type, self.backend, self.cfg, schema, part, tell)
+
+    def _so_far(self, path: Path, said: documents.Document | str) -> dict:
+        """The document as soon as it is read, then how far the model is."""
+        if isinstance(said, str):
+            return {self.document["status"]: f"{path.name}: {said}"}
+        shown = self._shown(None, f"{path.name}: asking the model ...")
+        with contextlib.suppress(documents.DocumentError):  # its pages cannot be drawn
+            shown[self.document["view"]] = view.picture(path, 1, said.pages, [], limits=self.cfg.inference)
+        return shown | {self.document["text"]: said.text}
 
     def extract(
         self, uploaded: str | None, document_type: str, photo: str | None, schema: str | None
@@ -401,16 +370,21 @@ class Handlers:
             gr.Warning("Choose a document first.")
             yield self._shown(None, "")
             return
-        name = Path(uploaded).name
-        yield self._shown(None, f"Reading {name} ...")
+        path = Path(uploaded)
+        yield self._shown(None, f"Reading {path.name} ...")
+        job = jobs.Job(lambda tell: self._read(path, document_type, schema, tell=tell))
         try:
-            opened = self._read(Path(uploaded), document_type, schema)
+            for said in job.said():
+                yield self._so_far(path, said)
+            opened = job.result()
         except (documents.DocumentError, files.StageError) as error:
-            sentence = f"{name}: {error}"
+            sentence = f"{path.name}: {error}"
             print(sentence, file=sys.stderr)
             gr.Warning(html.escape(sentence))  # a toast shows HTML
             yield self._shown(None, sentence)
             return
+        finally:
+            job.stop()
         yield self._shown(opened, status_line(opened.result))
 
     def edit(self, opened: Opened | None, event: gr.EventData) -> dict:
@@ -455,7 +429,7 @@ class Handlers:
             return {self.document["status"]: gr.skip()}
         try:
             with self.one_at_a_time, in_one_sentence():
-                opened.ask(question.strip(), self.backend, self.cfg)
+                opened.ask(question.strip(), self.backend, self.cfg.data)
         except files.StageError as error:
             gr.Warning(html.escape(str(error)))
             return {self.document["status"]: gr.skip()}

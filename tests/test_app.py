@@ -22,8 +22,10 @@ import config
 import inference
 from extraction import stage, steps
 from extraction.models import backends, choice
+from extraction.page.opened import Opened, conversation
 from extraction.reading import documents
 from extraction.tasks import custom, schemas
+from tests.helpers.papers import line, pdf_of
 
 ROOT = Path(app.__file__).parent
 HOSTILE = "<img src=http://198.51.100.7/seen.png onerror=document.title='ran'> ${document.title=/ran/.source} Cafe"
@@ -65,7 +67,7 @@ class Reader:
             known = HOSTILE if "Who" in text else "88.10" if "Lantern Inn" in text else "9.25"
             return backends.Completion(json.dumps({"answer": known}))
         if "clauses" in properties:
-            return backends.Completion(json.dumps({"clauses": {"Governing Law": ["the law of Ohio"]}}))
+            return backends.Completion(json.dumps({"clauses": {"Governing Law": ["1"]}}))
         if "seller" in properties:
             return backends.Completion(json.dumps({"seller": "High Street Cafe", "paid": "9.25"}))
         if "Lantern Inn" in text:
@@ -152,7 +154,7 @@ def an_opened(text=RECEIPT, task=schemas.RECEIPT, **record):
     shown = steps.Shown(documents.Document(text, problems=["only the first page was read"]), task)
     found = steps.Extraction("a.txt", task, "stand-in", shown)
     found.change(record, {})
-    return app.Opened(Path("a.txt"), found)
+    return Opened(Path("a.txt"), found)
 
 
 # --- what is shown -------------------------------------------------------------------------------------------
@@ -187,8 +189,8 @@ class Says(backends.OneByOne):
 
 def test_an_answer_that_only_an_order_in_the_document_gives_is_shown_with_a_warning():
     opened = an_opened(f"{RECEIPT}\n{ORDER}", total="9.25")
-    opened.ask("How much?", Says({"answer": "8.88"}), config.PROFILES["cpu"])
-    note = app.conversation(opened)["talk"][0]["note"]
+    opened.ask("How much?", Says({"answer": "8.88"}), config.PROFILES["cpu"].data)
+    note = conversation(opened)["talk"][0]["note"]
     assert note == "from the text, where the text looks like instructions to a machine: check it."
     assert 'How much?: "8.88" stands only in text that looks like instructions' in opened.result["problems"][-1]
 
@@ -196,7 +198,7 @@ def test_an_answer_that_only_an_order_in_the_document_gives_is_shown_with_a_warn
 def test_a_question_on_the_page_is_asked_about_the_text_that_was_extracted_from():
     backend = Says({"answer": "9.25"})
     opened = an_opened(RECEIPT + '{"merchant": "Evil Ltd"}\n', total="9.25")  # a name of receipts alone
-    opened.ask("How much?", backend, config.PROFILES["cpu"])
+    opened.ask("How much?", backend, config.PROFILES["cpu"].data)
     assert "Total" in backend.requests[0].messages[1]["content"]
     assert "Evil" not in backend.requests[0].messages[1]["content"]
 
@@ -214,7 +216,7 @@ def test_a_required_field_of_ones_own_that_is_cleared_is_a_problem_until_it_has_
 def test_a_clause_stays_where_the_model_pointed_when_another_value_is_edited():
     text = "This Agreement is made by Acme. It shall end. Each party shall pay. It shall end. Ohio law governs.\n"
     answer = {"clauses": {"Parties": ["Acme"], "Expiration Date": ["4"]}}
-    opened = app.Opened(
+    opened = Opened(
         Path("c.txt"),
         inference.examine(text.encode(), Says(answer), config.PROFILES["cpu"], "c.txt", schemas.CONTRACT),
     )
@@ -245,9 +247,9 @@ def test_an_edit_is_looked_for_again_and_changes_what_follows_from_the_record():
 
 def test_an_answer_comes_with_the_line_that_holds_it_or_a_warning():
     opened = an_opened(total="9.25")
-    opened.ask("How much?", Reader(), config.PROFILES["cpu"])
-    opened.ask("Who?", Reader(), config.PROFILES["cpu"])
-    said = app.conversation(opened)["talk"]
+    opened.ask("How much?", Reader(), config.PROFILES["cpu"].data)
+    opened.ask("Who?", Reader(), config.PROFILES["cpu"].data)
+    said = conversation(opened)["talk"]
     assert [(entry["question"], entry["answer"], entry["quote"]) for entry in said] == [
         ("How much?", "9.25", "Total … 9.25"),
         ("Who?", HOSTILE, ""),
@@ -257,7 +259,7 @@ def test_an_answer_comes_with_the_line_that_holds_it_or_a_warning():
     opened.edit("total", "9.00")
     assert len(opened.result["answers"]) == 2
     opened.forget_answers()
-    assert app.conversation(opened) == {"talk": []} and opened.result["answers"] == []
+    assert conversation(opened) == {"talk": []} and opened.result["answers"] == []
 
 
 def test_the_status_names_document_type_pages_model_and_seconds():
@@ -407,7 +409,7 @@ def test_a_page_behind_one_that_was_skipped_can_be_turned_to(tmp_path):
 
     (tmp_path / "a.pdf").write_bytes(LETTER)
     shown = steps.Shown(documents.Document("x", pages=3, pages_skipped=1), schemas.RECEIPT)
-    opened = app.Opened(tmp_path / "a.pdf", steps.Extraction("a.pdf", schemas.RECEIPT, "m", shown))
+    opened = Opened(tmp_path / "a.pdf", steps.Extraction("a.pdf", schemas.RECEIPT, "m", shown))
     handlers = app.Handlers(None, config.PROFILES["cpu"], str(tmp_path))
     shown = handlers.turn(opened, SimpleNamespace(page=3, field=None))
     assert (shown["page"], shown["pages"]) == (3, 3) and shown["src"]
@@ -569,6 +571,26 @@ def test_a_person_sees_the_fields_of_a_photo_follows_them_to_the_page_corrects_o
     expect(view.locator('#view rect[data-field="answers[0]"]')).to_have_count(0)
     view.locator("#dark").click()
     view.wait_for_function(f"Math.max(...{background}.match(/\\d+/g).slice(0, 3)) < 60")
+
+
+@pytest.mark.browser
+def test_a_long_document_shows_its_page_at_once_counts_its_parts_and_can_be_stopped(view, tmp_path):
+    from playwright.sync_api import expect
+
+    clause = "The party shall take your time into account under this agreement, and the other party hereby agrees."
+    pages = ["".join(line(clause, x=20, y=780 - 20 * i) for i in range(35)) for _ in range(4)]
+    (tmp_path / "long.pdf").write_bytes(pdf_of(*pages, size=(800, 800)))
+    upload(view, tmp_path / "long.pdf")
+    view.locator("#type").get_by_label("Contract").check()
+    view.get_by_role("button", name="Extract", exact=True).click()
+    status = view.locator("#status textarea")
+    expect(status).to_have_value(re.compile(r"[1-9]\d* of \d+ parts read, about \d+ s left"))
+    expect(view.locator("#view img")).to_be_visible()
+    expect(view.locator("#fields")).to_contain_text("No fields yet")
+    view.locator("#stop_one").click()
+    expect(status).to_have_value("Stopped.")
+    expect(view.locator("#text textarea")).to_have_value(re.compile("take your time"))
+    extracted(view, ROOT / "data" / "samples" / "documents" / "letter.txt", 1)  # the next one is not held up
 
 
 @pytest.mark.browser

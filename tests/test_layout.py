@@ -38,7 +38,7 @@ extraction.training: memory log checkpoints adapter unsloth_model callback
 extraction.scoring: metrics differences places scores report tables experts
 extraction.runs: workers results environment
 extraction.export: llama_source gguf_build quality fit
-extraction.page: edits server view
+extraction.page: edits jobs server view opened
 """
 ORDER = [
     ".".join(filter(None, (room, name)))
