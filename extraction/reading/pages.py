@@ -6,6 +6,7 @@ between the two is plain JSON, here called a message.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from collections.abc import Iterator
@@ -80,12 +81,15 @@ def _pdf_pages(data: bytes, limits: Limits, first: int) -> Iterator[dict]:
     with pdf.opened(data) as (opened, problems):
         invoice, said = pdf.invoice(opened)
         yield {"pages": len(opened), "problems": [*problems, *said], "invoice": invoice}
-        left, fonts = limits.max_text_chars, {}
+        left, known = limits.max_text_chars, {}
         for number in range(first, min(len(opened), limits.max_pages) + 1):
             yield {"wait": limits.page_seconds}
             try:
                 plan = pdf_page.plan(opened, number, left)
-                yield from _planned(opened, number, plan, fonts, limits)
+                if plan.characters > left:
+                    most = f"{limits.max_text_chars:,} characters of text"
+                    plan.problems.append(f"page {number} goes beyond {most}; only those were read")
+                yield from _planned(opened, number, plan, known, limits)
             except pypdfium2.PdfiumError:
                 yield {"page": number, "problems": [f"page {number} is broken and was skipped"]}
                 continue
@@ -94,41 +98,44 @@ def _pdf_pages(data: bytes, limits: Limits, first: int) -> Iterator[dict]:
             left -= plan.characters
 
 
-def _planned(opened: Any, number: int, plan: pdf_page.Plan, fonts: dict, limits: Limits) -> Iterator[dict]:
-    """The messages of a page that is read as planned. `fonts` keeps which fonts of the document can be trusted."""
+def _planned(opened: Any, number: int, plan: pdf_page.Plan, known: dict, limits: Limits) -> Iterator[dict]:
+    """The messages of a page that is read as planned. `known` keeps which fonts of the document can be trusted, and
+    what OCR has read of its pictures, since a logo stands on every page."""
     problems = list(plan.problems)
-    if plan.characters > limits.max_text_chars:
-        problems.append(f"page {number} goes beyond {limits.max_text_chars:,} characters of text; only those were read")
     drawn = None
     if plan.doubtful or plan.parts:
         drawn = pdf.picture(opened, number, OCR_SIDE, dots=200)
     for font, words in plan.doubtful.items():
-        if font not in fonts:
-            fonts[font] = True
+        if font not in known:
+            known[font] = True
             if strip := _strip(drawn, plan.size, pdf_fonts.samples(words)):
                 for part in _ocr(strip[0], number, strip[0].size, limits):
                     if "wait" in part:
                         yield part
                     else:
-                        fonts[font] = _agrees(strip[1], part["words"])
-        if fonts[font]:
+                        known[font] = _agrees(strip[1], part["words"])
+        if known[font]:
             plan.words += words
         else:
             plan.behind += words
             plan.read_all()
             claimed = " ".join(word.text for word in words)[:40]
             problems.append(f'page {number}: the text layer is not what it shows ("{claimed}"); it was read by OCR')
-    read, engine = [], None
+    read, engine, painted = [], None, _painted(drawn, plan)
     for part in plan.parts:
-        for message in _ocr_part(drawn, number, part, plan, limits):
+        there: list[Word] = []
+        for message in _ocr_part(painted, number, part, plan, known, limits):
             if "wait" in message:
                 yield message
             else:
-                read += message["words"]
+                there += message["words"]
                 engine = message["ocr"]
                 problems += message["problems"]
+        read += there
+        if not there:
+            plan.words += [word for word in plan.behind if pdf_page.inside(word.box, part)]
     if plan.parts and not read:
-        plan.words += plan.behind + plan.unseen
+        plan.words += plan.unseen
         problems = [problem.replace("it was read by OCR", "OCR read nothing there") for problem in problems]
     if plan.unseen:
         what = "was left out and the page read by OCR" if read else "was used, since OCR read none"
@@ -178,16 +185,23 @@ def _grown(box: Box, slack: float) -> Box:
     return box[0] - slack, box[1] - slack, box[2] + slack, box[3] + slack
 
 
-def _ocr_part(drawn: Any, number: int, part: Box, plan: pdf_page.Plan, limits: Limits) -> Iterator[dict]:
+def _painted(drawn: Any, plan: pdf_page.Plan) -> Any:
+    """The picture of a page without the words that its text layer has."""
+    if plan.parts:
+        from PIL import ImageDraw
+
+        scale, pen = drawn.width / plan.size[0], ImageDraw.Draw(drawn)
+        for word in plan.words:
+            pen.polygon([(x * scale, y * scale) for x, y in word.corners], fill="white")
+    return drawn
+
+
+def _ocr_part(image: Any, number: int, part: Box, plan: pdf_page.Plan, known: dict, limits: Limits) -> Iterator[dict]:
     """Messages with the words of a part of a page that its text layer has not, in points of the page."""
     import numpy
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
-    scale = drawn.width / plan.size[0]
-    image, left, top = drawn.copy(), 0, 0
-    pen = ImageDraw.Draw(image)
-    for word in plan.words:  # what is known already is painted over
-        pen.polygon([(x * scale, y * scale) for x, y in word.corners], fill="white")
+    scale, left, top = image.width / plan.size[0], 0, 0
     if part != (0.0, 0.0, *plan.size):
         left, top, right, bottom = (round(scale * side) for side in _grown(part, 2))
         left, top = max(left, 0), max(top, 0)
@@ -198,8 +212,10 @@ def _ocr_part(drawn: Any, number: int, part: Box, plan: pdf_page.Plan, limits: L
     size = image.width / scale, image.height / scale
     if max(image.size) < SMALL_SIDE:
         image = image.resize((2 * image.width, 2 * image.height), Image.Resampling.BICUBIC)
-    for message in _ocr(image, number, size, limits):
+    dots = hashlib.sha256(image.tobytes()).digest()
+    for message in [known[dots]] if dots in known else _ocr(image, number, size, limits):
         if "words" in message:
+            known[dots] = message
             x, y = left / scale, top / scale
             moved = [placed(w.text, [(a + x, b + y) for a, b in w.corners], score=w.score) for w in message["words"]]
             message = {**message, "words": moved}

@@ -17,6 +17,7 @@ from extraction.reading.pdf import picture
 from extraction.reading.words import Box, Word
 
 WHOLE = 0.5  # of a page: where parts for OCR take more, all of it is read
+MANY = 6  # parts, from where all of the page is read in one
 PRINT = (3.0, 60.0)  # points: the height of letters that are drawn as shapes
 TICKED, UNTICKED = "☒", "☐"
 SEEN_CONTRAST = 24  # of 255, between the lightest and the darkest dot of a word that a reader can see
@@ -70,7 +71,7 @@ def plan(pdf: Any, number: int, most: int) -> Plan:
     printed = _layer(page, textpage, most)
     found = Plan(page.get_size(), textpage.count_chars())
     found.parts, drawings = _parts(page, [print_.word.box for print_ in printed])
-    printed = [p for p in printed if len(p.word.text) > 2 or not any(_inside(p.word.box, tick.box) for tick in ticks)]
+    printed = [p for p in printed if len(p.word.text) > 2 or not any(inside(p.word.box, tick.box) for tick in ticks)]
     _judge(found, printed, textpage, number, math.radians(page.get_rotation()))
     textpage.close()
     if not printed and not ticks and (found.parts or drawings > 20):  # print may be drawn in a way of its own
@@ -90,7 +91,7 @@ def _judge(found: Plan, printed: list[Print], textpage: Any, number: int, turn: 
     garbled = len(odd) >= 30 and sum(map(_is_odd, odd)) > 0.15 * len(odd)
     fonts: dict[int, list[Print]] = {}
     for print_ in printed:
-        if print_.invisible and any(_inside(print_.word.box, part) for part in found.parts):
+        if print_.invisible and any(inside(print_.word.box, part) for part in found.parts):
             found.behind.append(print_.word)
         else:
             fonts.setdefault(print_.font, []).append(print_)
@@ -105,7 +106,7 @@ def _judge(found: Plan, printed: list[Print], textpage: Any, number: int, turn: 
             found.doubtful[font] = words
         else:
             found.words += words
-    over = [word for word in found.words if any(_inside(word.box, part) for part in found.parts)]
+    over = [word for word in found.words if any(inside(word.box, part) for part in found.parts)]
     if sum(len(word.text) for word in over) >= 200 and found.all_by_ocr:  # perhaps the work of another OCR
         found.doubtful[number, "over a picture"] = over
         found.words = [word for word in found.words if word not in over]
@@ -120,7 +121,7 @@ def _quoted(text: str) -> str:
     return f'"{text[:60]}{"..." if text[60:] else ""}"'
 
 
-def _inside(box: Box, around: Box) -> bool:
+def inside(box: Box, around: Box) -> bool:
     """Whether the middle of a box is in another."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     return around[0] <= x <= around[2] and around[1] <= y <= around[3]
@@ -214,9 +215,9 @@ def _parts(page: Any, words: list[Box]) -> tuple[list[Box], int]:
         elif PRINT[0] < down < PRINT[1] and across > 0 and (segments := raw.FPDFPath_CountSegments(item)) >= 6:
             shapes.append((box, segments))
     if sum(segments for _, segments in shapes) >= 100:
-        boxes += [box for box, _ in shapes if not any(_inside(box, word) for word in words)]
+        boxes += [box for box, _ in shapes if not any(inside(box, word) for word in words)]
     parts = _joined(boxes)
-    if sum((b[2] - b[0]) * (b[3] - b[1]) for b in parts) > WHOLE * width * height:
+    if len(parts) > MANY or sum((b[2] - b[0]) * (b[3] - b[1]) for b in parts) > WHOLE * width * height:
         parts = [(0.0, 0.0, width, height)]
     return parts, drawings
 

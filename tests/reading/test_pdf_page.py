@@ -16,6 +16,7 @@ from tests.helpers.papers import (
     line,
     names,
     pdf_of,
+    picture,
 )
 
 
@@ -377,3 +378,14 @@ def test_a_page_of_any_size_makes_a_picture_of_bounded_size():
     drawn = documents.render(data, 1, 500)
     assert max(drawn.image.size) <= 501
     assert drawn.width == 2 * drawn.height
+
+
+def test_a_picture_that_stands_on_every_page_is_read_on_each():
+    document = documents.read(pdf_of(LOGO, LOGO, image=SCAN))
+    assert [word.page for word in document.words if word.text == "15.50"] == [1, 2]
+
+
+def test_many_small_pictures_are_all_read():
+    row = picture(["TOTAL 15.50"], (400, 110))
+    content = line("Nine receipts", y=770) + "".join(f"q 200 0 0 55 60 {700 - 80 * n} cm /I Do Q " for n in range(9))
+    assert joined(documents.read(pdf_of(content, image=row))) == "Nine receipts" + " TOTAL 15.50" * 9
