@@ -46,6 +46,8 @@ def is_word(archive: zipfile.ZipFile, data: bytes) -> bool:
         raise
     except Exception as error:
         raise DocumentError(f"the {_name(data)} file is broken") from error
+    if program is None and "_rels/.rels" in names:  # a file of an Office program without its main part
+        raise DocumentError(f"the {_name(data)} file is broken")
     if program not in (None, "word"):
         raise DocumentError(program)
     return program == "word"

@@ -104,9 +104,13 @@ def _repaired(data: bytes) -> str | None:
 _LATIN = ("cp1252", "cp1250", "iso8859_2", "cp1254", "cp1257", "cp850", "mac_roman")
 _LANGUAGES = (
     ("äöüßé", "", ""),  # German
-    ("àâæçéèêëîïôœùûüÿ", "kw", r"è[aeiou]|(?<![aeiouéy])[ëï]|\Bœ(?![uit])|ê[bdgjoz]|[jz]ê\b|ù\B"),  # French
+    (
+        "àâæçéèêëîïôœùûüÿ",
+        "kw",
+        r"è(?!s\b|[bcdfghjlmnprstvxz]{1,2}e|[qg]u)|(?<![aeiouéy])[ëï]|\Bœ(?![uit])|ê[bdgjoz]|[jz]ê\b|ù\B|[aeiou]æ",
+    ),  # French
     ("áéíñóúü", "kw", r"ñ(?![aeiouáéíóú])"),  # Spanish
-    ("àèéìòù", "jkwxy", r"[ìù]\B|è[aeiou]"),  # Italian
+    ("àèéìòù", "jkwxy", r"[ìùè]\B"),  # Italian
     ("áàâãçéêíóôõú", "kwy", r"õ(?!e)|ã(?![oe]|s?\b)|[^mçlhnu]ã\b|ê[bdgjoz]|[jz]ê\b"),  # Portuguese
     ("éëïóöü", "", r"(?<![aeiou])[ëï]"),  # Dutch
     ("åäöé", "", ""),  # Swedish, Finnish

@@ -222,7 +222,7 @@ def _rows(files: dict[str, File], out: Path, said: str, again: str, status: int,
     raw = Path(f"{out}.jsonl").read_text(encoding="utf-8")
     odd: list[str] = []
     rows = [json.loads(line, parse_constant=odd.append) for line in raw.split("\n") if line]
-    names = [os.path.basename(row["file"]) for row in rows]
+    names = [next((p for p in row["file"].split("/") if p in files), row["file"]) for row in rows]  # `a.zip/b.txt`
     errors = {name: row["error"] for name, row in zip(names, rows, strict=True) if "error" in row}
     failures = [f"{json.dumps(name)}: {names.count(name)} rows" for name in files if names.count(name) != 1]
     failures += [f"{json.dumps(name)}: a row of no file" for name in names if name not in files]

@@ -37,6 +37,7 @@ def files(short: bool, seed: int, canary: Path) -> Iterator[File]:
     yield from _pdf_bombs(short)
     yield from _images(short, chance)
     yield from _docx(short, chance, canary)
+    yield from _containers(short)
     yield from _texts(short, chance)
     yield from _wrong_names()
     yield from _odd_names()
@@ -454,6 +455,48 @@ def _docx(short: bool, chance: random.Random, canary: Path) -> Iterator[File]:
     yield File(group, "empty_body.docx", docx(""), REFUSED)
 
 
+# --- mails, archives and HTML pages, each with one document at most ------------------------------------------
+
+
+def _containers(short: bool) -> Iterator[File]:
+    group = "archive"
+    bomb = _zip("a.txt", bytes(110_000_000), zipfile.ZIP_DEFLATED)
+    yield File(group, "bomb.zip", bomb, REFUSED)
+    yield File(group, "bomb_in_bombs.zip", _zip("a.zip", _zip("b.zip", bomb)), REFUSED)
+    yield File(group, "climbing.zip", _zip("../../../climbed.txt", RECEIPT.encode()), READ)
+    yield File(group, "odd_name.zip", _zip("a\x1b[2J\n.txt", RECEIPT.encode()), READ)
+    inner = RECEIPT.encode()
+    for depth in range(8):
+        inner = _zip(f"{depth}.zip" if depth else "a.txt", inner)
+    yield File(group, "deep.zip", inner, REFUSED)
+    yield File(group, "cut.zip", _zip("a.txt", RECEIPT.encode())[:-30], REFUSED)
+    yield File(group, "lzma.zip", _zip("a.txt", RECEIPT.encode(), zipfile.ZIP_LZMA), READ)
+    yield File(group, "many.zip", _zip("a.exe", b"MZ\0\1", count=3_000 if short else 60_000), REFUSED)
+
+    group = "mail"
+    head = b"MIME-Version: 1.0\nSubject: x\n"
+    parts = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(3_000))
+    yield File(group, "deep.eml", head + parts + b"Content-Type: text/plain\n\n" + RECEIPT.encode())
+    yield File(group, "no_end.eml", head + b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\n" + RECEIPT.encode())
+    yield File(group, "long_header.eml", head + b"X-A: " + b"a " * 2_000_000 + b"\n\n" + RECEIPT.encode())
+    yield File(
+        group, "odd_header.eml", head + b"From: =?utf-8?b?////?= <@@,>;:\nDate: never\n\n" + RECEIPT.encode(), READ
+    )
+    empty = b"--b\nContent-Type: image/png\n\n\n" * 20_000
+    yield File(group, "parts.eml", head + b"Content-Type: multipart/mixed; boundary=b\n\n" + empty + b"--b\n\n" + inner)
+
+    group = "HTML"
+    yield File(group, "deep.html", b"<html>" + b"<div>" * 100_000 + RECEIPT.encode())
+    yield File(group, "tables.html", b"<html>" + b"<table><tr><td>" * 2_000 + RECEIPT.encode())
+    yield File(group, "spans.html", b"<table><tr>" + b"<td colspan=64 rowspan=999>a" * 300 + b"</table>")
+    rules = b"".join(b".a%d .b, div div div * > p{display:none}" % n for n in range(2_000))
+    yield File(group, "rules.html", b"<html><style>" + rules + b"</style>" + b"<div><p>" * 200 + RECEIPT.encode())
+    outside = (
+        b'<!DOCTYPE html [<!ENTITY x SYSTEM "file:///etc/passwd">]><html><link rel=stylesheet href=http://127.0.0.1:9>'
+    )
+    yield File(group, "outside.html", outside + b"<img src=http://127.0.0.1:9/x><p>&x;" + RECEIPT.encode(), READ)
+
+
 # --- text ----------------------------------------------------------------------------------------------------
 
 
@@ -525,10 +568,11 @@ def _wrong_names() -> Iterator[File]:
     yield File(group, "two_in_one.pdf", letter() + docx(PROSE), READ)
 
 
-def _zip(name: str, content: bytes) -> bytes:
+def _zip(name: str, content: bytes, packing: int = zipfile.ZIP_STORED, count: int = 1) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as z:
-        z.writestr(name, content)
+    with zipfile.ZipFile(buffer, "w", packing) as z:
+        for number in range(count):
+            z.writestr(f"{number}{name}" if number else name, content)
     return buffer.getvalue()
 
 
