@@ -169,7 +169,10 @@ class Run:
             key = self.key(data)
             parts = [] if self.has(name, key) else documents.parts(name, data, limits)
         except documents.DocumentError as error:
-            yield {"file": name, "error": str(error), "reason": "unreadable", "key": key}
+            if isinstance(error, documents.TooLarge):  # of its bytes nothing is known
+                key = self.key(str(error).encode())
+            if not (key and self.has(name, key)):
+                yield {"file": name, "error": str(error), "reason": "unreadable", "key": key}
             return
         for part in parts:
             key = self.key(part.data or data)

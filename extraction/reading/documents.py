@@ -16,7 +16,7 @@ from extraction.formats import kinds
 from extraction.formats.unpack import Part
 from extraction.reading import worker
 from extraction.reading.layout import Layout, page_layout
-from extraction.reading.limits import DocumentError, Limits
+from extraction.reading.limits import DocumentError, Limits, TooLarge
 from extraction.reading.words import Word, placed
 
 
@@ -136,7 +136,7 @@ def content(source: Path | bytes, limits: Limits) -> bytes:
 def _bound(size: int, limits: Limits) -> None:
     if size > limits.max_file_mb * 1e6:
         shown = math.ceil(size / 1e5) / 10  # never rounded down to the limit
-        raise DocumentError(f"the file has {shown:.1f} MB; the limit is {limits.max_file_mb:g} MB")
+        raise TooLarge(f"the file has {shown:.1f} MB; the limit is {limits.max_file_mb:g} MB")
 
 
 def _read_pages(data: bytes, kind: str, limits: Limits) -> Document:

@@ -9,6 +9,10 @@ class DocumentError(ValueError):
     """A document that cannot be read; the message says why in one sentence."""
 
 
+class TooLarge(DocumentError):
+    """A file that is not even opened."""
+
+
 OCR_ENGINES = ("auto", "openvino", "onnxruntime", "tesseract")
 
 
