@@ -82,6 +82,18 @@ def test_a_stages_room_is_imported_by_that_stage_alone_and_only_app_imports_a_st
         }, stage
 
 
+def test_files_and_functions_are_short_enough_to_be_read():
+    sizes = {path: 600 for path in Path(".").glob("*.py")} | {path: 500 for path in Path("extraction").rglob("*.py")}
+    long = []
+    for path, most in sizes.items():
+        text = path.read_text(encoding="utf-8")
+        long += [f"{path}: {text.count(chr(10))} lines"] if text.count("\n") > most else []
+        for node in ast.walk(ast.parse(text)):
+            lines = node.end_lineno - node.lineno + 1 if isinstance(node, ast.FunctionDef) else 0
+            long += [f"{path}: {node.name} has {lines} lines"] if lines > 60 else []
+    assert long == []
+
+
 HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "gradio", "llama_cpp", "gguf", "unsloth", "matplotlib"}
 HEAVY |= {"huggingface_hub", "pyarrow", "rapidocr", "onnxruntime", "numpy", "pandas"}
 
