@@ -512,22 +512,8 @@ def photo_of_a_receipt(path):
 
 def two_pages(path):
     """A PDF with the total on its second page."""
-    pages = [b"Tea 2 4.50", b"Total 9.25 Cash 10.00 Change 0.75 Invoice"]
-    objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[4 0 R 6 0 R]/Count 2>>"]
-    objects += [b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"]
-    for i, text in enumerate(pages):
-        shown = b"BT /F1 24 Tf 50 700 Td (%s) Tj ET" % text
-        area = b"/MediaBox[0 0 612 792]/Resources<</Font<</F1 3 0 R>>>>"
-        objects.append(b"<</Type/Page/Parent 2 0 R%s/Contents %d 0 R>>" % (area, 5 + 2 * i))
-        objects.append(b"<</Length %d>>stream\n%s\nendstream" % (len(shown), shown))
-    written = b"%PDF-1.4\n"
-    starts = []
-    for number, content in enumerate(objects, start=1):
-        starts.append(len(written))
-        written += b"%d 0 obj%s endobj\n" % (number, content)
-    table = b"".join(b"%010d 00000 n \n" % start for start in starts)
-    end = b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (len(objects) + 1, len(written))
-    path.write_bytes(written + b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1) + table + end)
+    pages = ["Tea 2 4.50", "Total 9.25 Cash 10.00 Change 0.75 Invoice"]
+    path.write_bytes(pdf_of(*(line(text, 50) for text in pages), size=(612, 792)))
 
 
 @pytest.mark.browser

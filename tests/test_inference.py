@@ -26,6 +26,7 @@ from extraction.tasks import completions, custom, prompts, schemas
 from tests.helpers.chat_server import chat
 from tests.helpers.mails import mail
 from tests.helpers.office import zipped
+from tests.helpers.papers import line, pdf_of
 
 CFG = config.PROFILES["cpu"]
 RECEIPT = "Corner Shop\nTea    2.00\nCake   3.50\nSUBTOTAL   5.50\nTAX  0.50\nTOTAL  6.00\nCASH  10.00\nCHANGE  4.00\n"
@@ -273,22 +274,7 @@ def test_limits_of_the_settings_reach_the_reader():
 
 def pdf(text):
     """A PDF of one page that prints these lines."""
-    drawn = "BT /F1 12 Tf 50 750 Td " + " ".join(f"({line}) Tj 0 -20 Td" for line in text.splitlines()) + " ET"
-    parts = [
-        "<< /Type /Catalog /Pages 2 0 R >>",
-        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R"
-        " /Resources << /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
-        f"<< /Length {len(drawn)} >> stream\n{drawn}\nendstream",
-    ]
-    body, offsets = "%PDF-1.4\n", []
-    for number, part in enumerate(parts, start=1):
-        offsets.append(len(body))
-        body += f"{number} 0 obj {part} endobj\n"
-    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
-    start = len(body)
-    body += f"xref\n0 5\n0000000000 65535 f \n{table}trailer << /Size 5 /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n"
-    return body.encode()
+    return pdf_of("".join(line(row, 50, 750 - 20 * n) for n, row in enumerate(text.splitlines())))
 
 
 def fill(folder):

@@ -135,10 +135,11 @@ def _planned(opened: Any, number: int, plan: pdf_page.Plan, known: dict, limits:
         if not there:
             plan.words += [word for word in plan.behind if pdf_page.inside(word.box, part)]
     if plan.parts and not read:
-        plan.words += plan.unseen
         problems = [problem.replace("it was read by OCR", "OCR read nothing there") for problem in problems]
     if plan.unseen:
-        what = "was left out and the page read by OCR" if read else "was used, since OCR read none"
+        what = "was left out and the page read by OCR" if read else "was left out"
+        if not read and not plan.words:
+            plan.words, what = plan.unseen, "was used, since OCR read none"
         problems.append(pdf_page.unseen_note(number, plan.unseen, what))
     readers = ["pdf text"] * bool(plan.words) + ["ocr"] * bool(read)
     yield _sent(

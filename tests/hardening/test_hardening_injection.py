@@ -1,11 +1,9 @@
 """Injected instructions: template tokens stay text, hidden text stays out, what an order says is named."""
 
-import io
 import json
 import unicodedata
 from pathlib import Path
 
-import pikepdf
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,6 +19,7 @@ from extraction.synthetic import generate, injected
 from extraction.tasks import prompts, schemas
 from tests.hardening import injection
 from tests.helpers.chat_server import chat
+from tests.helpers.papers import pdf_of
 
 CFG = config.PROFILES["cpu"]
 SMOLLM2 = """<|endoftext|> <|im_start|> <|im_end|> <repo_name> <reponame> <file_sep> <filename> <gh_stars> <issue_start>
@@ -391,31 +390,20 @@ def test_text_of_a_pdf_that_cannot_be_seen_is_left_out_and_said(how):
 
 
 def test_text_under_a_cover_is_left_out_and_small_gray_or_turned_print_is_not():
-    def pdf(content):
-        made = pikepdf.new()
-        page = made.add_blank_page(page_size=(600, 400))
-        font = pikepdf.Dictionary(Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica)
-        page.obj.Resources = pikepdf.Dictionary(Font=pikepdf.Dictionary(F=font))
-        page.obj.Contents = pikepdf.Stream(made, content.encode())
-        out = io.BytesIO()
-        made.save(out)
-        return out.getvalue()
-
     def line(text, y, before="", size=10, matrix=None):
         return f"BT {before} /F {size} Tf {matrix or f'1 0 0 1 40 {y}'} Tm ({text}) Tj ET "
 
     seen = line("Corner Shop of the small town", 300) + line("0.8 gray print", 250, "0.8 g") + "0 g "
     seen += line("small print", 200, size=4) + line("turned print", 0, matrix="0 1 -1 0 500 100")
     cover = line("covered words", 150) + "1 g 30 140 200 30 re f 0 g "
-    document = documents.read(pdf(seen + cover))
+    document = documents.read(pdf_of(seen + cover, size=(600, 400)))
     for text in ("Corner Shop of the small town", "0.8 gray print", "small print", "turned"):
         assert text in same(document.text)
     assert document.problems == ['page 1: text that cannot be seen on it was left out: "covered words"']
 
 
-def test_a_page_most_of_whose_text_cannot_be_seen_is_read_by_ocr():
+def test_a_page_most_of_whose_text_cannot_be_seen_is_looked_at_by_ocr_and_none_of_that_text_is_used():
     data = injection.pdf_of("TOTAL 6.00", "one two three four five six seven eight nine ten", "white on white")
     document = documents.read(data)
-    assert document.reader == "ocr"
     assert same(document.text) == "TOTAL 6.00"
-    assert "was left out and the page read by OCR" in document.problems[0]
+    assert "text that cannot be seen on it was left out" in document.problems[0]
