@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, localcontext
+from functools import lru_cache
 from itertools import accumulate, product
 
 from extraction.evidence import values
@@ -58,12 +59,17 @@ class Custom:
 
     def read(self, text: str) -> Decimal | None:
         """The amount of a text; None if it has not one."""
-        options = (not self.usual and values.unlikely(text)) or values.readings(text, self.codes)
+        options = _options(text, self.codes, self.usual)
         if len(options) < 2:
             return options[0] if options else None
         decimal = bool(self.decimal & set(values.NUMBER.search(text).group()))
         fit = [o for o in options if (o.as_tuple().exponent < 0) == decimal] or options
         return next((o for o in fit if (o < 0) == self.signs), fit[0])
+
+
+@lru_cache(maxsize=10_000)  # a record is read under each custom
+def _options(text: str, codes: frozenset[str], usual: bool) -> list[Decimal]:
+    return (not usual and values.unlikely(text)) or values.readings(text, codes)
 
 
 def _customs(record: dict) -> list[Custom]:
