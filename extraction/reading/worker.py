@@ -116,6 +116,15 @@ class Pool:
         self._idle: list[Worker] = []
         self._changed = threading.Condition()
 
+    def allow(self, count: int) -> None:
+        with self._changed:
+            self.most = count
+            while self._idle and len(self._workers) > count:
+                surplus = self._idle.pop(0)
+                self._workers.remove(surplus)
+                surplus.stop()
+            self._changed.notify_all()
+
     @contextlib.contextmanager
     def worker(self) -> Iterator[Worker]:
         with self._changed:
@@ -147,7 +156,7 @@ atexit.register(lambda: _pool.stop())
 
 def allow(count: int) -> None:
     """Let so many documents be read at once."""
-    _pool.most = count
+    _pool.allow(count)
 
 
 def running() -> list[int]:
