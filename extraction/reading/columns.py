@@ -109,7 +109,7 @@ def _running(words: Sequence[Word], rows: Rows) -> bool:
     going_on = sum(text[0][0].islower() for text in texts[1:]) / max(len(texts) - 1, 1)
     length = median(sum(map(len, text)) for text in texts)
     full = below > 0.5 and filled > 0.65 and length >= 16 and median(map(len, texts)) >= 3
-    return full and lettered > 0.75 and going_on > 0.25
+    return full and lettered > 0.75 and going_on > 0.2
 
 
 def _cells(words: Sequence[Word], left: Rows, right: Rows) -> list[Rows]:
