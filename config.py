@@ -23,8 +23,9 @@ from extraction.reading import limits
 
 ROOT = Path(__file__).resolve().parent
 DATASETS = ("cord", "cuad", "docvqa", "tatqa")
+LORA_TARGETS = ("attention", "attention+experts", "attention+experts+shared")
 QUANTIZATION_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "Q3_K_M")
-QUANTIZATION_TYPES += ("IQ4_XS", "Q3_K_S", "Q2_K")
+QUANTIZATION_TYPES += ("IQ4_NL", "IQ4_XS", "Q3_K_S", "Q2_K")
 
 
 class ConfigError(ValueError):
@@ -81,6 +82,9 @@ class DataConfig:
     negative_ratio: float = 0.75  # training windows without a clause kept for each with one; CUAD's train has 0.73
     max_quote_chars: int = 300  # longer quotes are cut in the answer, at a word boundary, and counted
     questions_per_document: int | None = 4  # in training and eval; test keeps every question
+    item_questions: float = 0.0  # share of the generated receipts asked about an item, and about what is not on them
+    general: float = 0.0  # share of the training documents that are also asked for by the general instruction
+    own_fields: float = 0.0  # share of the generated ones whose fields are also asked for by a random template
     inject: float = 0.0  # share of the training rows that get an injected instruction; their targets stay
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     variations: VariationsConfig = field(default_factory=VariationsConfig)
@@ -93,22 +97,25 @@ class DataConfig:
         if not 0 < self.eval_fraction < 0.5:
             raise ConfigError(f"data.eval_fraction must be between 0 and 0.5, got {self.eval_fraction}")
         _at_least(self, "data", max_documents=1, window_chars=200, window_overlap=0, negative_ratio=0)
-        if not 0 <= self.inject <= 1:
-            raise ConfigError(f"data.inject must be between 0 and 1, got {self.inject}")
+        for name in ("item_questions", "general", "own_fields", "inject"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"data.{name} must be between 0 and 1, got {getattr(self, name)}")
         _at_least(self, "data", max_quote_chars=20, questions_per_document=1)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    base_model: str = "smollm2-moe"  # built from a PyPI wheel; or a hub id, or a folder
-    experts: int = 4  # of smollm2-moe only: copies of each dense MLP
+    base_model: str = "smollm2-moe"  # or qwen2.5-0.5b-moe, both built here; or a hub id, or a folder
+    experts: int = 4  # of a base model that is built here: routed experts of a layer, ...
     experts_per_token: int = 2
+    shared_width: int = 2304  # ... and of qwen2.5-0.5b-moe: neurons of each MLP that stay in a shared expert, of 4,864
     init_adapter: str | None = "data/embedded/adapter"  # training continues from it; null starts from the base
     load_in_4bit: bool = False
     max_seq_length: int = 1024  # tokens, prompt and completion together
     lora_rank: int = 16
     lora_alpha: int = 32
-    lora_targets: str = "attention+experts"
+    lora_targets: str = "attention+experts"  # attention, attention+experts, attention+experts+shared
+    train_router: bool = False  # also train the routers and the gates of the shared experts, whole
     expert_lora_rank: int | None = None  # None: lora_rank
     batch_size: int = 1  # packed sequences per step on the device
     gradient_accumulation_steps: int = 4
@@ -117,7 +124,7 @@ class TrainConfig:
     learning_rate: float = 2e-4
     warmup_ratio: float = 0.05
     router_aux_loss_coef: float = 0.001  # weight of the router's load-balancing loss
-    packing: bool = True
+    packing: bool = True  # several rows in a sequence; false: batches of rows of similar length, padded
     eval_steps: int = 10  # optimizer steps between two eval losses and checkpoints
     eval_rows: int | None = None  # of the eval split, evenly over tasks; None: all
     optimizer: str = "adamw_torch"
@@ -130,9 +137,11 @@ class TrainConfig:
     seed: int = 3407
 
     def __post_init__(self) -> None:
-        _one_of("train.lora_targets", self.lora_targets, ("attention", "attention+experts"))
+        _one_of("train.lora_targets", self.lora_targets, LORA_TARGETS)
         _one_of("train.device", self.device, ("cpu", "cuda"))
         _at_least(self, "train", experts=1, experts_per_token=1, max_seq_length=64, lora_rank=1, lora_alpha=1)
+        if self.shared_width < 256 or self.shared_width % 256:
+            raise ConfigError(f"train.shared_width must be a multiple of 256, got {self.shared_width}")
         _at_least(self, "train", expert_lora_rank=1, batch_size=1, gradient_accumulation_steps=1, max_steps=-1)
         _at_least(self, "train", eval_steps=1, eval_rows=1, warmup_ratio=0, router_aux_loss_coef=0)
         _at_least(self, "train", offload_layers=0, loss_chunk_tokens=16, expert_chunk=0)

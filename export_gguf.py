@@ -42,7 +42,7 @@ IMATRIX = "imatrix.gguf"
 # Bits per weight, for the disk space that is checked before. The small model's rows do not fit the K types, so that
 # llama.cpp stores many of them in larger ones; these are the larger figures.
 BITS = {"F32": 32, "F16": 16, "BF16": 16, "Q8_0": 8.6, "Q6_K": 8.2, "Q5_K_M": 7, "Q5_K_S": 7, "Q4_K_M": 6, "Q4_K_S": 6}
-BITS |= {"Q4_0": 5, "Q3_K_M": 5, "IQ4_XS": 5, "Q3_K_S": 5, "Q2_K": 5}
+BITS |= {"Q4_0": 5, "IQ4_NL": 5.1, "Q3_K_M": 5, "IQ4_XS": 5, "Q3_K_S": 5, "Q2_K": 5}
 MAX_LOGIT_DIFFERENCE = 1e-2  # llama.cpp against transformers and PEFT, both in float32; 1e-4 is usual
 ANSWER_TOKENS = 96  # of the answer that every file has to write
 # Texts on which the tokenizers have to agree: accents, other scripts, digits, line ends, blanks, markers.
@@ -59,7 +59,7 @@ TEXTS = (
 def find_base(cfg: config.Config, folder: Path | None) -> gguf_build.Base:
     """The base model of the settings, or of a folder given by hand. Raises StageError saying how to get it."""
     name = cfg.train.base_model
-    if folder is None and name == base_model.UPCYCLED:
+    if folder is None and name in base_model.BUILT:
         manifest = handoff.require(cfg.base_dir, made_by=cfg.command("train_moe"))
         return gguf_build.read_base(cfg.base_dir, manifest)
     if folder is None and not Path(name).is_dir():
@@ -220,7 +220,7 @@ def modelfile(cfg: config.Config, model_type: str, gguf: str) -> str:
 def write_repository_modelfile(cfg: config.Config, path: Path) -> Path:
     """Write the Modelfile that stands at the top of the repository: for the profile's first quantization type."""
     model_type = "mixtral"
-    if cfg.train.base_model != base_model.UPCYCLED:
+    if cfg.train.base_model not in base_model.BUILT:
         from transformers import AutoConfig
 
         model_type = AutoConfig.from_pretrained(base_model.resolve(cfg.train.base_model)).model_type
@@ -238,7 +238,7 @@ def _say(text: str) -> None:
 def find_adapter(cfg: config.Config, folder: Path | None, base: gguf_build.Base) -> tuple[Path, dict]:
     """The adapter's folder and manifest. Raises StageError if it is missing or was trained on another base model."""
     made_by = cfg.command("train_moe")
-    built = cfg.train.base_model == base_model.UPCYCLED
+    built = cfg.train.base_model in base_model.BUILT
     trained_on = {"base": base.manifest} if built else None
     if folder is None or handoff.manifest_of(folder):
         found = folder or cfg.adapter_dir

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import shutil
 import sys
 import time
@@ -31,10 +32,10 @@ from typing import Any
 
 import config
 from extraction import files, handoff, stage
-from extraction.models import base_model
+from extraction.models import base_model, upcycle
 from extraction.models.rows import encode_row, take_turns
 from extraction.tasks import schemas
-from extraction.training import adapter, callback, checkpoints, log, memory, unsloth_model
+from extraction.training import adapter, batches, callback, checkpoints, log, memory, unsloth_model
 
 STAGE = "train_moe"
 LOG = "training_log.jsonl"  # in the checkpoint and in the adapter folder
@@ -46,26 +47,32 @@ FULL_DISK = 20e6  # bytes; a checkpoint that could not be written leaves less th
 
 
 def base_settings(train: config.TrainConfig) -> dict:
-    """What the small base model depends on; adapters only fit a base that was built from the same."""
-    return {
-        "source": base_model.GGUF_SHA256,
+    """What a base model that is built here depends on; adapters only fit a base that was built from the same."""
+    common = {
+        "source": base_model.SOURCES[train.base_model],
         "experts": train.experts,
         "experts_per_token": train.experts_per_token,
         "router_seed": base_model.ROUTER_SEED,
     }
+    if train.base_model == base_model.SMOLLM2:
+        return common
+    return {**common, "shared_width": train.shared_width, "router_std": upcycle.ROUTER_STD}
 
 
 def ensure_base(cfg: config.Config) -> dict | None:
     """The manifest of the base model that this project builds; None where the profile uses a published one."""
-    if cfg.train.base_model != base_model.UPCYCLED:
+    if cfg.train.base_model not in base_model.BUILT:
         return None
     settings = base_settings(cfg.train)
     if handoff.is_current(cfg.base_dir, stage=STAGE, settings=settings):
         return handoff.require(cfg.base_dir, made_by="python train_moe.py")
-    print("building the base model: SmolLM2-135M, each MLP copied into "
-          f"{cfg.train.experts} experts", file=sys.stderr)  # fmt: skip
+    experts = {"experts": cfg.train.experts, "experts_per_token": cfg.train.experts_per_token}
+    print(f"building the base model {cfg.train.base_model} with {cfg.train.experts} experts", file=sys.stderr)
     staging = handoff.begin(cfg.base_dir)
-    built = base_model.build_base(staging, cfg.train.experts, cfg.train.experts_per_token)
+    if cfg.train.base_model == base_model.SMOLLM2:
+        built = base_model.build_smollm2(staging, **experts)
+    else:
+        built = base_model.build_qwen2(staging, cfg.cache_dir, **experts, shared_width=cfg.train.shared_width)
     files.write_json(staging / "parity.json", built)
     manifest = handoff.seal(staging, stage=STAGE, settings=settings)
     print(f"[3/7] base model with {built['parameters'] / 1e6:.0f} M parameters in {cfg.base_dir}; "
@@ -84,10 +91,11 @@ def load_rows(path: Path, tokenizer: Any, longest: int, limit: int | None = None
     rows = list(files.read_jsonl(path))
     if limit is not None or tokens < math.inf:
         rows = take_turns(rows)[:limit]
-    encoded, lengths = [], []
+    encoded, lengths, total = [], [], 0
     for row in rows:
         prompt, answer = encode_row(tokenizer, row)
-        if sum(lengths) + len(prompt) + len(answer) > tokens and encoded:
+        total += len(prompt) + len(answer)
+        if total > tokens and encoded:
             break
         encoded.append({"input_ids": prompt + answer, "completion_mask": [0] * len(prompt) + [1] * len(answer)})
         lengths.append(len(prompt) + len(answer))
@@ -106,7 +114,7 @@ def load_model(cfg: config.Config, plan: memory.Plan | None = None) -> Any:
     """Base model plus trainable adapter, on the profile's device. Raises StageError if the adapter does not fit."""
     start = cfg.init_adapter_dir
     if start is not None:
-        base = base_settings(cfg.train) if cfg.train.base_model == base_model.UPCYCLED else None
+        base = base_settings(cfg.train) if cfg.train.base_model in base_model.BUILT else None
         adapter.check_start(start, cfg.train, base)
     if cfg.train.load_in_4bit:
         model = unsloth_model.load(cfg.train, plan.offloaded_layers, cfg.cache_dir)
@@ -118,15 +126,20 @@ def load_model(cfg: config.Config, plan: memory.Plan | None = None) -> Any:
     from transformers import AutoModelForCausalLM
 
     base_model.quiet()
-    source = cfg.base_dir if cfg.train.base_model == base_model.UPCYCLED else base_model.resolve(cfg.train.base_model)
+    source = cfg.base_dir if cfg.train.base_model in base_model.BUILT else base_model.resolve(cfg.train.base_model)
     torch.manual_seed(cfg.train.seed)
     dtype = torch.bfloat16 if cfg.train.device == "cuda" or computes_bfloat16() else torch.float32
     model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(cfg.train.device)
     if start is None:
-        return get_peft_model(model, LoraConfig(**adapter.lora_arguments(cfg.train), task_type="CAUSAL_LM"))
-    model = PeftModel.from_pretrained(model, start, is_trainable=True)
-    # where the base model is on this machine, or PEFT would ask the hub about it at every checkpoint
-    model.peft_config["default"].base_model_name_or_path = str(source)
+        model = get_peft_model(model, LoraConfig(**adapter.lora_arguments(cfg.train), task_type="CAUSAL_LM"))
+    else:
+        model = PeftModel.from_pretrained(model, start, is_trainable=True)
+        # where the base model is on this machine, or PEFT would ask the hub about it at every checkpoint
+        model.peft_config["default"].base_model_name_or_path = str(source)
+    if cfg.train.device == "cuda":  # autocast computes in bfloat16; in it the steps would be lost in the rounding
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
     return model
 
 
@@ -140,6 +153,8 @@ def computes_bfloat16() -> bool:
 
 def check_device(cfg: config.Config) -> None:
     """Raises StageError where the settings ask for a CUDA device and there is none."""
+    # Rows of any length would otherwise leave gaps in memory that no later one fits into
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     import torch
 
     if cfg.train.device != "cuda":
@@ -263,6 +278,7 @@ def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any
         lr_scheduler_type="cosine",
         optim=train.optimizer,
         max_length=train.max_seq_length,
+        loss_type="nll" if train.load_in_4bit else "chunked_nll",  # logits of the completions alone, 256 at a time
         packing=train.packing,
         completion_only_loss=True,
         router_aux_loss_coef=train.router_aux_loss_coef,
@@ -285,8 +301,11 @@ def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any
         ddp_find_unused_parameters=False,
         disable_tqdm=True,
     )
-    trainer = SFTTrainer(
+    packed = train.packing
+    make = SFTTrainer if packed else batches.trainer_class(train.batch_size * train.max_seq_length, train.seed)
+    trainer = make(
         model=model,
+        data_collator=None if packed else batches.collator(tokenizer.pad_token_id),
         args=arguments,
         processing_class=tokenizer,
         train_dataset=train_rows,

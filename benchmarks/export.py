@@ -296,7 +296,7 @@ def parameters(shape: memory.Shape) -> int:
 def write_base(folder: Path, tokenizer: str | None, layers: int | None) -> None:
     from transformers import AutoTokenizer
 
-    known = AutoTokenizer.from_pretrained(tokenizer) if tokenizer else base_model.tokenizer(base_model.UPCYCLED, Path())
+    known = AutoTokenizer.from_pretrained(tokenizer) if tokenizer else base_model.tokenizer(base_model.SMOLLM2, Path())
     shape = memory.KNOWN[MODEL]
     print(f"writing random weights to {folder}", file=sys.stderr, flush=True)
     training.write_checkpoint(folder, dataclasses.replace(shape, layers=layers or shape.layers), known)

@@ -377,7 +377,7 @@ def main(argv: list[str] | None = None) -> int:
         tokenizer = (
             AutoTokenizer.from_pretrained(args.tokenizer)
             if args.tokenizer
-            else base_model.tokenizer(base_model.UPCYCLED, Path())
+            else base_model.tokenizer(base_model.SMOLLM2, Path())
         )
         print(f"writing random weights to {args.model}", file=sys.stderr)
         write_checkpoint(args.model, memory.KNOWN["Qwen/Qwen3-30B-A3B"], tokenizer)

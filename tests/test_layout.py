@@ -29,12 +29,12 @@ extraction.formats: plain kinds einvoice archives docx_looks docx_lists docx htm
 extraction.reading: ocr pdf pdf_text pdf_fonts pdf_page pages worker
 extraction.reading: columns directions paper layout documents
 extraction: cord
-extraction.models: rows base_model lora confidence backends http choice
+extraction.models: rows base_file upcycle base_model lora confidence backends http choice
 extraction.evidence: values injections problems checks grounding
 extraction: steps
 extraction.synthetic: words parts till receipt_items receipt_totals receipts
-extraction.synthetic: invoices letters injected variations generate
-extraction.training: memory log checkpoints adapter unsloth_model callback
+extraction.synthetic: invoices letters injected variations generate general own questions
+extraction.training: memory log checkpoints adapter unsloth_model callback batches
 extraction.scoring: metrics differences places scores report tables experts
 extraction.runs: workers results environment
 extraction.export: llama_source gguf_build quality fit

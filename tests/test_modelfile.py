@@ -148,7 +148,7 @@ def test_prompt_and_decoding_are_those_of_tasks_and_config():
     assert int(values["num_ctx"]) == CPU.export.num_ctx
     assert int(values["num_predict"]) == CPU.export.num_predict
     beginning = f"<|im_start|>system\n{schemas.RECEIPT.instructions}<|im_end|>\n"
-    tokens = base_model.tokenizer(base_model.UPCYCLED, CPU.base_dir)(beginning)["input_ids"]
+    tokens = base_model.tokenizer(base_model.SMOLLM2, CPU.base_dir)(beginning)["input_ids"]
     assert len(tokens) <= int(values["num_keep"]) < 2 * len(tokens)
     assert float(values["temperature"]) == 0
     assert float(values["repeat_penalty"]) == 1  # anything above spoils numbers that repeat

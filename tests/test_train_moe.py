@@ -12,7 +12,7 @@ import pytest
 import config
 import train_moe
 from extraction import files, handoff
-from extraction.models import base_model
+from extraction.models import base_model, lora
 from extraction.tasks import completions, prompts, schemas
 from extraction.training import adapter, checkpoints
 
@@ -444,3 +444,53 @@ def test_the_gpu_profile_without_a_gpu_is_one_sentence(tmp_path):
     items = [f"data.training_dir={tmp_path / 'training'}", f"output.dir={tmp_path}"]
     with pytest.raises(files.StageError, match="--profile cpu needs none"):
         train_moe.main(["--profile", "gpu", *(part for item in items for part in ("--set", item))])
+
+
+def test_attention_all_experts_and_router_of_a_qwen2_mixture_are_trained_and_exported(tmp_path, capsys):
+    """The logits of the exported file are compared with those of transformers by export_gguf.py itself."""
+    import export_gguf
+    from tests.helpers import tiny_qwen2
+
+    tiny_qwen2.build(tmp_path / "base")
+    staging = handoff.begin(tmp_path / "training")
+    for split, numbers in (("train", range(40)), ("eval", range(40, 48)), ("test", range(48, 56))):
+        files.write_jsonl(staging / f"{split}.jsonl", [row(n) for n in numbers])
+    settings = {"profile": "cpu", "contract_form": "sentences", "base_model": str(tmp_path / "base")}
+    handoff.seal(staging, stage="prepare_training_data", settings=settings)
+    items = [*SETTINGS, f"train.base_model={tmp_path / 'base'}", f"data.training_dir={tmp_path / 'training'}"]
+    items += [f"output.dir={tmp_path / 'output'}", "train.max_steps=4", "train.eval_steps=4", "train.batch_size=2"]
+    items += ["train.lora_targets=attention+experts+shared", "train.train_router=true", "train.packing=false"]
+    items += ["train.learning_rate=5e-3", "train.expert_lora_rank=4", "export.quantization=Q8_0"]
+    arguments = [argument for item in items for argument in ("--set", item)]
+    assert train_moe.main(arguments) == 0
+    cfg = settings_of(arguments)
+    found = files.read_json(cfg.adapter_dir / "adapter_config.json")
+    assert found["target_modules"] == sorted(adapter.ATTENTION + adapter.SHARED_EXPERT)
+    assert found["modules_to_save"] == ["mlp.gate", "mlp.shared_expert_gate"]
+    base = lora.read_adapter(cfg.adapter_dir, files.read_json(tmp_path / "base" / "config.json"))
+    assert len(base.whole) == 8 and all(gate.weight.abs().max() > 1e-3 for gate in base.whole.values())  # from 1e-5
+    result = files.read_json(cfg.adapter_dir / "training_result.json")
+    assert result["eval_loss"] < result["base_eval_loss"]
+    assert export_gguf.main(arguments) == 0
+    verified = files.read_json(cfg.gguf_dir / "verification.json")
+    assert verified["logits"]["max_difference"] < 1e-3
+    assert verified["adapter"]["changed_tensors"] == 4 * (4 + 3 + 4 * 3 + 2)  # attention, shared, experts, two gates
+
+
+def test_a_gate_of_exactly_zero_is_refused_by_the_logit_check(tmp_path):
+    """It is NaN in llama.cpp, and NaN is not above any limit."""
+    from safetensors.torch import load_file, save_file
+
+    import export_gguf
+    from tests.helpers import tiny_qwen2
+
+    tiny_qwen2.build(tmp_path / "base")
+    path = tmp_path / "base" / "model.safetensors"
+    weights = load_file(path)
+    for name in weights:
+        if name.endswith("shared_expert_gate.weight"):
+            weights[name].zero_()
+    save_file(weights, path, metadata={"format": "pt"})
+    items = [f"train.base_model={tmp_path / 'base'}", f"output.dir={tmp_path / 'output'}", "export.quantization=F32"]
+    with pytest.raises(files.StageError, match="differ by up to nan"):
+        export_gguf.main(["--base-only", *(argument for item in items for argument in ("--set", item))])

@@ -21,7 +21,7 @@ from extraction import files, handoff, stage
 from extraction.models import lora
 from extraction.tasks import prompts
 
-SMALL_MODEL = 2e9  # bytes of all weights in float32; up to here everything is done and verified in float32
+SMALL_MODEL = 5e9  # bytes of all weights in float32; up to here everything is done and verified in float32
 
 
 # --- the base model ------------------------------------------------------------------------------------------

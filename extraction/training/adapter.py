@@ -13,19 +13,24 @@ if TYPE_CHECKING:
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]  # stacked over experts, as transformers holds them
+SHARED_EXPERT = ["shared_expert.gate_proj", "shared_expert.up_proj", "shared_expert.down_proj"]
 B_LAYOUT = "rank_major"  # PEFT's order of the columns of stacked experts' lora_B
 
 
 def lora_arguments(train: config.TrainConfig) -> dict:
     """What PEFT's LoraConfig needs. Dropout stays 0: PEFT cannot apply it to stacked experts."""
     arguments: dict[str, Any] = {"r": train.lora_rank, "lora_alpha": train.lora_alpha, "target_modules": ATTENTION}
-    if train.lora_targets == "attention+experts":
+    if train.lora_targets == "attention+experts+shared":
+        arguments["target_modules"] = ATTENTION + SHARED_EXPERT
+    if train.lora_targets != "attention":
         arguments["target_parameters"] = EXPERTS
         if train.expert_lora_rank not in (None, train.lora_rank):
             names = [name.split(".", 1)[1] for name in EXPERTS]
             alpha = train.lora_alpha * train.expert_lora_rank / train.lora_rank  # the same weight of the difference
             arguments["rank_pattern"] = dict.fromkeys(names, train.expert_lora_rank)
             arguments["alpha_pattern"] = dict.fromkeys(names, alpha)
+    if train.train_router:
+        arguments["modules_to_save"] = list(lora.TRAINED_WHOLE)
     return arguments
 
 
@@ -59,7 +64,11 @@ def save(model: Any, tokenizer: Any, folder: Path, base_model: str) -> None:
     found = {**files.read_json(config_path), "base_model_name_or_path": base_model}
     if found.get("target_parameters"):
         found["lora_B_layout"] = B_LAYOUT
-    for name in ("target_modules", "target_parameters"):  # sets in PEFT, in another order in every process
+    for name in (
+        "target_modules",
+        "target_parameters",
+        "modules_to_save",
+    ):  # sets in PEFT, in another order in every process
         if isinstance(found.get(name), list):
             found[name].sort()
     files.write_json(config_path, found)

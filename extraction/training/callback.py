@@ -32,6 +32,7 @@ class Progress:
         self.interrupted = False
         self.loading: dict = {}  # GiB until the first step: loading, and the base model's eval loss
         self.memory: dict = {}
+        self.left_out = 0  # steps whose gradients were not finite
         self.bar: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -68,6 +69,16 @@ class Progress:
         flag = torch.tensor(float(self.interrupted), device=self.processes.device)
         return bool(reduce(flag, "sum").item())
 
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Leave out a step whose gradients are not finite: one of them makes every weight NaN."""
+        import torch
+
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        if not torch.stack(torch._foreach_norm(gradients)).isfinite().all():
+            self.left_out += 1
+            for parameter in model.parameters():
+                parameter.grad = None
+
     def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **_: Any) -> None:
         logs = logs or {}
         entry: dict[str, Any] = {"step": state.global_step, "epoch": round(state.epoch or 0, 4)}
@@ -94,6 +105,7 @@ class Progress:
             "seconds": round(seconds, 2),
             "tokens_per_second": round(rate, 1),
             **({"peak_gib": self.memory} if self.memory else {}),
+            **({"left_out": self.left_out} if self.left_out else {}),
         }
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:

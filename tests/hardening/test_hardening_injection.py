@@ -57,7 +57,7 @@ def renderings(qwen3, tmp_path_factory):
     """
     import llama_cpp
 
-    smollm2 = base_model.tokenizer(base_model.UPCYCLED, tmp_path_factory.mktemp("none"))
+    smollm2 = base_model.tokenizer(base_model.SMOLLM2, tmp_path_factory.mktemp("none"))
     vocabulary = write_vocabulary(qwen3, tmp_path_factory.mktemp("vocabulary") / "qwen3.gguf")
 
     def by_transformers(tokenizer):
