@@ -30,23 +30,11 @@ from extraction.models import base_model
 from extraction.models.rows import encode_row
 from extraction.reading import layout
 from extraction.reading.words import Word
-from extraction.synthetic import generate, injected, variations
-from extraction.tasks import completions, prompts, records, schemas, sentences
+from extraction.synthetic import general, generate, injected, own, questions, variations
+from extraction.tasks import completions, custom, prompts, records, schemas, sentences
 
 STAGE = "prepare_training_data"
 SPLITS = ("train", "eval", "test")
-# Questions about receipts: the path of the field that answers them, and how people ask.
-RECEIPT_QUESTIONS = {
-    "total": ("What is the total?", "How much is the total amount?", "What was the total amount to pay?"),
-    "merchant.name": ("Who is the merchant?", "Which company issued this document?", "What is the name of the shop?"),
-    "date": ("What is the date?", "When was this issued?", "On which date was this printed?"),
-    "cash": ("How much cash was paid?", "What amount was given in cash?"),
-    "change": ("How much change was returned?", "What is the change?"),
-    "tax": ("How much is the tax?", "What is the tax amount?"),
-    "subtotal": ("What is the subtotal?",),
-    "invoice_number": ("What is the invoice number?", "What is the number of this document?"),
-    "due_date": ("When is the payment due?", "What is the due date?"),
-}
 MAX_ANSWER = schemas.QUESTION.schema["properties"]["answer"]["maxLength"]  # characters
 NEAR_DUPLICATE = 0.8  # Jaccard similarity of five-word shingles from which two documents count as the same
 CANDIDATE = 0.5  # similarity that the hashes look for: lower, so that they miss no pair, and each pair is then measured
@@ -110,11 +98,11 @@ def receipt(name: str, source: str, text: str, record: dict, seed: int) -> dict:
     """A receipt as a document: its record with a summary, and one question that the record answers."""
     record = completions.ordered(schemas.RECEIPT, record)
     rows = [with_summary(schemas.RECEIPT, text, record)]
-    answers = [(path, value) for path, value in leaves(record) if path in RECEIPT_QUESTIONS]
+    answers = [(path, value) for path, value in leaves(record) if path in questions.RECEIPT_QUESTIONS]
     if answers:
         draw = random.Random(f"{seed}/{name}")
         path, value = draw.choice(answers)
-        rows.append({"task": "question", "text": text, "question": draw.choice(RECEIPT_QUESTIONS[path])})
+        rows.append({"task": "question", "text": text, "question": draw.choice(questions.RECEIPT_QUESTIONS[path])})
         rows[-1]["answers"] = [value]
     return {"id": name, "source": source, "text": text, "rows": rows}
 
@@ -144,7 +132,14 @@ def from_cuad(folder: Path, data: config.DataConfig, sources: Sources) -> None:
             rows = list(contract_windows(text, spans, data, sources, split))
             if split == "train":
                 rows = balance(rows, data.negative_ratio, f"{data.seed}/{entry['title']}", sources, split)
-            sources.add(split, {"id": f"cuad/{name}/{entry['title']}", "source": "cuad", "text": text, "rows": rows})
+            made = {
+                "id": f"cuad/{name}/{entry['title']}",
+                "source": "cuad",
+                "text": text,
+                "rows": rows,
+                "clauses": spans,
+            }
+            sources.add(split, made)
 
 
 def contract_spans(paragraph: dict) -> tuple[str, list[tuple[str, int, int]]]:
@@ -331,7 +326,10 @@ def from_generator(data: config.DataConfig, sources: Sources) -> None:
                 ]
                 sources.add(split, {"id": made["id"], "source": "generated", "text": text, "rows": rows})
             else:
-                sources.add(split, receipt(made["id"], "generated", text, made["record"], data.seed))
+                made_receipt = receipt(made["id"], "generated", text, made["record"], data.seed)
+                share = data.item_questions if split == "train" else 0
+                made_receipt["rows"] += questions.more(made["record"], text, share, f"{data.seed}/{made['id']}")
+                sources.add(split, made_receipt)
 
 
 READERS = {"cord": from_cord, "cuad": from_cuad, "tatqa": from_tatqa, "docvqa": from_docvqa}
@@ -406,7 +404,7 @@ def with_injections(documents_: list[dict], share: float, seed: int, sources: So
             if row["task"] == "contract":
                 text = injected.behind(row["text"], instruction)
             else:
-                values = row.get("answers") or [value for _, value in leaves(row["record"])]
+                values = row["answers"] if "answers" in row else [value for _, value in leaves(row["record"])]
                 text = injected.within(row["text"], instruction, values, draw)
             if text is None:
                 sources.not_injected += 1
@@ -417,19 +415,34 @@ def with_injections(documents_: list[dict], share: float, seed: int, sources: So
 def to_rows(document: dict) -> Iterator[dict]:
     """Training rows: the prompt exactly as the model will see it, and the answer we want."""
     for number, row in enumerate(document["rows"]):
-        task = schemas.TASKS[row["task"]]
-        record = row.get("record") or {"answer": row["answers"][0]} if task is schemas.QUESTION else row["record"]
+        task = task_of(row)
+        target = {"answers": row["answers"]} if task is schemas.QUESTION else row["record"]
         yield {
             "id": f"{document['id']}#{number}",
             "document": document["id"],
             "task": task.name,
             "source": document["source"],
             **({"form": schemas.CONTRACT_FORM} if task is schemas.CONTRACT else {}),
-            **{key: row[key] for key in ("words", "injected") if key in row},
+            **{key: row[key] for key in ("words", "injected", "template") if key in row},
             "prompt": prompts.messages(task, row["text"], row.get("question")),
-            "completion": [{"role": "assistant", "content": completions.completion(row.get("answer", record))}],
-            "target": {"answers": row["answers"]} if task is schemas.QUESTION else record,
+            "completion": [{"role": "assistant", "content": answer_of(row, task)}],
+            "target": target,
         }
+
+
+def task_of(row: dict) -> schemas.Task:
+    if row["task"] == custom.NAME:
+        return custom.parse(row["template"], "template")
+    return schemas.GENERAL if row["task"] == schemas.GENERAL.name else schemas.TASKS[row["task"]]
+
+
+def answer_of(row: dict, task: schemas.Task) -> str:
+    """What we want the model to write."""
+    if task.name == custom.NAME:  # every field is written, null where the document has none
+        return json.dumps(row["record"], ensure_ascii=False, separators=(",", ":"))
+    if task is schemas.QUESTION:
+        return completions.completion({"answer": row["answers"][0]} if row["answers"] else {})
+    return completions.completion(row.get("answer", row["record"]))
 
 
 def count_tokens(rows: list[dict], tokenizer: Any) -> None:
@@ -555,8 +568,10 @@ def main(argv: list[str] | None = None) -> int:
         READERS[name](cfg.datasets_dir / name, cfg.data, sources)
     from_generator(cfg.data, sources)
     twins = remove_near_duplicates(sources, cfg.data.seed)
+    general.ask(sources.documents["train"], cfg.data.general, cfg.data.seed)
+    own.ask(sources.documents["train"], cfg.data.own_fields, cfg.data.seed)
     with_injections(sources.documents["train"], cfg.data.inject, cfg.data.seed, sources)
-    tokenizer = base_model.tokenizer(cfg.train.base_model, cfg.base_dir)
+    tokenizer = base_model.tokenizer(cfg.train.base_model, cfg.base_dir, cfg.cache_dir)
     splits = {}
     for split in SPLITS:
         rows = [row for document in sources.documents[split] for row in to_rows(document)]

@@ -12,7 +12,7 @@ import prepare_training_data as prepare
 from extraction import files, handoff
 from extraction.reading import layout
 from extraction.scoring import metrics
-from extraction.tasks import completions, prompts, records, schemas
+from extraction.tasks import completions, custom, prompts, records, schemas
 
 
 @pytest.fixture(scope="module")
@@ -348,3 +348,20 @@ def test_labels_stand_in_the_same_order_in_every_process():
         for seed in range(4)
     }
     assert printed == {"merchant.name merchant.phone tax total\n"}
+
+
+def test_the_general_instruction_and_fields_of_ones_own_are_rows_of_training_alone(rows, tmp_path):
+    shares = ("data.general=1", "data.own_fields=1", "data.item_questions=1", "data.max_documents=4")
+    options = options_for(rows[0], f"data.training_dir={tmp_path / 'training'}", *shares)
+    assert prepare.main(options) == 0
+    made = {split: list(files.read_jsonl(tmp_path / "training" / f"{split}.jsonl")) for split in prepare.SPLITS}
+    assert not {"general", "custom"} & {row["task"] for split in ("eval", "test") for row in made[split]}
+    general = [row["completion"][0]["content"] for row in made["train"] if row["task"] == "general"]
+    kinds = {answer.partition(",")[0].rstrip("}") for answer in general}
+    assert {f'{{"document_type":"{kind}"' for kind in ("receipt", "contract", "document")} <= kinds
+    for row in made["train"]:
+        if row["task"] == "custom":
+            task = custom.parse(row["template"], "template")
+            assert row["prompt"][0]["content"] == task.instructions
+            assert completions.parse(task, row["completion"][0]["content"]).record is not None
+    assert any(row["completion"][0]["content"] == "{}" for row in made["train"] if row["task"] == "question")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -160,6 +160,33 @@ class Document(Fields):
     summary: Long | None = None
 
 
+class ContractTerms(Fields):
+    """A contract in short, as printed."""
+
+    title: Line | None = None
+    parties: Annotated[list[Line], Field(max_length=10)] | None = None
+    agreement_date: Long | None = None
+    effective_date: Long | None = None
+    expiration_date: Long | None = None
+    renewal_term: Long | None = None
+    notice_period: Long | None = None
+    governing_law: Long | None = None
+
+
+# Any text: its type first, and then the record of that type.
+General = create_model(
+    "General",
+    __base__=Fields,
+    document_type=(Literal["receipt", "contract", "document", "none"], ...),
+    **{
+        name: (field.annotation, None)
+        for model in (ContractTerms, Receipt, Document)
+        for name, field in model.model_fields.items()
+        if name != "summary"
+    },
+)
+
+
 class Answer(Fields):
     answer: Long | None = None  # left out where the document does not say
 
@@ -200,6 +227,13 @@ QUESTION = Task(
     Answer,
     "Answer the question about this document as JSON, as short as the document prints it.",
 )
+GENERAL = Task(
+    "general",
+    General,
+    "Say what kind of document this is, and extract its fields as JSON. document_type comes first: receipt (also an "
+    "invoice), contract, document, or none if the text is no document. Copy values exactly as printed. Leave out what "
+    "is missing.",
+)
 TASKS = {task.name: task for task in (RECEIPT, CONTRACT, DOCUMENT, QUESTION)}
 DOCUMENT_TYPES = ("receipt", "contract", "document")
 
@@ -220,7 +254,9 @@ def _bounded(schema: dict, definitions: dict) -> dict:
     if "anyOf" in schema:  # pydantic's "or null": an absent field is left out instead
         schema = next(option for option in schema["anyOf"] if option.get("type") != "null")
         return _bounded(schema, definitions)
-    kept = {key: schema[key] for key in ("type", "maxLength", "maxItems", "pattern", "required") if key in schema}
+    kept = {
+        key: schema[key] for key in ("type", "enum", "maxLength", "maxItems", "pattern", "required") if key in schema
+    }
     if "properties" in schema:
         kept["properties"] = {name: _bounded(s, definitions) for name, s in schema["properties"].items()}
         kept["additionalProperties"] = False

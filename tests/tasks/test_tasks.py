@@ -43,7 +43,7 @@ def test_an_unknown_cord_field_is_an_error_rather_than_lost():
         cord.from_cord({"total": {"bonus": "1"}})
 
 
-@pytest.mark.parametrize("task", [*schemas.TASKS.values()], ids=lambda t: t.model.__name__)
+@pytest.mark.parametrize("task", [*schemas.TASKS.values(), schemas.GENERAL], ids=lambda t: t.model.__name__)
 def test_schemas_use_only_what_every_backend_can_enforce(task):
     def check(schema):
         assert schema["type"] in ("object", "array", "string")
@@ -56,11 +56,12 @@ def test_schemas_use_only_what_every_backend_can_enforce(task):
             "maxLength",
             "maxItems",
             "pattern",
+            "enum",
         }
         pattern = schema.get("pattern", "^$")
         assert pattern[0] == "^" and pattern[-1] == "$" and "\\" not in pattern
         if schema["type"] == "string":
-            assert schema["maxLength"] <= 500
+            assert "enum" in schema or schema["maxLength"] <= 500
         elif schema["type"] == "array":
             assert schema["maxItems"] <= 100
             check(schema["items"])
