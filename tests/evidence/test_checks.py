@@ -55,7 +55,11 @@ TWO = [{"amount": "4.00"}, {"amount": "3.50"}]
         (SUM, {"line_items": [{"amount": "4.00", "sub_items": [{"amount": "1.00"}]}], "subtotal": "5.00"}, "holds"),
         (SUM, {"line_items": TWO, "subtotal": "8.50"}, "fails"),
         (SUM, {"line_items": [*TWO, {"amount": "\u20111.00"}], "subtotal": "6.50"}, "holds"),
-        (SUM, {"line_items": [{"amount": "4.00", "sub_items": [{"amount": "4.00"}]}], "subtotal": "8.00"}, "holds"),
+        (
+            SUM,
+            {"line_items": [{"amount": "4", "sub_items": [{"amount": "2"}]}, {"amount": "2"}], "subtotal": "8"},
+            "holds",
+        ),
         (
             SUM,
             {"line_items": [{"amount": "4.00", "sub_items": [{"amount": "4.00"}]}], "subtotal": "4.00"},
