@@ -134,7 +134,7 @@ def _json_closer(given: tuple[Any, float]) -> None:
     try:
         closed, cut = completions.close_json(part)
     except ValueError:
-        assert not part or type(value) not in (dict, list)
+        assert not part or type(value) not in (dict, list) or "\\ud" in part  # half a character, which is no text
     else:
         assert type(value) not in (dict, list) or (type(closed) is type(value) and cut is not None)
 
