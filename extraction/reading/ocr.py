@@ -32,11 +32,13 @@ _LOCK = threading.Lock()
 
 @dataclass(frozen=True)
 class Engine:
-    """`problem` says why it is not the engine one would want. Lines below `print_score` are smudges, not print."""
+    """`problem` says why it is not the engine one would want. Lines below `print_score` are smudges, not
+    print; print in a script that it knows has `sure_score` on the whole."""
 
     name: str
     recognize: Callable[[Any], list[Line]]
     print_score: float
+    sure_score: float
     problem: str | None = None
 
 
@@ -81,9 +83,18 @@ def read(image: Any, wanted: str = "auto") -> tuple[list[Word], str | None]:
         if score >= used.print_score
         for word, corners in _split(text, quad)
     ]
-    unread = sum(score < used.print_score for _, _, score in lines)
-    problem = f"{unread} of {len(lines)} lines could not be read by OCR; it may not know their script"
-    return words, problem if unread > MOST_UNREAD * len(lines) and unread > 1 else None
+    return words, _doubt(used, [score for _, _, score in lines])
+
+
+def _doubt(used: Engine, scores: list[float]) -> str | None:
+    """What is to be said of a picture whose lines have these scores."""
+    read = [score for score in scores if score >= used.print_score]
+    unread = len(scores) - len(read)
+    if unread > 1 and unread > MOST_UNREAD * len(scores):
+        return f"{unread} of {len(scores)} lines could not be read by OCR; it may not know their script"
+    if len(read) > 2 and fmean(read) < used.sure_score:
+        return f"OCR is unsure of what it read (score {fmean(read):.2f}); it may not know all of the letters"
+    return None
 
 
 def _recognize(used: Engine, image: Any) -> list[Line]:
@@ -180,7 +191,9 @@ def _rapidocr(runtime: str) -> Engine:
         quads = [[(float(x), float(y)) for x, y in box] for box in result.boxes]
         return list(zip(result.txts, quads, map(float, result.scores), strict=True))
 
-    return Engine(f"rapidocr {importlib.metadata.version('rapidocr')} ({runtime})", recognize, print_score=0.8)
+    return Engine(
+        f"rapidocr {importlib.metadata.version('rapidocr')} ({runtime})", recognize, print_score=0.8, sure_score=0.92
+    )
 
 
 def _tesseract(problem: str | None) -> Engine:
@@ -213,4 +226,4 @@ def _tesseract(problem: str | None) -> Engine:
                 lines.append((row["text"], corners, float(row["conf"]) / 100))
         return lines
 
-    return Engine(f"tesseract {version} ({languages})", recognize, print_score=0.3, problem=problem)
+    return Engine(f"tesseract {version} ({languages})", recognize, print_score=0.3, sure_score=0.0, problem=problem)

@@ -29,13 +29,26 @@ def test_tesseract_reads_where_rapidocr_is_missing_and_the_document_says_so(monk
     assert problem.startswith("read by tesseract, which misreads more, because RapidOCR is not installed")
 
 
-def test_print_in_a_script_that_the_engine_does_not_know_is_named():
+RUSSIAN = ["Счёт номер пять от марта", "Сумма сто рублей", "Итого 120,00", "Спасибо за покупку"]
+GREEK = ["Τιμολόγιο αριθμός πέντε", "Σύνολο εκατό ευρώ", "Ευχαριστούμε πολύ 12,00"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (RUSSIAN, "page 1: 3 of 4 lines could not be read by OCR; it may not know their script"),
+        (GREEK, "page 1: OCR is unsure of what it read"),
+        (["Größe: 5 Stück, déjà payé", "Total für alles 120,00", "¿Señor? Merci à bientôt"], None),
+    ],
+    ids=["Cyrillic", "Greek", "Latin with accents"],
+)
+def test_print_in_a_script_that_the_engine_does_not_know_is_named(rows, said):
     font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 28)
     image = Image.new("RGB", (700, 300), "white")
-    for n, row in enumerate(["Счёт номер пять от марта", "Сумма сто рублей", "Итого 120,00", "Спасибо за покупку"]):
+    for n, row in enumerate(rows):
         ImageDraw.Draw(image).text((40, 30 + 60 * n), row, fill="black", font=font)
     (page,) = [message for message in pages.read(encoded(image), "image", Limits()) if "words" in message]
-    assert page["problems"] == ["page 1: 3 of 4 lines could not be read by OCR; it may not know their script"]
+    assert [problem[: len(said or "")] for problem in page["problems"]] == [said] * bool(said)
 
 
 def test_no_ocr_engine_at_all_is_one_sentence(monkeypatch, fresh_engine):
