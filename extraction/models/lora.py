@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ class Adapter:
 
     linears: dict[str, Factors]
     experts: dict[tuple[str, str], Factors]
-    whole: dict[str, Whole]
+    whole: dict[str, Whole] = field(default_factory=dict)
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
