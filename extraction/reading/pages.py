@@ -134,6 +134,9 @@ def _planned(opened: Any, number: int, plan: pdf_page.Plan, known: dict, limits:
         read += there
         if not there:
             plan.words += [word for word in plan.behind if pdf_page.inside(word.box, part)]
+            if used := [word for word in plan.invisible if pdf_page.inside(word.box, part)]:
+                plan.words += used
+                problems.append(pdf_page.unseen_note(number, used, "was used, since OCR read none"))
     if plan.parts and not read:
         problems = [problem.replace("it was read by OCR", "OCR read nothing there") for problem in problems]
     if plan.unseen:

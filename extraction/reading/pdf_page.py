@@ -28,7 +28,8 @@ SEEN_HEIGHT = 2.0  # points; print that is smaller is too small to see, unless t
 class Plan:
     """`words` are read from the text layer, `parts` (boxes in points) by OCR.
 
-    `behind` are words that OCR reads better, and `unseen` such that leave no ink: both serve if OCR reads nothing.
+    `behind` are words that OCR reads better, `invisible` the work of another OCR on a picture, and `unseen` words that
+    leave no ink: they serve if OCR reads nothing.
     `doubtful` are words, by their font, that look otherwise than they claim: OCR of a few of them decides.
     """
 
@@ -37,6 +38,7 @@ class Plan:
     words: list[Word] = field(default_factory=list)
     parts: list[Box] = field(default_factory=list)
     behind: list[Word] = field(default_factory=list)
+    invisible: list[Word] = field(default_factory=list)
     unseen: list[Word] = field(default_factory=list)
     doubtful: dict[Any, list[Word]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -92,7 +94,7 @@ def _judge(found: Plan, printed: list[Print], textpage: Any, number: int, turn: 
     fonts: dict[int, list[Print]] = {}
     for print_ in printed:
         if print_.invisible and any(inside(print_.word.box, part) for part in found.parts):
-            found.behind.append(print_.word)
+            found.invisible.append(print_.word)
         else:
             fonts.setdefault(print_.font, []).append(print_)
     for font, members in fonts.items():

@@ -328,6 +328,8 @@ def test_a_hidden_layer_serves_where_ocr_finds_nothing():
     white = Image.new("L", (600, 800), "white")
     document = documents.read(pdf_of(FULL_PAGE + line("what another OCR found", mode=3), image=white))
     assert (joined(document), document.reader, document.ocr) == ("what another OCR found", "pdf text", None)
+    (problem,) = document.problems
+    assert problem.endswith('cannot be seen on it was used, since OCR read none: "what another OCR found"')
 
 
 def test_a_pdf_of_both_kinds_says_so():
