@@ -163,15 +163,17 @@ function fields() {
     const entry = byField[field];
     const node = make(tag, { "data-field": field, "data-found": entry ? entry.found : "empty", "aria-current": false });
     if (entry) node.title = about(entry);
-    node.append(input(field, label, number));
-    if (entry) node.append(marks(entry));
+    const value = make("div", { class: "value" });
+    value.append(input(field, label, number));
+    if (entry) value.append(marks(entry));
+    node.append(value);
     node.addEventListener("click", () => tell(field));
     return node;
   }
 
   function single(entry) {
     const row = make("div", { class: "row" });
-    row.append(make("span", { class: "name" }, entry.label), cell("div", entry.field, entry.label, false));
+    row.append(make("span", { class: "name" }, entry.label), cell("div", entry.field, entry.label, entry.number));
     const known = byField[entry.field];
     if (known && known.confidence !== null) row.append(make("small", {}, `${known.confidence} %`));
     return row;
