@@ -14,6 +14,7 @@ import difflib
 import json
 import math
 import os
+import sys
 import types
 import typing
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ from pathlib import Path
 from extraction.reading import limits
 
 ROOT = Path(__file__).resolve().parent
+BUNDLE = (
+    ROOT / "bundle.args"
+)  # profile and settings of a folder that export_gguf.py --bundle wrote; not in the repository
 DATASETS = ("cord", "cuad", "docvqa", "tatqa")
 LORA_TARGETS = ("attention", "attention+experts", "attention+experts+shared")
 QUANTIZATION_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "Q3_K_M")
@@ -259,7 +263,7 @@ class Config:
 
     @property
     def gguf_dir(self) -> Path:
-        return self.output_dir / "gguf"
+        return ROOT if BUNDLE.is_file() else self.output_dir / "gguf"
 
     @property
     def base_gguf_dir(self) -> Path:
@@ -363,7 +367,8 @@ def read(p: argparse.ArgumentParser, argv: list[str] | None) -> tuple[argparse.N
 
     A profile or setting that does not exist, or a value of the wrong type, ends the program with status 2.
     """
-    args = p.parse_args(argv)
+    bundled = BUNDLE.read_text(encoding="utf-8").splitlines() if BUNDLE.is_file() else []
+    args = p.parse_args([*bundled, *(sys.argv[1:] if argv is None else argv)])
     try:
         if args.profile not in PROFILES:  # argparse does not check a default, and ours comes from the environment
             raise ConfigError(f"PIPELINE_PROFILE={args.profile}: the profiles are {', '.join(PROFILES)}")
@@ -391,6 +396,13 @@ def settings(section: object, prefix: str = "") -> dict[str, typing.Any]:
         value, name = getattr(section, f.name), prefix + f.name
         found |= settings(value, name + ".") if dataclasses.is_dataclass(value) else {name: value}
     return found
+
+
+def arguments(cfg: Config) -> list[str]:
+    """The profile, and the settings of reading that differ from it, as arguments of a command."""
+    usual, sections = settings(PROFILES[cfg.profile]), ("inference.", "app.", "data.window_")
+    changed = {n: value for n, value in settings(cfg).items() if n.startswith(sections) and value != usual[n]}
+    return [f"--profile={cfg.profile}", *(f"--set={name}={json.dumps(value)}" for name, value in changed.items())]
 
 
 def override(cfg: Config, item: str) -> Config:

@@ -9,6 +9,7 @@ Next    python inference.py data/samples/documents/receipt_photo_1.jpg
     python export_gguf.py --set export.quantization=Q8_0,Q4_K_M
     python export_gguf.py --verify                       # what each type costs: distance, speed, memory
     python export_gguf.py --set export.imatrix=true --set export.quantization=Q4_K_M,Q3_K_M
+    python export_gguf.py --bundle FOLDER                # app, inference and model for another machine
     python export_gguf.py --base-only                    # the base model alone, to output/<profile>/gguf_base/
 
 The adapter is merged while llama.cpp's converter reads the checkpoint, so no merged checkpoint is ever on disk. The
@@ -33,7 +34,7 @@ from typing import Any
 
 import config
 from extraction import files, handoff, stage
-from extraction.export import fit, gguf_build, llama_source, quality
+from extraction.export import bundle, fit, gguf_build, llama_source, quality
 from extraction.models import backends, base_model, lora, rows
 from extraction.tasks import completions, prompts, schemas
 
@@ -463,14 +464,26 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--base-only", action="store_true", help="export the base model without an adapter")
     p.add_argument("--llama-cpp", type=Path, metavar="DIR", help="a llama.cpp source folder whose converter to use")
     p.add_argument("--force", action="store_true", help="build again even if nothing changed")
-    p.add_argument("--verify", action="store_true", help="compare the GGUF files that are there, on eval rows")
-    p.add_argument("--merged", action="store_true", help="write a merged 16-bit checkpoint, for vLLM and the like")
-    p.add_argument("--modelfile", action="store_true", help="only write this profile's Modelfile to the repository")
+    instead = p.add_mutually_exclusive_group()
+    instead.add_argument("--verify", action="store_true", help="compare the GGUF files that are there, on eval rows")
+    instead.add_argument(
+        "--merged", action="store_true", help="write a merged 16-bit checkpoint, for vLLM and the like"
+    )
+    instead.add_argument(
+        "--modelfile", action="store_true", help="only write this profile's Modelfile to the repository"
+    )
+    instead.add_argument(
+        "--bundle", type=Path, metavar="FOLDER", help="write the build and what reads with it to a folder"
+    )
     args, cfg = config.read(p, argv)
-    if args.base_only and (args.merged or args.adapter):
-        p.error("--base-only leaves the adapter out: give no --merged and no --adapter with it")
+    if args.base_only and (args.merged or args.adapter or args.bundle):
+        p.error("--base-only leaves the adapter out: give no --merged, --adapter or --bundle with it")
     if args.modelfile:
         print(f"wrote {write_repository_modelfile(cfg, config.ROOT / 'Modelfile')}")
+        return 0
+    if args.bundle:
+        print(f"[6/7] {bundle.write(config.ROOT, cfg, config.arguments(cfg), args.bundle)}")
+        print(f"Next: see {args.bundle / 'README.md'}")
         return 0
     folder = cfg.base_gguf_dir if args.base_only else cfg.gguf_dir
     if args.verify:

@@ -37,7 +37,7 @@ extraction.synthetic: invoices letters injected variations generate general own 
 extraction.training: memory log checkpoints adapter unsloth_model callback batches
 extraction.scoring: metrics differences places scores report tables experts
 extraction.runs: workers results environment
-extraction.export: llama_source gguf_build quality fit
+extraction.export: llama_source gguf_build quality fit bundle
 extraction.page: edits jobs server view opened
 """
 ORDER = [

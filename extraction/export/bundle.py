@@ -1,0 +1,125 @@
+"""A folder that reads documents by itself: page, command, GGUF build. Also a Hugging Face Space and an Ollama model."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from extraction import files, handoff
+from extraction.models import choice
+
+if TYPE_CHECKING:
+    from config import Config
+
+PARTS = ("app.py", "inference.py", "config.py", "LICENSE", "data/samples/NOTICE.md", "data/samples/documents")
+ROOMS = ("evidence", "formats", "models", "page", "reading", "runs", "tasks")
+LARGE = "*.gguf filter=lfs diff=lfs merge=lfs -text\n"  # a Space takes larger files than 10 MB by Git LFS alone
+
+README = """---
+title: Doc intelligence
+sdk: docker
+app_port: 7860
+license: apache-2.0
+---
+
+# Doc intelligence
+
+Reads receipts, invoices, contracts and other documents with {gguf} ({megabytes:,.0f} MB), on this machine alone. It
+needs Python 3.11 or newer and a C++ compiler. Where `pip install` fails because there is no compiler:
+`apt-get install build-essential`.
+
+    python3 -m venv .venv
+    .venv/bin/pip install -r requirements.txt
+    .venv/bin/python inference.py data/samples/documents/invoice.pdf
+    .venv/bin/python app.py
+
+**Docker**: the lines are at the top of the `Dockerfile`.
+
+**Hugging Face Space**: `hf upload USER/NAME . . --repo-type space --exclude ".venv/*"`, then set `DOC_INTEL_USER` and
+`DOC_INTEL_PASSWORD` as secrets in its settings. Without them the page does not start. For a public Space tell the
+visitors both in its description, and link to `https://USER-NAME.hf.space`: in the
+frame of the hub some browsers keep no login.
+
+**Ollama**: `ollama create doc-intel -f Modelfile`, then
+`python inference.py FILE --model http://127.0.0.1:11434#doc-intel`.
+
+`bundle.args` holds the settings, one argument a line. The sample documents have their own licenses:
+`data/samples/NOTICE.md`.
+
+## The model
+
+{card}"""
+
+
+def write(root: Path, cfg: Config, arguments: list[str], folder: Path) -> Path:
+    """Write the bundle of the sealed GGUF build of the settings, in place of an earlier one. Returns the GGUF in it.
+
+    `root` is the repository, `arguments` are those that its commands read first. Raises StageError for a folder
+    that holds anything else, and if there is no build.
+    """
+    folder = folder.resolve()
+    if folder.exists() and not _is_ours(folder):
+        raise files.StageError(f"{folder} is there already and is no bundle: name a new folder")
+    model = choice.choose(cfg, "gguf")
+    manifest = handoff.require(model.folder, made_by=model.made_by)
+    if model.file is None:
+        kind = cfg.inference.quantization
+        raise files.StageError(f"there is no {kind} build. Run: {model.made_by} --set export.quantization={kind}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as work:
+        made, old = Path(work, "new"), Path(work, "old")
+        made.mkdir()
+        _copy_model(model, manifest, made)
+        _copy_code(root, made)
+        files.write_text(made / "bundle.args", "".join(f"{line}\n" for line in arguments))
+        shown = README.format(gguf=model.file.name, megabytes=model.file.stat().st_size / 1e6, card=card(cfg))
+        files.write_text(made / "README.md", shown)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(made, folder)
+    return folder / model.file.name
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether nothing is lost that was not written here: an empty folder, or a bundle that is no Git repository."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
+    return not names or ("bundle.args" in names and ".git" not in names)
+
+
+def _copy_model(model: choice.Choice, manifest: dict, made: Path) -> None:
+    """The build, its calibration, their manifest, and the Modelfile."""
+    shutil.copy2(model.file, made)
+    if model.calibration():
+        shutil.copy2(model.calibration_file, made)
+    inputs = {name: {"fingerprint": fingerprint} for name, fingerprint in manifest["inputs"].items()}
+    handoff.write_manifest(made, stage=manifest["stage"], settings=manifest["settings"], inputs=inputs)
+    text = (model.folder / "Modelfile").read_text(encoding="utf-8")
+    files.write_text(made / "Modelfile", re.sub(r"^FROM .*$", f"FROM ./{model.file.name}", text, flags=re.M))
+
+
+def _copy_code(root: Path, made: Path) -> None:
+    for name in (*PARTS, *(f"extraction/{room}" for room in ROOMS)):
+        target = made / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (root / name).is_dir():
+            shutil.copytree(root / name, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        else:
+            shutil.copy2(root / name, target)
+    for path in [*(root / "extraction").glob("*.py"), *(root / "deploy" / "bundle").iterdir()]:
+        shutil.copy2(path, made / path.relative_to(root) if path.suffix == ".py" else made)
+    shutil.copy2(root / "requirements-inference.txt", made / "requirements.txt")
+    files.write_text(made / ".gitattributes", LARGE)
+
+
+def card(cfg: Config) -> str:
+    """What is known of the model: the card of the adapter that training began with, or of the one it made."""
+    start = cfg.init_adapter_dir
+    for path in (start and start.parent / "README.md", cfg.adapter_dir / "README.md"):
+        if path and path.is_file():
+            text = path.read_text(encoding="utf-8")
+            return re.sub(r"^#", "##", text, flags=re.M)
+    return f"Fine-tuned from {cfg.train.base_model}.\n"
