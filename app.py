@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import html
+import json
 import secrets
 import sys
 import tempfile
@@ -150,6 +151,8 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
     running = [button.click(**read, api_name="extract")]
     if examples:
         running.append(examples.load_input_event.then(**read, api_visibility="private"))
+    program = {"inputs": [source, kind, schema], "outputs": gr.Textbox(visible=False), "concurrency_id": "model"}
+    gr.Button(visible=False).click(handlers.results, **program, api_name="results")
     stop.click(lambda: "Stopped.", None, shown["status"], cancels=running, api_visibility="private")
     clear = {"js": "() => null", "api_visibility": "private"}  # what was given last is what is read
     source.upload(None, outputs=photo, **clear)
@@ -500,7 +503,15 @@ class Handlers:
                 files.write_text(paths[1], view.csv_text(results))
                 yield rows, *(gr.DownloadButton(value=str(file), interactive=True) for file in paths)
 
-    def _results(self, path: Path, document_type: str) -> Iterator[dict]:
+    def results(self, uploaded: str | None, document_type: str, schema: str | None) -> str:
+        """For programs: the result of each document in a file, or why there is none, as JSON."""
+        import gradio as gr
+
+        if not uploaded:
+            raise gr.Error("there is no file: upload one first", print_exception=False)
+        return json.dumps(list(self._results(Path(uploaded), document_type, schema)), ensure_ascii=False)
+
+    def _results(self, path: Path, document_type: str, schema: str | None = None) -> Iterator[dict]:
         """The result of each document in a file, or why there is none; one must not take the others with it."""
         try:
             with in_one_sentence():
@@ -510,7 +521,7 @@ class Handlers:
             return
         for part in parts:
             try:
-                yield self._read(path, document_type, part=part).result
+                yield self._read(path, document_type, schema, part).result
             except (documents.DocumentError, files.StageError) as error:
                 yield {"file": part.name, "error": str(error)}
 

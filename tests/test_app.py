@@ -774,6 +774,55 @@ def test_with_a_password_the_page_asks_for_it_and_ctrl_c_leaves_nothing_behind(t
     assert list(tmp_path.glob("doc-intel-*")) == []
 
 
+def test_a_program_with_the_token_uploads_a_document_and_gets_its_record_and_others_get_nothing(tmp_path):
+    import requests
+    from gradio_client import Client, handle_file
+    from gradio_client.exceptions import AppError
+
+    from tests.helpers import office
+
+    (tmp_path / "a.txt").write_text(RECEIPT)
+    port, token = free_port(), "a-token-of-some-length"
+    address = f"http://127.0.0.1:{port}"
+    login = {"DOC_INTEL_USER": "ann", "DOC_INTEL_PASSWORD": "secret", "DOC_INTEL_TOKEN": token}
+    process = start(tmp_path, "--port", str(port), **login)
+
+    def ask(method, path, given, **options):
+        headers = {"Authorization": f"Bearer {given}"}
+        return session.request(method, f"{address}/gradio_api/{path}", headers=headers, timeout=60, **options)
+
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            for given in ("", "a-token-of-some-lengt", f"{token}x", "\xfc"):
+                assert ask("POST", "upload", given, files={"files": b"x"}).status_code == 401
+                assert ask("POST", "call/results", given, json={"data": []}).status_code == 401
+                assert ask("GET", "call/results/x", given).status_code == 401
+            (path,) = ask("POST", "upload", token, files={"files": ("a.txt", RECEIPT)}).json()
+            document = {"path": path, "meta": {"_type": "gradio.FileData"}}
+            event = ask("POST", "call/results", token, json={"data": [document, "auto", ""]}).json()["event_id"]
+            said = ask("GET", f"call/results/{event}", token).text
+            assert session.get(f"{address}/gradio_api/info").status_code == 401  # no cookie stays behind
+        (text,) = json.loads(said.removeprefix("event: complete\ndata: "))
+        assert [result["record"]["total"] for result in json.loads(text)] == ["9.25"]
+        client = Client(address, headers={"Authorization": f"Bearer {token}"}, verbose=False, download_files=False)
+
+        def results(name, schema=""):
+            return json.loads(client.predict(handle_file(tmp_path / name), "auto", schema, api_name="/results"))
+
+        (tmp_path / "two.zip").write_bytes(office.zipped({"c.txt": RECEIPT, "e.pdf": b"no PDF \x00"}))
+        why = "not a PDF, image, DOCX, mail, HTML, ZIP or text file"
+        read, failed = results("two.zip")
+        assert read["record"]["total"] == "9.25" and failed == {"file": "two.zip/e.pdf", "error": why}
+        assert results("a.txt", '{"seller": "", "paid": ""}')[0]["record"]["paid"] == "9.25"
+        assert results("a.txt", "{")[0]["error"].startswith("the schema is not valid JSON")
+        with pytest.raises(AppError, match="there is no file: upload one first"):
+            client.predict(None, "auto", "", api_name="/results")
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore Ctrl-C
     choice.Choice.open = lambda *_: Reader()

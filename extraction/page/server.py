@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import secrets
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from extraction import files
 
@@ -14,17 +15,36 @@ if TYPE_CHECKING:
 
 
 def login(host: str) -> tuple[str, str] | None:
-    """User and password from the environment. Raises StageError for an address that others reach without them."""
-    user, password = os.environ.get("DOC_INTEL_USER", ""), os.environ.get("DOC_INTEL_PASSWORD", "")
+    """User and password from the environment. Raises StageError without them for a token or an address others reach."""
+    user, password, token = (os.environ.get(f"DOC_INTEL_{name}", "") for name in ("USER", "PASSWORD", "TOKEN"))
     if user and password:
         return user, password
     try:
         local = ipaddress.ip_address(host).is_loopback
     except ValueError:
         local = host == "localhost"
-    if not local or user or password:
-        raise files.StageError(f"--host {host} needs DOC_INTEL_USER and DOC_INTEL_PASSWORD, both, in the environment")
+    if not local or user or password or token:
+        asking = "DOC_INTEL_TOKEN" if local and token else f"--host {host}"
+        raise files.StageError(f"{asking} needs DOC_INTEL_USER and DOC_INTEL_PASSWORD, both, in the environment")
     return None
+
+
+class Bearer:
+    """Logs in who sends the token as `Authorization: Bearer`, as if user and password had been typed."""
+
+    def __init__(self, app: Any, token: str, user: str):
+        self.app, self.user = app, user
+        self.wanted = f"Bearer {token}".encode()
+        self.session = secrets.token_urlsafe(32)
+
+    async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
+        headers = scope.get("headers", [])
+        if secrets.compare_digest(dict(headers).get(b"authorization", b""), self.wanted):
+            page = scope["app"]  # Gradio's, which knows a visitor by a cookie
+            page.tokens[self.session] = self.user
+            cookie = f"access-token-{page.cookie_id}={self.session}".encode()
+            scope["headers"] = [*(pair for pair in headers if pair[0] != b"cookie"), (b"cookie", cookie)]
+        await self.app(scope, receive, send)
 
 
 def check_port(host: str, port: int) -> None:
@@ -53,10 +73,14 @@ def launch(
     page: gr.Blocks, host: str, port: int, *, max_file_mb: float, css: str, auth: tuple[str, str] | None = None
 ) -> None:
     """Start the server in a thread: no network, nothing kept, no file served that the page did not make."""
+    from starlette.middleware import Middleware
+
+    token = os.environ.get("DOC_INTEL_TOKEN")
     page.launch(
         server_name=f"[{host}]" if ":" in host else host,
         server_port=port,
         auth=auth,
+        app_kwargs={"middleware": [Middleware(Bearer, token, auth[0])] if token else []},
         max_file_size=int(max_file_mb * 1e6),
         prevent_thread_lock=True,
         quiet=True,
