@@ -40,7 +40,7 @@ def test_every_hostile_file_becomes_text_or_one_sentence_and_one_row_and_the_par
 def test_the_table_has_the_figures(found):
     table = hardening.table(found)
     assert table.startswith("## Hostile documents\n")
-    assert f"{found['survived']} of {found['tried']} became" in table
+    assert f"{found['survived']} of {found['tried']} gave what they should" in table
     assert all(f"| {name} | " in table for name in [*found["groups"], *fuzz.TARGETS])
 
 
