@@ -62,7 +62,8 @@ def write(root: Path, cfg: Config, arguments: list[str], folder: Path) -> Path:
     that holds anything else, and if there is no build.
     """
     folder = folder.resolve()
-    if folder.exists() and not _is_ours(folder):
+    empty = folder.is_dir() and not any(folder.iterdir())
+    if folder.exists() and not empty and not (folder / "bundle.args").is_file():
         raise files.StageError(f"{folder} is there already and is no bundle: name a new folder")
     model = choice.choose(cfg, "gguf")
     manifest = handoff.require(model.folder, made_by=model.made_by)
@@ -79,15 +80,17 @@ def write(root: Path, cfg: Config, arguments: list[str], folder: Path) -> Path:
         shown = README.format(gguf=model.file.name, megabytes=model.file.stat().st_size / 1e6, card=card(cfg))
         files.write_text(made / "README.md", shown)
         if folder.exists():
+            if added := _added(folder, made):
+                raise files.StageError(f"{folder} holds {added[0]}, which is no part of a bundle: name a new folder")
             os.replace(folder, old)
         os.replace(made, folder)
     return folder / model.file.name
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether nothing is lost that was not written here: an empty folder, or a bundle that is no Git repository."""
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
-    return not names or ("bundle.args" in names and ".git" not in names)
+def _added(folder: Path, made: Path) -> list[str]:
+    """What stands in an earlier bundle and was not written there: it would be lost."""
+    written = {path.name for path in made.iterdir()} | set((handoff.manifest_of(folder) or {"files": ()})["files"])
+    return sorted({path.name for path in folder.iterdir()} - written - {"__pycache__"})
 
 
 def _copy_model(model: choice.Choice, manifest: dict, made: Path) -> None:

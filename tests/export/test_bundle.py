@@ -163,16 +163,18 @@ def test_a_bundle_is_replaced_and_anything_else_is_left_alone(cfg, tmp_path):
     (folder / "README.md").unlink()
     bundle.write(config.ROOT, cfg, arguments, folder)
     assert (folder / "README.md").is_file() and [path.name for path in tmp_path.iterdir()] == ["empty"]
-    (folder / ".git").mkdir()  # its history would be lost
+    (folder / "results.jsonl").write_text("mine")
+    with pytest.raises(files.StageError, match="holds results.jsonl, which is no part of a bundle: name a new folder"):
+        bundle.write(config.ROOT, cfg, arguments, folder)
     other, file = tmp_path / "other", tmp_path / "file"
     other.mkdir()
     (other / "letter.txt").write_text("mine")
     file.write_text("mine")
-    for kept in (folder, other, file):
+    for kept in (other, file):
         with pytest.raises(files.StageError, match="is there already and is no bundle: name a new folder") as error:
             bundle.write(config.ROOT, cfg, arguments, kept)
         assert error.value.status == 2
-    assert (other / "letter.txt").read_text() == "mine"
+    assert (other / "letter.txt").read_text() == (folder / "results.jsonl").read_text() == "mine"
 
 
 def test_a_bundle_without_a_build_names_the_command_that_makes_it(tmp_path):
