@@ -112,10 +112,15 @@ def load_rows(path: Path, tokenizer: Any, longest: int, limit: int | None = None
 
 def load_model(cfg: config.Config, plan: memory.Plan | None = None) -> Any:
     """Base model plus trainable adapter, on the profile's device. Raises StageError if the adapter does not fit."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    base_model.quiet()
+    built = cfg.train.base_model in base_model.BUILT
+    source = cfg.base_dir if built else base_model.resolve(cfg.train.base_model)
+    dense = not cfg.train.load_in_4bit and adapter.is_dense(AutoConfig.from_pretrained(source).model_type, str(source))
     start = cfg.init_adapter_dir
     if start is not None:
-        base = base_settings(cfg.train) if cfg.train.base_model in base_model.BUILT else None
-        adapter.check_start(start, cfg.train, base)
+        adapter.check_start(start, cfg.train, base_settings(cfg.train) if built else None, dense)
     if cfg.train.load_in_4bit:
         model = unsloth_model.load(cfg.train, plan.offloaded_layers, cfg.cache_dir)
         if start is not None:
@@ -123,15 +128,12 @@ def load_model(cfg: config.Config, plan: memory.Plan | None = None) -> Any:
         return model
     import torch
     from peft import LoraConfig, PeftModel, get_peft_model
-    from transformers import AutoModelForCausalLM
 
-    base_model.quiet()
-    source = cfg.base_dir if cfg.train.base_model in base_model.BUILT else base_model.resolve(cfg.train.base_model)
     torch.manual_seed(cfg.train.seed)
     dtype = torch.bfloat16 if cfg.train.device == "cuda" or computes_bfloat16() else torch.float32
     model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(cfg.train.device)
     if start is None:
-        model = get_peft_model(model, LoraConfig(**adapter.lora_arguments(cfg.train), task_type="CAUSAL_LM"))
+        model = get_peft_model(model, LoraConfig(**adapter.lora_arguments(cfg.train, dense), task_type="CAUSAL_LM"))
     else:
         model = PeftModel.from_pretrained(model, start, is_trainable=True)
         # where the base model is on this machine, or PEFT would ask the hub about it at every checkpoint
@@ -281,7 +283,7 @@ def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any
         loss_type="nll" if train.load_in_4bit else "chunked_nll",  # logits of the completions alone, 256 at a time
         packing=train.packing,
         completion_only_loss=True,
-        router_aux_loss_coef=train.router_aux_loss_coef,
+        router_aux_loss_coef=0.0 if model.config.model_type in adapter.DENSE else train.router_aux_loss_coef,
         bf16=train.device == "cuda",
         use_cpu=train.device == "cpu",
         gradient_checkpointing=False,  # Unsloth has its own

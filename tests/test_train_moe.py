@@ -494,3 +494,26 @@ def test_a_gate_of_exactly_zero_is_refused_by_the_logit_check(tmp_path):
     items = [f"train.base_model={tmp_path / 'base'}", f"output.dir={tmp_path / 'output'}", "export.quantization=F32"]
     with pytest.raises(files.StageError, match="differ by up to nan"):
         export_gguf.main(["--base-only", *(argument for item in items for argument in ("--set", item))])
+
+
+def test_a_dense_qwen2_is_trained_in_attention_and_mlp_and_another_family_is_refused(tmp_path):
+    from tests.helpers import tiny_qwen2
+
+    model, tokens = tiny_qwen2.dense()
+    model.save_pretrained(tmp_path / "dense")
+    tokens.save_pretrained(tmp_path / "dense")
+    staging = handoff.begin(tmp_path / "training")
+    for split, numbers in (("train", range(8)), ("eval", range(8, 12)), ("test", range(12, 16))):
+        files.write_jsonl(staging / f"{split}.jsonl", [row(n) for n in numbers])
+    settings = {"profile": "cpu", "contract_form": "sentences", "base_model": str(tmp_path / "dense")}
+    handoff.seal(staging, stage="prepare_training_data", settings=settings)
+    items = [*SETTINGS, f"train.base_model={tmp_path / 'dense'}", f"data.training_dir={tmp_path / 'training'}"]
+    items += [f"output.dir={tmp_path / 'output'}", "train.max_steps=2", "train.eval_steps=2"]
+    arguments = [argument for item in items for argument in ("--set", item)]
+    assert train_moe.main(arguments) == 0
+    found = files.read_json(settings_of(arguments).adapter_dir / "adapter_config.json")
+    assert found["target_modules"] == sorted(adapter.ATTENTION + adapter.MLP)
+    settings = files.read_json(tmp_path / "dense" / "config.json")
+    files.write_json(tmp_path / "dense" / "config.json", settings | {"model_type": "llama"})
+    with pytest.raises(files.StageError, match="is a llama model; only qwen2, qwen3, mixtral, qwen2_moe, qwen3_moe"):
+        train_moe.main([*arguments, "--force"])

@@ -13,13 +13,26 @@ if TYPE_CHECKING:
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]  # stacked over experts, as transformers holds them
+MLP = ["gate_proj", "up_proj", "down_proj"]  # of a dense model
 SHARED_EXPERT = ["shared_expert.gate_proj", "shared_expert.up_proj", "shared_expert.down_proj"]
+DENSE, MIXTURES = ("qwen2", "qwen3"), ("mixtral", "qwen2_moe", "qwen3_moe")  # families that are taken
 B_LAYOUT = "rank_major"  # PEFT's order of the columns of stacked experts' lora_B
 
 
-def lora_arguments(train: config.TrainConfig) -> dict:
+def is_dense(model_type: str, name: str) -> bool:
+    """Whether this family has no experts. Raises StageError for a family that cannot be trained and exported here."""
+    if model_type not in DENSE + MIXTURES:
+        raise files.StageError(
+            f"{name} is a {model_type} model; only {', '.join(DENSE + MIXTURES)} can be trained here"
+        )
+    return model_type in DENSE
+
+
+def lora_arguments(train: config.TrainConfig, dense: bool = False) -> dict:
     """What PEFT's LoraConfig needs. Dropout stays 0: PEFT cannot apply it to stacked experts."""
     arguments: dict[str, Any] = {"r": train.lora_rank, "lora_alpha": train.lora_alpha, "target_modules": ATTENTION}
+    if dense:
+        return arguments | ({} if train.lora_targets == "attention" else {"target_modules": ATTENTION + MLP})
     if train.lora_targets == "attention+experts+shared":
         arguments["target_modules"] = ATTENTION + SHARED_EXPERT
     if train.lora_targets != "attention":
@@ -34,7 +47,7 @@ def lora_arguments(train: config.TrainConfig) -> dict:
     return arguments
 
 
-def check_start(folder: Path, train: config.TrainConfig, base: dict | None) -> None:
+def check_start(folder: Path, train: config.TrainConfig, base: dict | None, dense: bool = False) -> None:
     """Raises StageError unless the adapter was trained on this base model with these LoRA settings.
 
     `base` is what a base model that this project builds depends on; None for a published one.
@@ -49,7 +62,7 @@ def check_start(folder: Path, train: config.TrainConfig, base: dict | None) -> N
         raise files.StageError(f"{folder} was trained on another base model; {undo}")
     lora.tensor_shapes(folder / "adapter_model.safetensors")
     found = files.read_json(folder / "adapter_config.json")
-    for name, value in lora_arguments(train).items():
+    for name, value in lora_arguments(train, dense).items():
         there = sorted(found[name]) if isinstance(found.get(name), list) else found.get(name)
         if there != (sorted(value) if isinstance(value, list) else value):
             raise files.StageError(f"{folder} was trained with {name}={there}, not {value}; {undo}")
@@ -64,11 +77,8 @@ def save(model: Any, tokenizer: Any, folder: Path, base_model: str) -> None:
     found = {**files.read_json(config_path), "base_model_name_or_path": base_model}
     if found.get("target_parameters"):
         found["lora_B_layout"] = B_LAYOUT
-    for name in (
-        "target_modules",
-        "target_parameters",
-        "modules_to_save",
-    ):  # sets in PEFT, in another order in every process
+    # sets in PEFT, in another order in every process
+    for name in ("target_modules", "target_parameters", "modules_to_save"):
         if isinstance(found.get(name), list):
             found[name].sort()
     files.write_json(config_path, found)

@@ -76,7 +76,8 @@ class Shape:
 
 
 # From the config.json of the hub repository, so that a plan needs no network.
-KNOWN = {"Qwen/Qwen3-30B-A3B": Shape(48, 2048, 128, 8, 768, 32, 4, 128, 151_936)}
+QWEN3_30B = Shape(48, 2048, 128, 8, 768, 32, 4, 128, 151_936)
+KNOWN = {"Qwen/Qwen3-30B-A3B": QWEN3_30B, "Qwen/Qwen3-30B-A3B-Instruct-2507": QWEN3_30B}
 
 
 def shape_of(base_model: str) -> Shape:
