@@ -139,13 +139,13 @@ def test_names_that_native_code_looks_up_are_heard(tmp_path):
 # --- errors that nobody expected -----------------------------------------------------------------------------
 
 FAILS = (
-    "import os, sys; from extraction import handoff\n"
+    "import os, sys; from extraction import stage\n"
     "def main(argv):\n"
     "    try:\n"
     f"        int('{CANARY}')\n"
     "    except ValueError as error:\n"
     f"        raise RuntimeError('{CANARY}') from error\n"
-    "handoff.run_stage(main)\n"
+    "stage.run_stage(main)\n"
 )
 
 
@@ -162,7 +162,7 @@ def test_a_bug_is_shown_by_its_lines_of_code_and_its_message_only_on_request(deb
 
 def test_a_bug_in_a_thread_is_shown_without_its_message_too(tmp_path):
     code = (
-        "import os, threading; from extraction import handoff; handoff.show_bugs_without_text()\n"
+        "import os, threading; from extraction import stage; stage.show_bugs_without_text()\n"
         "thread = threading.Thread(target=lambda: int(os.environ['CANARY'])); thread.start(); thread.join()"
     )
     env = {**os.environ, "CANARY": CANARY}
@@ -172,7 +172,7 @@ def test_a_bug_in_a_thread_is_shown_without_its_message_too(tmp_path):
 
 def test_the_reading_process_that_crashes_does_not_quote_the_file(tmp_path):
     code = (
-        "import runpy; from extraction import pages\n"
+        "import runpy; from extraction.reading import pages\n"
         "def read(data, *_): raise ValueError(data.decode())\n"
         "pages.read = read\n"
         "runpy.run_module('extraction.reading.worker', run_name='__main__')"
@@ -212,7 +212,7 @@ def test_a_bug_behind_the_page_is_a_sentence_without_the_text(handle, tmp_path, 
     monkeypatch.setattr(gr, "Warning", warned.append)
     (tmp_path / "a.txt").write_text(f"Invoice {CANARY}")
     handlers = app.Handlers(Fails(), config.PROFILES["cpu"], str(tmp_path))
-    handlers.document = {name: name for name in ("status",)}
+    handlers.document = {name: name for name in ("status", "view", "text")}
     monkeypatch.setattr(handlers, "_shown", lambda opened, line, lit=None: {"status": line})
     found = steps.Extraction("a.txt", schemas.RECEIPT, "m", steps.Shown(documents.Document(CANARY), schemas.RECEIPT))
     found.change({"total": "1"}, {})
@@ -232,14 +232,14 @@ def test_a_bug_behind_the_page_is_a_sentence_without_the_text(handle, tmp_path, 
 # --- the end of a stage --------------------------------------------------------------------------------------
 
 WORKS = (
-    "import pathlib, sys, time; from extraction import handoff\n"
+    "import pathlib, sys, time; from extraction import handoff, stage\n"
     "def main(argv):\n"
     "    staging = handoff.begin(pathlib.Path(sys.argv[1]) / 'made')\n"
     "    (staging / 'rows.jsonl').write_text('x')\n"
     "    print('begun', flush=True)\n"
     "    time.sleep(30 if sys.argv[2] == 'wait' else 0)\n"
     "    raise KeyError('x') if sys.argv[2] == 'fail' else KeyboardInterrupt\n"
-    "handoff.run_stage(main)\n"
+    "stage.run_stage(main)\n"
 )
 
 
