@@ -1,5 +1,6 @@
 """No text of a document, and no secret, gets where it should not; nobody outside is called; nothing stays behind."""
 
+import base64
 import os
 import re
 import signal
@@ -271,17 +272,11 @@ def test_a_model_is_shown_without_user_and_password(model, shown):
     assert http.without_login(model) == shown
 
 
-def test_user_and_password_of_an_address_reach_the_server_as_such(monkeypatch):
-    import requests
-
-    sent = {}
-
-    def post(url, **options):
-        sent.update(options, url=url)
-        raise requests.Timeout
-
-    monkeypatch.setattr(requests, "post", post)
-    backend = choice.choose(config.PROFILES["cpu"], "http://ann:p%40ss@127.0.0.1:1/v1#m").open()
+def test_user_and_password_of_an_address_reach_the_server_as_such(server):
+    server.replies = [(400, "no")]
+    address = server.address.replace("http://", "http://ann:p%40ss@")
+    backend = choice.choose(config.PROFILES["cpu"], f"{address}#m").open()
     answer = backend.complete([backends.Request([{"role": "user", "content": "x"}], {})])[0]
-    assert (sent["url"], sent["auth"]) == ("http://127.0.0.1:1/v1/chat/completions", ("ann", "p@ss"))
+    login = f"Basic {base64.b64encode(b'ann:p@ss').decode()}"
+    assert server.headers and all(headers["Authorization"] == login for headers in server.headers)
     assert backend.name == "m" and "p@ss" not in answer.error
