@@ -211,7 +211,8 @@ def test_pages_of_a_tiff_with_too_many_pixels_are_skipped_and_reported():
 
 def test_what_a_library_prints_of_a_broken_picture_is_not_shown(tmp_path):
     whole = io.BytesIO()
-    Image.effect_noise((400, 400), 80).save(whole, "TIFF", compression="tiff_adobe_deflate")
+    noise = numpy.random.default_rng(0).integers(0, 256, (400, 400), dtype=numpy.uint8)
+    Image.fromarray(noise).save(whole, "TIFF", compression="tiff_adobe_deflate")
     broken = bytearray(whole.getvalue())
     broken[20_000:20_400] = bytes(byte ^ 0x5A for byte in broken[20_000:20_400])
     (tmp_path / "broken.tiff").write_bytes(broken)
