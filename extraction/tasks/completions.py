@@ -118,6 +118,7 @@ def _without_unfinished(task: Task, value: Any) -> Any:
 # --- JSON that may stop anywhere -----------------------------------------------------------------------------
 
 _HALF_A_NUMBER = re.compile(r"[-\d][\d.eE+-]*$")  # one at the end of a text may have had more digits
+_ESCAPE = re.compile(r"\\(?:u[dD][89aAbB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|u[\da-fA-F]{4}|.)", re.DOTALL)
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+\\?(?P<closed>")?|[\[\]{},:]|[^\s"\[\]{},:]+', re.DOTALL)
 
 
@@ -136,10 +137,15 @@ def close_json(text: str) -> tuple[Any, str | None]:
             raise ValueError("it is empty") from None
         if getattr(error, "msg", "") == "Extra data":
             raise ValueError("more text follows the JSON value") from None
-    whole = _HALF_A_NUMBER.sub("", text)
+    whole = _ESCAPE.sub(_whole_character, _HALF_A_NUMBER.sub("", text))
     if not isinstance(from_json(whole, allow_partial=True), dict | list):
         raise ValueError("it has neither an object nor a list")
     return from_json(_TOKEN.sub(_number_as_text, whole), allow_partial=True), _scan(text)[1]
+
+
+def _whole_character(match: re.Match) -> str:
+    """An escape as it is, but for half of a surrogate pair: `json` reads one, `from_json` refuses it."""
+    return r"\ufffd" if re.fullmatch(r"\\u[dD][89a-fA-F][\da-fA-F]{2}", match.group()) else match.group()
 
 
 def _number_as_text(match: re.Match) -> str:

@@ -333,3 +333,16 @@ def test_lists_below_other_fields_of_a_schema_of_ones_own_keep_their_confidences
         ("order.rows[1].name", "b", 0.3),
         ("order.rows[1].tags[0]", "y", 0.4),
     ]
+
+
+@pytest.mark.parametrize(
+    ("cut", "value"),
+    [
+        (r'{"a":"x\ud83d y","b":"c', {"a": "x\ufffd y"}),  # half of a pair, which is no character
+        (r'{"a":"\ud83d\ude00","b":"c', {"a": "\U0001f600"}),
+        (r'{"a":"\\ud83d","b":"c', {"a": "\\ud83d"}),  # a backslash and letters
+        (r'{"a":"v","b":"\ud83d\ude0', {"a": "v"}),
+    ],
+)
+def test_an_answer_that_was_cut_off_is_read_whatever_characters_it_escapes(cut, value):
+    assert completions.close_json(cut) == (value, "answer.b")
