@@ -148,6 +148,7 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
     shown, outputs = handlers.document, list(handlers.document.values())
     read = {"fn": handlers.extract, "inputs": [source, kind, photo, schema], "outputs": outputs}
     read |= {"show_progress_on": [shown["status"]], "concurrency_id": "model"}
+    read |= {"trigger_mode": "multiple"}  # what was stopped must not keep the next from beginning
     running = [button.click(**read, api_name="extract")]
     if examples:
         running.append(examples.load_input_event.then(**read, api_visibility="private"))
