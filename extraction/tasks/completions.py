@@ -119,6 +119,7 @@ def _without_unfinished(task: Task, value: Any) -> Any:
 
 _HALF_A_NUMBER = re.compile(r"[-\d][\d.eE+-]*$")  # one at the end of a text may have had more digits
 _ESCAPE = re.compile(r"\\(?:u[dD][89aAbB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|u[\da-fA-F]{4}|.)", re.DOTALL)
+_HALVES = re.compile("[\ud800-\udfff]")  # of a surrogate pair: no text
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+\\?(?P<closed>")?|[\[\]{},:]|[^\s"\[\]{},:]+', re.DOTALL)
 
 
@@ -137,7 +138,7 @@ def close_json(text: str) -> tuple[Any, str | None]:
             raise ValueError("it is empty") from None
         if getattr(error, "msg", "") == "Extra data":
             raise ValueError("more text follows the JSON value") from None
-    whole = _ESCAPE.sub(_whole_character, _HALF_A_NUMBER.sub("", text))
+    whole = _HALVES.sub("\ufffd", _ESCAPE.sub(_whole_character, _HALF_A_NUMBER.sub("", text)))
     if not isinstance(from_json(whole, allow_partial=True), dict | list):
         raise ValueError("it has neither an object nor a list")
     return from_json(_TOKEN.sub(_number_as_text, whole), allow_partial=True), _scan(text)[1]

@@ -342,6 +342,7 @@ def test_lists_below_other_fields_of_a_schema_of_ones_own_keep_their_confidences
         (r'{"a":"\ud83d\ude00","b":"c', {"a": "\U0001f600"}),
         (r'{"a":"\\ud83d","b":"c', {"a": "\\ud83d"}),  # a backslash and letters
         (r'{"a":"v","b":"\ud83d\ude0', {"a": "v"}),
+        ('{"a":"x\ud800","b":"c', {"a": "x\ufffd"}),
     ],
 )
 def test_an_answer_that_was_cut_off_is_read_whatever_characters_it_escapes(cut, value):
