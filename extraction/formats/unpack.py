@@ -10,6 +10,7 @@ import posixpath
 import re
 from dataclasses import dataclass, field, replace
 
+from extraction.files import shown
 from extraction.formats import archives, kinds, mail
 from extraction.reading.limits import DocumentError, Limits
 
@@ -55,7 +56,7 @@ def _parts(name: str, data: bytes, kind: str, limits: Limits, depth: int, left: 
         found += _part(_unique(f"{name}/{inner}", found), content, limits, depth, left, others)
     if others:
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        said.append(f"not read, as no documents: {'; '.join(others[:5])}{more}")
+        said.append(f"not read, as no documents: {'; '.join(map(shown, others[:5]))}{more}")
     if kind != "zip":
         found = _with_text(name, opened.header, text, found, said)
     if not found:
