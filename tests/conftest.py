@@ -1,5 +1,6 @@
 import os
 
+import hypothesis
 import pytest
 
 from tests.helpers import chat_server
@@ -7,6 +8,9 @@ from tests.helpers import chat_server
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before llama_cpp is imported: threads that wait must not spin
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+hypothesis.settings.register_profile("suite", derandomize=True)  # the same inputs each time; `make fuzz` looks for more
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

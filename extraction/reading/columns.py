@@ -51,6 +51,8 @@ def _gaps(words: Sequence[Word], rows: Rows) -> Iterator[tuple[int, int, float]]
     left, right = min(box[0] for box in boxes), max(box[2] for box in boxes)
     step = max((right - left) / BINS, 1e-6)
     wide = max(round(0.8 * median(box[3] - box[1] for box in boxes) / step), 1)
+    if wide > BINS:  # words taller than the page is wide have no columns
+        return
     free = []
     for row in rows:
         mask = 0

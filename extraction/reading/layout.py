@@ -164,7 +164,7 @@ def page_layout(words: Iterable[Word], width: float = math.inf) -> Layout:
     Below the rows stands what is printed sideways, laid out as if it were upright, and then what is printed at another
     angle or beside the paper of a photo of this width, each phrase once: `aside`.
     """
-    words = [word for word in words if word.text.strip()]
+    words = [replace(word, text=" ".join(word.text.split())) for word in words if word.text.strip()]
     beside = paper.beside(words, width)
     there = [i for i in range(len(words)) if i not in beside]
     straight, others = directions.groups([words[i] for i in there])

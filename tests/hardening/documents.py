@@ -54,7 +54,7 @@ def measure(short: bool, seed: int) -> dict:
             failures.append("a file came to be that nobody asked for")
         for one in listening:
             one.close()
-    fuzzed = fuzz.run_all(12 if short else 180, seed)
+    fuzzed = fuzz.run_all(0 if short else 180, seed)
     failures += [failure for target in fuzzed.values() for failure in target["failures"]]
     return {
         "page_seconds": page_seconds,

@@ -196,3 +196,15 @@ def test_words_of_crumpled_paper_that_lean_to_both_sides_stay_in_their_rows():
         for w, angle in zip(RECEIPT, [2, -2] * 4, strict=False)
     ]
     assert layout.page_layout(leaning).aside == []
+
+
+def test_words_far_taller_than_the_page_is_wide_are_laid_out_at_once():
+    tall = [cell(f"w{n}", 0, n * 2.0**40, width=1, height=2.0**38) for n in range(8)]
+    assert layout.page_layout(tall).text.split() == [w.text for w in tall]
+
+
+def test_blanks_around_a_word_at_another_angle_are_no_part_of_it():
+    stamp = turned([cell(" PAID\n", 300, -100, width=90)], 35)
+    found = layout.page_layout([*RECEIPT, *stamp])
+    assert found.aside == ["PAID"]
+    assert [found.text[a:b] for a, b in found.spans] == [w.text for w in found.words]
