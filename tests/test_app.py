@@ -22,6 +22,7 @@ import config
 import inference
 from extraction import stage, steps
 from extraction.models import backends, choice
+from extraction.page import widgets
 from extraction.page.opened import Opened, conversation
 from extraction.reading import documents
 from extraction.tasks import custom, schemas
@@ -273,18 +274,18 @@ def test_the_status_names_document_type_pages_model_and_seconds():
 
 
 def test_the_limits_under_the_upload_are_those_of_the_settings():
-    line = app.limits_line(config.InferenceConfig(max_file_mb=7.5, max_pages=1))
+    line = widgets.limits_line(config.InferenceConfig(max_file_mb=7.5, max_pages=1))
     assert "at most 7.5 MB" in line and "the first page " in line
 
 
 def test_every_document_type_can_be_chosen():
-    assert [name for _, name in app.DOCUMENT_TYPES] == ["auto", *schemas.DOCUMENT_TYPES]
+    assert [name for _, name in widgets.DOCUMENT_TYPES] == ["auto", *schemas.DOCUMENT_TYPES]
 
 
 def test_examples_are_shown_for_the_sample_documents_that_exist(tmp_path):
     (tmp_path / "letter.txt").write_text("Dear reader")
-    assert [Path(row[0]).name for row in app.example_rows(tmp_path)] == ["letter.txt"]
-    assert app.example_rows(config.PROFILES["cpu"].samples_dir / "documents")
+    assert [Path(row[0]).name for row in widgets.example_rows(tmp_path)] == ["letter.txt"]
+    assert widgets.example_rows(config.PROFILES["cpu"].samples_dir / "documents")
 
 
 # --- the page, asked by a program ----------------------------------------------------------------------------
