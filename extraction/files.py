@@ -77,16 +77,20 @@ def plain(value: Any) -> Any:
 # --- files ---------------------------------------------------------------------------------------------------
 
 
-def write_text(path: Path, text: str) -> Path:
+def write_bytes(path: Path, data: bytes) -> Path:
     """Write a file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        # A file name may hold bytes that are no UTF-8; in JSON the backslash makes an escape of them.
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        temporary.write_bytes(data)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    # A file name may hold bytes that are no UTF-8; in JSON the backslash makes an escape of them.
+    return write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> Path:

@@ -28,7 +28,7 @@ extraction.reading: words
 extraction.formats: plain kinds einvoice archives docx_looks docx_lists docx html mail unpack unpaged
 extraction.reading: ocr pdf pdf_text pdf_fonts pdf_page pages worker
 extraction.reading: columns directions paper layout documents
-extraction: cord
+extraction: cord own_folder
 extraction.models: rows base_file upcycle base_model lora confidence backends http choice
 extraction.evidence: values injections problems checks grounding
 extraction: steps

@@ -1,0 +1,115 @@
+"""A folder of one's own documents as a dataset.
+
+    data/own/notes/schema.json           the fields: a template, a JSON schema, or the name of a document type in quotes
+    data/own/notes/01.pdf                a document
+    data/own/notes/01.pdf.json           its record, which a person has accepted: the document is labeled
+    data/own/notes/01.pdf.draft.json     what a model suggests for it; see `drafts`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from extraction import files
+from extraction.formats import kinds
+from extraction.tasks import custom, records, schemas
+
+SCHEMA = "schema.json"
+RECORD, DRAFT = ".json", ".draft.json"
+
+
+@dataclass(frozen=True)
+class Folder:
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @cached_property
+    def task(self) -> schemas.Task:
+        """What the schema asks for. Raises StageError with one sentence if it is missing or cannot be used."""
+        path = self.path / SCHEMA
+        if not path.is_file():
+            raise files.Missing(f"{path} is missing: it says which fields the documents have")
+        try:
+            named = files.read_json(path)
+        except files.StageError:  # said better below
+            named = None
+        if isinstance(named, str):
+            if named not in schemas.DOCUMENT_TYPES:
+                raise files.StageError(f"{path}: no document type is called {named!r}, only {_types()}")
+            return schemas.TASKS[named]
+        return custom.read(path)
+
+    def documents(self) -> list[Path]:
+        """The documents in it, labeled or not, in the order of their names."""
+        if not self.path.is_dir():
+            raise files.Missing(f"{self.path} is no folder")
+        found = (p for p in self.path.iterdir() if p.suffix.lower() in kinds.SUFFIXES and not p.name.startswith("."))
+        return sorted(p for p in found if p.is_file())
+
+    def labeled(self) -> list[Path]:
+        """The documents with a record that a person has accepted."""
+        return [document for document in self.documents() if record_of(document).is_file()]
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else changes records and drafts meanwhile, no other thread either.
+
+        A change that cannot be written down is a StageError.
+        """
+        import filelock
+
+        try:
+            with filelock.FileLock(self.path / ".lock", timeout=20):
+                yield
+        except filelock.Timeout:
+            raise files.StageError(f"another program has held {self.path} for 20 seconds; try again") from None
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise files.StageError(f"cannot write to {self.path}: {why}. Nothing was changed") from error
+
+
+def _types() -> str:
+    return ", ".join(schemas.DOCUMENT_TYPES)
+
+
+def record_of(document: Path) -> Path:
+    return document.with_name(document.name + RECORD)
+
+
+def draft_of(document: Path) -> Path:
+    return document.with_name(document.name + DRAFT)
+
+
+def asked(task: schemas.Task) -> str:
+    """What changes when the fields do that a task asks for."""
+    return files.fingerprint(task.definition if isinstance(task, custom.CustomTask) else task.name)
+
+
+def read_record(document: Path) -> dict:
+    """The record of a labeled document as it was accepted. Raises StageError for a file that holds none."""
+    record = files.read_json(record_of(document))
+    if not isinstance(record, dict):
+        raise files.StageError(f"{record_of(document)} holds no record: a JSON object is wanted")
+    return record
+
+
+def write_record(document: Path, record: dict) -> Path:
+    """Label a document. Fields without a value are left out."""
+    return files.write_json(record_of(document), records.prune(record))
+
+
+def add(folder: Folder, name: str, data: bytes) -> Path:
+    """Put a document into the folder. Raises StageError if another one there has its name."""
+    target = folder.path / name
+    if target.is_file():
+        if target.read_bytes() == data:
+            return target
+        raise files.StageError(f"{folder.path} holds another document called {name}: rename one of the two")
+    return files.write_bytes(target, data)
