@@ -1,9 +1,9 @@
 """A folder of one's own documents as a dataset.
 
-    data/own/notes/schema.json           the fields: a template, a JSON schema, or the name of a document type in quotes
-    data/own/notes/01.pdf                a document
-    data/own/notes/01.pdf.json           its record, which a person has accepted: the document is labeled
-    data/own/notes/01.pdf.draft.json     what a model suggests for it; see `drafts`
+data/own/notes/schema.json           the fields: a template, a JSON schema, or the name of a document type in quotes
+data/own/notes/01.pdf                a document
+data/own/notes/01.pdf.json           its record, which a person has accepted: the document is labeled
+data/own/notes/01.pdf.draft.json     what a model suggests for it; see `drafts`
 """
 
 from __future__ import annotations
