@@ -11,11 +11,16 @@ Next    python app.py
     python inference.py invoices/ -o results.csv --format csv
     python inference.py invoice.pdf --schema my_schema.json
     python inference.py invoice.pdf --model http://127.0.0.1:11434/v1#doc-intel
+    python inference.py scans/ --label data/own/notes
 
 Run again, -o FILE resumes after the last finished row: a file with the same bytes and settings is not read again, and
 neither is one that failed, unless with --retry-errors. A format that cannot be resumed keeps its rows in FILE.jsonl
 beside it. CSV has a line per document in FILE.csv and one per line item in FILE.items.csv; a cell that a spreadsheet
 would take for a formula, so any that begins with = + - or @, gets an apostrophe before it.
+
+--label FOLDER copies the documents into a folder of your own, whose schema.json says the fields (or --schema, --type),
+and writes a draft of the record beside each; a person accepts it: python app.py --review FOLDER. Run again, it goes on;
+what was accepted or corrected is left alone.
 
 --schema takes a template such as {"vendor": "", "items": [{"name": "", "price": ""}]}, or a JSON schema;
 docs/inference.md says what it may hold. Strings have at most 500 characters, arrays at most 100 entries.
@@ -41,7 +46,7 @@ import config
 from extraction import files, handoff, stage, steps
 from extraction.models import backends, choice
 from extraction.reading import documents
-from extraction.runs import environment, results, workers
+from extraction.runs import environment, label, results, workers
 from extraction.tasks import custom, detection, records, schemas
 
 UNSEEN = ("threads", "gpu_layers", "timeout_seconds", "api_key_env")  # settings that change no row
@@ -237,8 +242,14 @@ def show_environment(args: Any, cfg: config.Config) -> int:
 
 def checked(p: Any, args: Any) -> None:
     """Ends the program with status 2 for options that do not go together."""
-    if not args.inputs and not args.check:
+    if not (args.inputs or args.check or args.label):
         p.error("name a FILE, a folder, or - for stdin")
+    if args.results and not args.label:
+        p.error("--results goes with --label")
+    if args.label and (args.output or args.format or args.ask or args.omit_null or args.retry_errors):
+        p.error("--label writes drafts: leave out -o, --format, --ask, --omit-null and --retry-errors")
+    if args.label and "-" in args.inputs:
+        p.error("--label needs files: a document from stdin has no name")
     if args.workers < 1:
         p.error(f"--workers must be at least 1, got {args.workers}")
     if args.schema and args.type != "auto":
@@ -261,7 +272,9 @@ def main(argv: list[str] | None = None) -> int:
         "--format", choices=("json", "jsonl", "csv", "table"), help="default: json for one document on stdout"
     )
     p.add_argument("--retry-errors", action="store_true", help="with -o: read documents again that failed before")
-    p.add_argument("--overwrite", action="store_true", help="with -o: begin a new file")
+    p.add_argument("--overwrite", action="store_true", help="with -o: begin a new file; with --label: new drafts")
+    p.add_argument("--label", type=Path, metavar="FOLDER", help="write drafts of records there, for training")
+    p.add_argument("--results", type=Path, metavar="FILE", help="with --label: take the results of an earlier run")
     p.add_argument("--omit-null", action="store_true", help="leave out what was not found")
     p.add_argument("--workers", type=int, default=1, metavar="N", help="documents at once, and requests to a server")
     p.add_argument("--timings", action="store_true", help="seconds per document on stderr, read and model apart")
@@ -270,6 +283,8 @@ def main(argv: list[str] | None = None) -> int:
     checked(p, args)
     if args.check:
         return show_environment(args, cfg)
+    if args.label:
+        return label_documents(args, cfg)
     own = custom.read(args.schema) if args.schema else None
     names, skipped = workers.find_inputs(args.inputs)
     if skipped:
@@ -279,6 +294,28 @@ def main(argv: list[str] | None = None) -> int:
     run = Run(args, cfg, own)
     with handoff.alone(args.output) if args.output else contextlib.nullcontext():
         return read_all(run, names)
+
+
+def label_documents(args: Any, cfg: config.Config) -> int:
+    """Drafts of records in a folder of one's own documents."""
+    folder = label.folder_of(args.label, args.type, args.schema)
+    known = label.earlier(args.results, folder.task) if args.results else {}
+    names = workers.find_inputs(args.inputs)[0] or [row["file"] for row in known.values()]
+    own = folder.task if isinstance(folder.task, custom.CustomTask) else None
+    args.type = "auto" if own else folder.task.name
+    run = Run(args, cfg, own)
+    with handoff.alone(args.label):
+        labeling = label.Labeling(folder, again=args.overwrite)
+        names = labeling.take(names, cfg.inference)
+        bar = workers.Bar(len(names))
+        try:
+            make = lambda name: labeling.rows(name, lambda one: run.rows(one, bar.prompts), known)  # noqa: E731
+            for row in run.workers.rows(names, make):
+                labeling.add(row)
+                bar.document()
+        finally:
+            bar.bar.close()
+    return labeling.end(cfg.command("app", "--review", args.label))
 
 
 def read_all(run: Run, names: Sequence[str]) -> int:

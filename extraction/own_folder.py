@@ -20,6 +20,13 @@ from extraction.tasks import custom, records, schemas
 
 SCHEMA = "schema.json"
 RECORD, DRAFT = ".json", ".draft.json"
+METADATA = "metadata.jsonl"  # records as in Donut's datasets, a line for each document
+MISFITS = {
+    "string_too_long": "it is too long",
+    "too_long": "it has too many entries",
+    "literal_error": "it is none of its choices",
+    "extra_forbidden": "there is no such field",
+}
 
 
 @dataclass(frozen=True)
@@ -53,9 +60,39 @@ class Folder:
         found = (p for p in self.path.iterdir() if p.suffix.lower() in kinds.SUFFIXES and not p.name.startswith("."))
         return sorted(p for p in found if p.is_file())
 
+    def is_labeled(self, document: Path) -> bool:
+        """Whether it has a record: a file of its own, one by its name without ending, or a line of metadata.jsonl."""
+        if record_of(document).is_file() or document.name in self._in_metadata:
+            return True
+        return document.with_suffix(RECORD).is_file() and document.stem + RECORD != SCHEMA
+
+    @cached_property
+    def _in_metadata(self) -> set[str]:
+        path = self.path / METADATA
+        return {str(row.get("file_name")) for row in files.read_jsonl(path)} if path.is_file() else set()
+
     def labeled(self) -> list[Path]:
         """The documents with a record that a person has accepted."""
-        return [document for document in self.documents() if record_of(document).is_file()]
+        return [document for document in self.documents() if self.is_labeled(document)]
+
+    def check(self, record: dict) -> None:
+        """Raises StageError naming the first field of a record that does not fit the schema, never its value."""
+        import pydantic
+
+        kept, task = records.prune(record), self.task
+        if not kept:
+            raise files.StageError("the record has no value")
+        try:
+            if task is not schemas.CONTRACT:  # its model answers with numbers of sentences, its record has quotes
+                task.model.model_validate(kept)
+        except pydantic.ValidationError as error:
+            first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+            path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])[1:]
+            raise files.StageError(
+                f"{path} does not fit the schema: {MISFITS.get(first['type'], 'wrong type')}"
+            ) from None
+        if isinstance(task, custom.CustomTask) and (missing := task.missing(kept)):
+            raise files.StageError(f"{missing[0]} is required and has no value")
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -31,12 +31,12 @@ extraction.reading: columns directions paper layout documents
 extraction: cord own_folder
 extraction.models: rows base_file upcycle base_model lora confidence backends http choice
 extraction.evidence: values injections problems checks grounding
-extraction: steps
+extraction: steps drafts
 extraction.synthetic: words parts till receipt_items receipt_totals receipts
 extraction.synthetic: invoices letters injected variations generate general own questions
 extraction.training: memory log checkpoints adapter unsloth_model callback batches
 extraction.scoring: metrics differences places scores report tables experts
-extraction.runs: workers results environment
+extraction.runs: workers results label environment
 extraction.export: llama_source gguf_build quality fit bundle
 extraction.page: edits jobs server view opened widgets
 """
