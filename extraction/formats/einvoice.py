@@ -1,33 +1,122 @@
 """An electronic invoice in XML -> its exact record: UBL invoices and credit notes, and UN/CEFACT CII.
 
-XRechnung is either syntax; Factur-X and ZUGFeRD are CII inside a PDF. The numbers of business terms (BT-1, ...) are
-those of EN 16931-1. The XML comes from strangers: no DTD, no entities, no network, bounded size and depth.
+XRechnung is either syntax; Factur-X and ZUGFeRD are CII inside a PDF. The XML comes from strangers: no DTD, no
+entities, no network, bounded size and depth.
 """
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from typing import Any
 
 from extraction.reading.limits import DocumentError
-from extraction.tasks.records import prune
+from extraction.tasks.records import flat, prune
 
 MAX_XML_BYTES = 20_000_000  # an invoice of 10,000 lines has about 15 MB
+SYNTAXES = ("UBL", "CII")
 ROOTS = {"Invoice": "UBL", "CreditNote": "UBL", "CrossIndustryInvoice": "CII", "CrossIndustryDocument": "CII"}
 
-# Where a value stands: `A|B` is the first path that leads to anything. ZUGFeRD 1.0 has other names for these parts.
-_DEAL = "SupplyChainTradeTransaction|SpecifiedSupplyChainTradeTransaction"
-_AGREEMENT = "ApplicableHeaderTradeAgreement|ApplicableSupplyChainTradeAgreement"
-_DELIVERY = "ApplicableHeaderTradeDelivery|ApplicableSupplyChainTradeDelivery"
-_SETTLEMENT = "ApplicableHeaderTradeSettlement|ApplicableSupplyChainTradeSettlement"
-_TOTALS = "SpecifiedTradeSettlementHeaderMonetarySummation|SpecifiedTradeSettlementMonetarySummation"
-_AGREED = "SpecifiedLineTradeAgreement|SpecifiedSupplyChainTradeAgreement"
-_DELIVERED = "SpecifiedLineTradeDelivery|SpecifiedSupplyChainTradeDelivery"
-_SETTLED = "SpecifiedLineTradeSettlement|SpecifiedSupplyChainTradeSettlement"
-_SUMS = "SpecifiedTradeSettlementLineMonetarySummation|SpecifiedTradeSettlementMonetarySummation"
-_UBL_ADDRESS = (
-    "StreetName AdditionalStreetName AddressLine/Line PostalZone CityName CountrySubentity Country/IdentificationCode"
-)
-_CII_ADDRESS = "LineOne LineTwo LineThree PostcodeCode CityName CountrySubDivisionName CountryID"
+# --- where a value stands ------------------------------------------------------------------------------------
+#
+# By our name its XPath in UBL and in CII, of `A|B` the first that leads to anything, and the number of the business
+# term in EN 16931-1. Paths in CII begin at the trade transaction. The parts of it are called by the words of `_PART`:
+# what stands before them differs between ZUGFeRD 1.0 and later versions, and between the invoice and a line.
+
+Paths = tuple[str, str]
+_PART = re.compile(r"^\w*?(Trade(?:Transaction|Agreement|Delivery|Settlement)|MonetarySummation|ExchangedDocument)$")
+_FACTS: dict[str, Paths] = {
+    "invoice_number": ("ID", "../ExchangedDocument/ID"),  # BT-1
+    "date": ("IssueDate", "../ExchangedDocument/IssueDateTime/DateTimeString"),  # BT-2
+    "due_date": ("DueDate|PaymentMeans/PaymentDueDate",
+                 "TradeSettlement/SpecifiedTradePaymentTerms/DueDateDateTime/DateTimeString"),  # BT-9
+    "currency": ("DocumentCurrencyCode", "TradeSettlement/InvoiceCurrencyCode"),  # BT-5
+}  # fmt: skip
+_SELLER = "AccountingSupplierParty/Party", "TradeAgreement/SellerTradeParty"
+_BUYER = "AccountingCustomerParty/Party", "TradeAgreement/BuyerTradeParty"
+_PARTY: dict[str, Paths] = {
+    "name": ("PartyLegalEntity/RegistrationName|PartyName/Name",
+             "Name|SpecifiedLegalOrganization/TradingBusinessName"),  # BT-27, BT-44
+    "tax_id": ("PartyTaxScheme/CompanyID",
+               "SpecifiedTaxRegistration/ID[@schemeID='VA']|SpecifiedTaxRegistration/ID"),  # BT-31, BT-48
+    "phone": ("Contact/Telephone", "DefinedTradeContact/TelephoneUniversalCommunication/CompleteNumber"),  # BT-42
+    "email": ("Contact/ElectronicMail", "DefinedTradeContact/EmailURIUniversalCommunication/URIID"),  # BT-43
+}  # fmt: skip
+_ADDRESS_AT: Paths = ("PostalAddress", "PostalTradeAddress")
+_ADDRESS: list[Paths] = list(zip(
+    "StreetName AdditionalStreetName AddressLine/Line PostalZone CityName CountrySubentity"
+    " Country/IdentificationCode".split(),
+    "LineOne LineTwo LineThree PostcodeCode CityName CountrySubDivisionName CountryID".split(),
+    strict=True,
+))  # fmt: skip
+_TOTALS_AT: Paths = (".", "TradeSettlement/MonetarySummation")
+_TOTALS: dict[str, Paths] = {
+    "subtotal": ("LegalMonetaryTotal/LineExtensionAmount", "LineTotalAmount"),  # BT-106
+    "discount": ("LegalMonetaryTotal/AllowanceTotalAmount", "AllowanceTotalAmount"),  # BT-107
+    "other_charge": ("LegalMonetaryTotal/ChargeTotalAmount", "ChargeTotalAmount"),  # BT-108
+    "tax": ("TaxTotal/TaxAmount", "TaxTotalAmount"),  # BT-110
+    "total": ("LegalMonetaryTotal/TaxInclusiveAmount", "GrandTotalAmount"),  # BT-112
+}
+# What the record of a receipt has no field for:
+_TERMS: dict[str, Paths] = {
+    "type_code": ("InvoiceTypeCode|CreditNoteTypeCode", "../ExchangedDocument/TypeCode"),  # BT-3
+    "order_number": ("OrderReference/ID",
+                     "TradeAgreement/BuyerOrderReferencedDocument/IssuerAssignedID"
+                     "|TradeAgreement/BuyerOrderReferencedDocument/ID"),  # BT-13
+    "buyer_reference": ("BuyerReference", "TradeAgreement/BuyerReference"),  # BT-10
+    "contract_number": ("ContractDocumentReference/ID",
+                        "TradeAgreement/ContractReferencedDocument/IssuerAssignedID"),  # BT-12
+    "delivery_date": ("Delivery/ActualDeliveryDate",
+                      "TradeDelivery/ActualDeliverySupplyChainEvent/OccurrenceDateTime/DateTimeString"),  # BT-72
+}  # fmt: skip
+_PAYMENT_AT: Paths = (".", "TradeSettlement")
+_PAYMENT: dict[str, Paths] = {
+    "iban": ("PaymentMeans/PayeeFinancialAccount/ID",
+             "SpecifiedTradeSettlementPaymentMeans/PayeePartyCreditorFinancialAccount/IBANID"),  # BT-84
+    "bic": ("PaymentMeans/PayeeFinancialAccount/FinancialInstitutionBranch/ID",
+            "SpecifiedTradeSettlementPaymentMeans/PayeeSpecifiedCreditorFinancialInstitution/BICID"),  # BT-86
+    "payment_terms": ("PaymentTerms/Note", "SpecifiedTradePaymentTerms/Description"),  # BT-20
+}  # fmt: skip
+_NOTES: Paths = ("Note", "../ExchangedDocument/IncludedNote/Content")  # BT-22
+_MORE_TOTALS: dict[str, Paths] = {
+    "total_without_tax": ("LegalMonetaryTotal/TaxExclusiveAmount", "TaxBasisTotalAmount"),  # BT-109
+    "prepaid": ("LegalMonetaryTotal/PrepaidAmount", "TotalPrepaidAmount"),  # BT-113
+    "rounding": ("LegalMonetaryTotal/PayableRoundingAmount", "RoundingAmount"),  # BT-114
+    "amount_due": ("LegalMonetaryTotal/PayableAmount", "DuePayableAmount"),  # BT-115
+}
+_TAXES: Paths = ("TaxTotal/TaxSubtotal", "TradeSettlement/ApplicableTradeTax")
+_TAX: dict[str, Paths] = {
+    "category": ("TaxCategory/ID", "CategoryCode"),  # BT-118
+    "percent": ("TaxCategory/Percent", "RateApplicablePercent|ApplicablePercent"),  # BT-119
+    "base": ("TaxableAmount", "BasisAmount"),  # BT-116
+    "amount": ("TaxAmount", "CalculatedAmount"),  # BT-117
+}
+# Not a line of ZUGFeRD 1.0 that holds a note alone, nor a heading of the EXTENDED profile.
+_PRICED = "normalize-space(TradeSettlement/MonetarySummation/LineTotalAmount)"
+_LINES: Paths = ("InvoiceLine|CreditNoteLine", f"IncludedSupplyChainTradeLineItem[{_PRICED}]")
+_ITEM: dict[str, Paths] = {
+    "description": ("Item/Name|Item/Description",
+                    "SpecifiedTradeProduct/Name|SpecifiedTradeProduct/Description"),  # BT-153
+    "number": ("Item/SellersItemIdentification/ID", "SpecifiedTradeProduct/SellerAssignedID"),  # BT-155
+    "quantity": ("InvoicedQuantity|CreditedQuantity", "TradeDelivery/BilledQuantity"),  # BT-129
+    "unit_price": ("Price/PriceAmount",
+                   "TradeAgreement/NetPriceProductTradePrice/ChargeAmount"
+                   "|TradeAgreement/GrossPriceProductTradePrice/ChargeAmount"),  # BT-146
+    # the first allowance alone: a record has no field for the rest
+    "discount": ("AllowanceCharge[normalize-space(ChargeIndicator)='false']/Amount",
+                 "TradeSettlement/SpecifiedTradeAllowanceCharge[normalize-space(ChargeIndicator)='false']"
+                 "/ActualAmount"),  # BT-136
+    "amount": ("LineExtensionAmount", "TradeSettlement/MonetarySummation/LineTotalAmount"),  # BT-131
+}  # fmt: skip
+_LINE_TERMS: dict[str, Paths] = {
+    "id": ("ID", "AssociatedDocumentLineDocument/LineID"),  # BT-126
+    "unit": ("InvoicedQuantity/@unitCode|CreditedQuantity/@unitCode", "TradeDelivery/BilledQuantity/@unitCode"),
+    "tax_percent": ("Item/ClassifiedTaxCategory/Percent",
+                    "TradeSettlement/ApplicableTradeTax/RateApplicablePercent"
+                    "|TradeSettlement/ApplicableTradeTax/ApplicablePercent"),  # BT-152
+    "details": ("Item[normalize-space(Name)]/Description",
+                "SpecifiedTradeProduct[normalize-space(Name)]/Description"),  # BT-154
+}  # fmt: skip
 
 
 def read(xml: bytes) -> dict | None:
@@ -50,10 +139,80 @@ def read(xml: bytes) -> dict | None:
     syntax = ROOTS.get(etree.QName(root).localname)
     if syntax is None:
         return None
-    record, terms = (_ubl if syntax == "UBL" else _cii)(root)
+    for element in root.iter("*"):
+        element.tag = _PART.sub(r"\1", etree.QName(element).localname)
+    record, terms = _Invoice(root, syntax).both()
     if not record.get("invoice_number") and not record.get("total"):
         return None
     return {"record": prune(record), "terms": prune(terms), "syntax": syntax}
+
+
+class _Invoice:
+    """The elements of an invoice, without namespaces, by the paths of its syntax."""
+
+    def __init__(self, root: Any, syntax: str):
+        self.column = SYNTAXES.index(syntax)
+        self.root = root if syntax == "UBL" else root.find("TradeTransaction")
+
+    def both(self) -> tuple[dict, dict]:
+        """The record and the other terms."""
+        seller, buyer = self.party(_SELLER), self.party(_BUYER)
+        lines = self.all(self.root, _LINES)
+        totals = self.one(self.root, _TOTALS_AT)
+        record = {
+            "merchant": {name: seller[name] for name in ("name", "address", "tax_id", "phone")},
+            **self.values(self.root, _FACTS),
+            "customer": {name: buyer[name] for name in ("name", "address")},
+            "line_items": [self.values(line, _ITEM) for line in lines],
+            **self.values(totals, _TOTALS),
+        }
+        terms = {
+            **self.values(self.root, _TERMS),
+            "seller_email": seller["email"],
+            "buyer_tax_id": buyer["tax_id"],
+            **self.values(self.one(self.root, _PAYMENT_AT), _PAYMENT),
+            "notes": [note.text for note in self.all(self.root, _NOTES)],
+            **self.values(totals, _MORE_TOTALS),
+            "taxes": [self.values(part, _TAX) for part in self.all(self.root, _TAXES)],
+            "lines": [self.values(line, _LINE_TERMS) for line in lines],
+        }
+        return record, terms
+
+    def party(self, paths: Paths) -> dict[str, str | None]:
+        """With the address: street lines, then post code and city, then region and country, with commas between."""
+        party = self.one(self.root, paths)
+        found = self.one(party, _ADDRESS_AT)
+        *street, code, city, region, country = (_text(self.one(found, part)) for part in _ADDRESS)
+        place = " ".join(filter(None, (code, city)))
+        address = ", ".join(filter(None, (*street, place, region, country)))
+        return self.values(party, _PARTY) | {"address": address}
+
+    def all(self, node: Any, paths: Paths) -> list[Any]:
+        """The elements, or the values of an attribute, at the first path that leads to any."""
+        ways = [] if node is None else paths[self.column].split("|")
+        return next((found for way in ways if (found := _xpath(way)(node))), [])
+
+    def one(self, node: Any, paths: Paths) -> Any:
+        return next(iter(self.all(node, paths)), None)
+
+    def values(self, node: Any, table: dict[str, Paths]) -> dict[str, str | None]:
+        return {name: _text(self.one(node, paths)) for name, paths in table.items()}
+
+
+@cache
+def _xpath(path: str) -> Any:
+    from lxml import etree
+
+    return etree.XPath(path)
+
+
+def _text(found: Any) -> str | None:
+    """The text of an element or an attribute; of a date of CII in the format YYYYMMDD, as YYYY-MM-DD."""
+    if found is None:
+        return None
+    text = flat(found if isinstance(found, str) else "".join(found.itertext()))
+    is_date = not isinstance(found, str) and found.tag == "DateTimeString" and re.fullmatch(r"\d{8}", text)
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if is_date else text or None
 
 
 def text(invoice: dict) -> str:
@@ -73,229 +232,3 @@ def text(invoice: dict) -> str:
 
 def _name(key: str) -> str:
     return key.replace("_", " ").capitalize()
-
-
-# --- UBL -----------------------------------------------------------------------------------------------------
-
-
-def _ubl(root: Any) -> tuple[dict, dict]:
-    credit = root.tag.endswith("}CreditNote")
-    totals = _one(root, "LegalMonetaryTotal")
-    lines = [_ubl_line(line, credit) for line in _all(root, "CreditNoteLine" if credit else "InvoiceLine")]
-    record = {
-        "merchant": _ubl_party(_one(root, "AccountingSupplierParty/Party"))
-        | {"phone": _text(root, "AccountingSupplierParty/Party/Contact/Telephone")},
-        "invoice_number": _text(root, "ID"),  # BT-1
-        "date": _text(root, "IssueDate"),  # BT-2
-        "due_date": _text(root, "DueDate|PaymentMeans/PaymentDueDate"),  # BT-9
-        "currency": _text(root, "DocumentCurrencyCode"),  # BT-5
-        "customer": _without_tax_id(_ubl_party(_one(root, "AccountingCustomerParty/Party"))),
-        "line_items": [line["item"] for line in lines],
-        "subtotal": _text(totals, "LineExtensionAmount"),  # BT-106
-        "discount": _text(totals, "AllowanceTotalAmount"),  # BT-107
-        "other_charge": _text(totals, "ChargeTotalAmount"),  # BT-108
-        "tax": _text(root, "TaxTotal/TaxAmount"),  # BT-110
-        "total": _text(totals, "TaxInclusiveAmount"),  # BT-112
-    }
-    terms = {
-        "type_code": _text(root, "InvoiceTypeCode|CreditNoteTypeCode"),  # BT-3
-        "order_number": _text(root, "OrderReference/ID"),  # BT-13
-        "buyer_reference": _text(root, "BuyerReference"),  # BT-10
-        "contract_number": _text(root, "ContractDocumentReference/ID"),  # BT-12
-        "delivery_date": _text(root, "Delivery/ActualDeliveryDate"),  # BT-72
-        "seller_email": _text(root, "AccountingSupplierParty/Party/Contact/ElectronicMail"),  # BT-43
-        "buyer_tax_id": _text(root, "AccountingCustomerParty/Party/PartyTaxScheme/CompanyID"),  # BT-48
-        "iban": _text(root, "PaymentMeans/PayeeFinancialAccount/ID"),  # BT-84
-        "bic": _text(root, "PaymentMeans/PayeeFinancialAccount/FinancialInstitutionBranch/ID"),  # BT-86
-        "payment_terms": _text(root, "PaymentTerms/Note"),  # BT-20
-        "notes": [note.text for note in _all(root, "Note") if note.text],  # BT-22
-        "total_without_tax": _text(totals, "TaxExclusiveAmount"),  # BT-109
-        "prepaid": _text(totals, "PrepaidAmount"),  # BT-113
-        "rounding": _text(totals, "PayableRoundingAmount"),  # BT-114
-        "amount_due": _text(totals, "PayableAmount"),  # BT-115
-        "taxes": [
-            {
-                "category": _text(part, "TaxCategory/ID"),
-                "percent": _text(part, "TaxCategory/Percent"),
-                "base": _text(part, "TaxableAmount"),
-                "amount": _text(part, "TaxAmount"),
-            }
-            for part in _all(root, "TaxTotal/TaxSubtotal")
-        ],
-        "lines": [line["terms"] for line in lines],
-    }
-    return record, terms
-
-
-def _ubl_line(line: Any, credit: bool) -> dict:
-    return {
-        "item": {
-            "description": _text(line, "Item/Name|Item/Description"),  # BT-153
-            "number": _text(line, "Item/SellersItemIdentification/ID"),  # BT-155
-            "quantity": _text(line, "CreditedQuantity" if credit else "InvoicedQuantity"),  # BT-129
-            "unit_price": _text(line, "Price/PriceAmount"),  # BT-146
-            "discount": _allowances(line, "AllowanceCharge", "ChargeIndicator", "Amount"),  # BT-136
-            "amount": _text(line, "LineExtensionAmount"),  # BT-131
-        },
-        "terms": {
-            "id": _text(line, "ID"),
-            "unit": _attribute(line, "CreditedQuantity" if credit else "InvoicedQuantity", "unitCode"),
-            "tax_percent": _text(line, "Item/ClassifiedTaxCategory/Percent"),
-            "details": _text(line, "Item/Description") if _text(line, "Item/Name") else None,  # BT-154
-        },
-    }
-
-
-def _ubl_party(party: Any) -> dict:
-    return {
-        "name": _text(party, "PartyLegalEntity/RegistrationName|PartyName/Name"),
-        "address": _address(_one(party, "PostalAddress"), _UBL_ADDRESS),
-        "tax_id": _text(party, "PartyTaxScheme/CompanyID"),
-    }
-
-
-# --- CII -----------------------------------------------------------------------------------------------------
-
-
-def _cii(root: Any) -> tuple[dict, dict]:
-    deal, head = _one(root, _DEAL), _one(root, "ExchangedDocument|HeaderExchangedDocument")
-    agreement, delivery, settlement = (_one(deal, part) for part in (_AGREEMENT, _DELIVERY, _SETTLEMENT))
-    totals = _one(settlement, _TOTALS)
-    seller, buyer = _one(agreement, "SellerTradeParty"), _one(agreement, "BuyerTradeParty")
-    means = "SpecifiedTradeSettlementPaymentMeans"
-    lines = [_cii_line(line) for line in _all(deal, "IncludedSupplyChainTradeLineItem") if _is_priced(line)]
-    record = {
-        "merchant": _cii_party(seller)
-        | {"phone": _text(seller, "DefinedTradeContact/TelephoneUniversalCommunication/CompleteNumber")},
-        "invoice_number": _text(head, "ID"),
-        "date": _date(head, "IssueDateTime/DateTimeString"),
-        "due_date": _date(settlement, "SpecifiedTradePaymentTerms/DueDateDateTime/DateTimeString"),
-        "currency": _text(settlement, "InvoiceCurrencyCode"),
-        "customer": _without_tax_id(_cii_party(buyer)),
-        "line_items": [line["item"] for line in lines],
-        "subtotal": _text(totals, "LineTotalAmount"),
-        "discount": _text(totals, "AllowanceTotalAmount"),
-        "other_charge": _text(totals, "ChargeTotalAmount"),
-        "tax": _text(totals, "TaxTotalAmount"),
-        "total": _text(totals, "GrandTotalAmount"),
-    }
-    terms = {
-        "type_code": _text(head, "TypeCode"),
-        "order_number": _text(
-            agreement, "BuyerOrderReferencedDocument/IssuerAssignedID|BuyerOrderReferencedDocument/ID"
-        ),
-        "buyer_reference": _text(agreement, "BuyerReference"),
-        "contract_number": _text(agreement, "ContractReferencedDocument/IssuerAssignedID"),
-        "delivery_date": _date(delivery, "ActualDeliverySupplyChainEvent/OccurrenceDateTime/DateTimeString"),
-        "seller_email": _text(seller, "DefinedTradeContact/EmailURIUniversalCommunication/URIID"),
-        "buyer_tax_id": _cii_party(buyer)["tax_id"],
-        "iban": _text(settlement, f"{means}/PayeePartyCreditorFinancialAccount/IBANID"),
-        "bic": _text(settlement, f"{means}/PayeeSpecifiedCreditorFinancialInstitution/BICID"),
-        "payment_terms": _text(settlement, "SpecifiedTradePaymentTerms/Description"),
-        "notes": [note.text for note in _all(head, "IncludedNote/Content") if note.text],
-        "total_without_tax": _text(totals, "TaxBasisTotalAmount"),
-        "prepaid": _text(totals, "TotalPrepaidAmount"),
-        "rounding": _text(totals, "RoundingAmount"),
-        "amount_due": _text(totals, "DuePayableAmount"),
-        "taxes": [
-            {
-                "category": _text(part, "CategoryCode"),
-                "percent": _text(part, "RateApplicablePercent|ApplicablePercent"),
-                "base": _text(part, "BasisAmount"),
-                "amount": _text(part, "CalculatedAmount"),
-            }
-            for part in _all(settlement, "ApplicableTradeTax")
-        ],
-        "lines": [line["terms"] for line in lines],
-    }
-    return record, terms
-
-
-def _is_priced(line: Any) -> bool:
-    """Not a line of ZUGFeRD 1.0 that holds a note alone, nor a heading of the EXTENDED profile."""
-    return _text(_one(_one(line, _SETTLED), _SUMS), "LineTotalAmount") is not None
-
-
-def _cii_line(line: Any) -> dict:
-    product, settled = _one(line, "SpecifiedTradeProduct"), _one(line, _SETTLED)
-    agreed, delivered = _one(line, _AGREED), _one(line, _DELIVERED)
-    return {
-        "item": {
-            "description": _text(product, "Name|Description"),
-            "number": _text(product, "SellerAssignedID"),
-            "quantity": _text(delivered, "BilledQuantity"),
-            "unit_price": _text(
-                agreed, "NetPriceProductTradePrice/ChargeAmount|GrossPriceProductTradePrice/ChargeAmount"
-            ),
-            "discount": _allowances(
-                settled, "SpecifiedTradeAllowanceCharge", "ChargeIndicator/Indicator", "ActualAmount"
-            ),
-            "amount": _text(_one(settled, _SUMS), "LineTotalAmount"),
-        },
-        "terms": {
-            "id": _text(line, "AssociatedDocumentLineDocument/LineID"),
-            "unit": _attribute(delivered, "BilledQuantity", "unitCode"),
-            "tax_percent": _text(
-                settled, "ApplicableTradeTax/RateApplicablePercent|ApplicableTradeTax/ApplicablePercent"
-            ),
-            "details": _text(product, "Description") if _text(product, "Name") else None,
-        },
-    }
-
-
-def _cii_party(party: Any) -> dict:
-    registrations = {entry.get("schemeID"): entry.text for entry in _all(party, "SpecifiedTaxRegistration/ID")}
-    return {
-        "name": _text(party, "Name|SpecifiedLegalOrganization/TradingBusinessName"),
-        "address": _address(_one(party, "PostalTradeAddress"), _CII_ADDRESS),
-        "tax_id": registrations.get("VA") or next(iter(registrations.values()), None),
-    }
-
-
-# --- elements ------------------------------------------------------------------------------------------------
-
-
-def _all(node: Any, paths: str) -> list[Any]:
-    """The elements at `A/B`, whatever their namespace; of `A/B|C` those of the first path that leads to any."""
-    if node is None:
-        return []
-    ways = ("/".join(f"{{*}}{step}" for step in path.split("/")) for path in paths.split("|"))
-    return next((found for way in ways if (found := node.findall(way))), [])
-
-
-def _one(node: Any, paths: str) -> Any:
-    return next(iter(_all(node, paths)), None)
-
-
-def _text(node: Any, paths: str) -> str | None:
-    found = _one(node, paths)
-    return None if found is None else " ".join("".join(found.itertext()).split()) or None
-
-
-def _attribute(node: Any, path: str, name: str) -> str | None:
-    found = _one(node, path)
-    return None if found is None else found.get(name)
-
-
-def _allowances(line: Any, path: str, indicator: str, amount: str) -> str | None:
-    """The first allowance of a line; None if there is none. A record has no field for the rest."""
-    found = [_text(entry, amount) for entry in _all(line, path) if _text(entry, indicator) == "false"]
-    return next(iter(found), None)
-
-
-def _date(node: Any, path: str) -> str | None:
-    """A date of CII; format 102 is YYYYMMDD."""
-    text = _text(node, path)
-    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if text and len(text) == 8 and text.isdigit() else text
-
-
-def _address(address: Any, names: str) -> str | None:
-    """Street lines, then post code and city, then region and country, with commas between."""
-    parts = {name: _text(address, name) for name in names.split()}
-    *street, code, city, region, country = parts.values()
-    place = " ".join(filter(None, (code, city)))
-    return ", ".join(filter(None, (*street, place, region, country))) or None
-
-
-def _without_tax_id(party: dict) -> dict:
-    return {key: value for key, value in party.items() if key != "tax_id"}
