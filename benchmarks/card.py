@@ -17,31 +17,21 @@ Writes  output/benchmarks/card.jsonl   a row per line
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
-import socket
 import statistics
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-import config
-from benchmarks import training
+from benchmarks import shared, training
 from extraction import files, stage
 from extraction.export import fit
 
 PROMPTS = (512, 2048)
 GENERATED = 128
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def ask(url: str, tokens: list[int], generate: int) -> dict:
@@ -54,48 +44,33 @@ def ask(url: str, tokens: list[int], generate: int) -> dict:
         return json.load(reply)["timings"]
 
 
-def started(server: subprocess.Popen, url: str, limit: float) -> bool:
-    """Whether the server answers within these seconds."""
-    deadline = time.monotonic() + limit
-    while server.poll() is None and time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=2) as reply:
-                return reply.status == 200
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    return False
-
-
 def measure(path: Path, server: Path, card: float | None, threads: int, context: int, repeat: int, tries: int) -> dict:
     """Rates of one build in tokens a second: medians of `repeat` runs, after a first one that is not counted."""
-    advised = fit.advice(path, context, card).layers_on_cpu if card else 0
+    advised = fit.advise(fit.sizes(path), context, card).layers_on_cpu if card else 0
     row = {"file": path.name, "card": card, "threads": threads, "context": context, "advised_layers_on_cpu": advised}
     draw = random.Random(1)
     for layers in range(advised, advised + tries):
-        port = free_port()
-        url = f"http://127.0.0.1:{port}"
-        command = [str(server), "-m", str(path), "--port", str(port), "-c", str(context), "-np", "1", "-ngl", "999"]
-        command += ["--n-cpu-moe", str(layers), "-t", str(threads), "--fit", "off", "--no-warmup", "-b", "2048"]
+        options = ["-c", context, "-np", "1", "-ngl", "999", "--n-cpu-moe", layers, "-t", threads]
+        options += ["--fit", "off", "--no-warmup", "-b", "2048"]
         with training.card_of(card), open(log_path(), "w", encoding="utf-8") as log:
             begun = time.monotonic()
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            running = shared.Server(server, path, *options, log=log)
             try:
-                if not started(process, url, 180):
+                if not running.answers(180):
                     continue
                 loaded = time.monotonic() - begun
                 prompts, generation = {}, []
                 for size in PROMPTS:
-                    times = [ask(url, draw.choices(range(1000, 40_000), k=size), 1) for _ in range(repeat + 1)]
+                    times = [ask(running.url, draw.choices(range(1000, 40_000), k=size), 1) for _ in range(repeat + 1)]
                     prompts[str(size)] = round(statistics.median(t["prompt_per_second"] for t in times[1:]), 1)
                 tokens = draw.choices(range(1000, 40_000), k=512)
-                times = [ask(url, tokens, GENERATED) for _ in range(repeat)]
+                times = [ask(running.url, tokens, GENERATED) for _ in range(repeat)]
                 generation = [round(t["predicted_per_second"], 1) for t in times]
             except (urllib.error.URLError, OSError, KeyError) as error:  # out of memory while it computes
                 row["error"] = f"with {layers} layers: {error}"
                 continue
             finally:
-                process.terminate()
-                process.wait(timeout=60)
+                running.end()
         row.pop("error", None)
         row |= {"layers_on_cpu": layers, "load_seconds": round(loaded, 1), "prompt": prompts}
         return row | {"generation": statistics.median(generation), "generations": generation}
@@ -133,23 +108,22 @@ def repeated(source: Path, layers: int, path: Path) -> Path:
 
 
 def log_path() -> Path:
-    folder = config.ROOT / "output" / "benchmarks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / "llama-server.log"
+    shared.OUTPUT.mkdir(parents=True, exist_ok=True)
+    return shared.OUTPUT / "llama-server.log"
 
 
 def table(rows: list[dict]) -> str:
     heads = ["build", "card, GiB", "layers of experts on the CPU", "advised", "CPU threads"]
     heads += [f"prompt of {size}, tokens/s" for size in PROMPTS] + ["generation, tokens/s"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    lines = []
     for r in rows:
         cells = [r["file"], r["card"] or "all", r.get("layers_on_cpu", ""), r["advised_layers_on_cpu"], r["threads"]]
         if "error" in r:
             cells += [r["error"], "", ""]
         else:
             cells += [f"{r['prompt'][str(size)]:,.0f}" for size in PROMPTS] + [f"{r['generation']:.1f}"]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines) + "\n"
+        lines.append(cells)
+    return files.markdown_table(heads, lines)
 
 
 def card_size(text: str) -> float | None:
@@ -157,7 +131,7 @@ def card_size(text: str) -> float | None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = shared.parser(__doc__)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE.gguf")
     parser.add_argument("--server", type=Path, required=True, help="llama-server, built for this card")
     parser.add_argument(
@@ -167,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--layers", type=int, metavar="N", help="repeat each file's decoder layers to N first")
     parser.add_argument("--context", type=int, default=8192)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("-o", "--output", type=Path, default=config.ROOT / "output" / "benchmarks")
+    parser.add_argument("-o", "--output", type=Path, default=shared.OUTPUT)
     args = parser.parse_args(argv)
     for path in (*args.files, args.server):
         if not path.is_file():
@@ -176,7 +150,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.layers:
         args.files = [repeated(path, args.layers, args.output / path.name) for path in args.files]
     results = args.output / "card.jsonl"
-    rows = list(files.read_jsonl(results)) if results.is_file() else []
+    rows = shared.rows(results)
     for card in args.card or [None]:
         for path in args.files:
             for threads in (args.threads or [8])[: None if card else 1]:  # without experts on the CPU one will do

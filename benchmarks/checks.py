@@ -11,9 +11,7 @@ that held before still hold. Not counted as broken is what rounding hides: 1.234
 
 from __future__ import annotations
 
-import argparse
 import copy
-import gzip
 import json
 import re
 import sys
@@ -22,8 +20,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
-import config
-from extraction import cord
+from benchmarks import shared
+from extraction import cord, files
 from extraction.evidence import checks, values
 from extraction.synthetic import generate
 from extraction.tasks import schemas
@@ -36,14 +34,9 @@ RULES = {  # what a rule is about
 }
 
 
-def lines(path: Path) -> list[dict]:
-    data = path.read_bytes()
-    return [json.loads(line) for line in (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines()]
-
-
 def of_cord(path: Path) -> list[dict]:
     found = [path] if path.is_file() else sorted(path.glob("*.jsonl*"))
-    return [cord.from_cord(json.loads(row["ground_truth"])["gt_parse"]) for file in found for row in lines(file)]
+    return [cord.from_cord(truth["gt_parse"]) for file in found for truth in shared.truths(file)]
 
 
 def of_einvoice(gold: dict) -> dict:
@@ -161,7 +154,7 @@ def measure(records: list[dict], show: bool) -> dict:
 
 
 def main() -> int:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = shared.parser(__doc__)
     p.add_argument("--cord", type=Path, action="append", default=[], help="more rows of CORD: a file, or a folder")
     p.add_argument("--einvoices", type=Path, help="rows with the `gold` records of e-invoices")
     p.add_argument("--count", type=int, default=300, help="generated documents of each kind")
@@ -177,15 +170,13 @@ def main() -> int:
         for kind in generate.KINDS
         if kind != "letter"
     }
-    for path in (config.ROOT / "data/samples/cord.jsonl", *args.cord):
+    for path in (shared.SAMPLES / "cord.jsonl", *args.cord):
         sets[f"CORD: {path.name}"] = of_cord(path)
     if args.einvoices:
-        sets["e-invoices"] = [of_einvoice(row["gold"]) for row in lines(args.einvoices)]
+        sets["e-invoices"] = [of_einvoice(row["gold"]) for row in shared.rows(args.einvoices)]
     measured = {name: measure(records, args.show) for name, records in sets.items()}
-    print("| set | " + " | ".join(next(iter(measured.values()))) + " |")
-    print("|---|" + "---|" * len(next(iter(measured.values()))))
-    for name, row in measured.items():
-        print(f"| {name} | " + " | ".join(str(cell) for cell in row.values()) + " |")
+    rows = ([name, *row.values()] for name, row in measured.items())
+    print(files.markdown_table(["set", *next(iter(measured.values()))], rows), end="")
     return 0
 
 

@@ -27,9 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import config
-from benchmarks import training
+from benchmarks import shared, training
 from extraction import files, handoff, stage
-from extraction.models import base_model
 from extraction.training import memory
 
 MODEL = "Qwen/Qwen3-30B-A3B"
@@ -218,19 +217,18 @@ def table(row: dict[str, Any]) -> str:
     partial = row["layers"] != row["all_layers"]
     heads = ["step", "seconds", "memory of its own, GiB", "mapped files, GiB"]
     heads += [f"seconds for all {row['all_layers']} layers, extrapolated"] if partial else []
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    rows = []
     whole = {"name": "all", "seconds": row["seconds"], "own_gib": max(p["own_gib"] for p in row["parts"])}
     whole["mapped_gib"] = max(p["mapped_gib"] for p in row["parts"])
     for part in (*row["parts"], whole):
         cells = [part["name"], part["seconds"], part["own_gib"], part["mapped_gib"]]
         cells += [round(part["seconds"] * row["all_parameters"] / row["parameters"])] if partial else []
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
+        rows.append(cells)
     built = ", ".join(f"{name} {size / 1e9:.2f} GB" for name, size in row["files"].items())
     what = f"{row['layers']} of {row['all_layers']} decoder layers, {row['parameters'] / 1e9:.2f} B parameters"
     what += f", adapter of rank {row['rank']} with {row['changed_tensors']} weights merged; {row['cores']} cores."
-    lines += ["", what]
-    lines.append(f"Disk beside base model and adapter: {row['disk_gib']} GiB at most. {built}.")
-    return "\n".join(lines) + "\n"
+    disk = f"Disk beside base model and adapter: {row['disk_gib']} GiB at most. {built}."
+    return f"{files.markdown_table(heads, rows)}\n{what}\n{disk}\n"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -241,7 +239,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rank", type=int, default=32, help="of the random adapter (default: 32)")
     parser.add_argument("--llama-cpp", type=Path, metavar="DIR", help="as for export_gguf.py")
     parser.add_argument("--tokenizer", help="folder or hub id of another tokenizer than the small model's")
-    parser.add_argument("-o", "--output", type=Path, default=config.ROOT / "output" / "benchmarks")
+    parser.add_argument("-o", "--output", type=Path, default=shared.OUTPUT)
     if not any("export.quantization" in item for item in (argv or sys.argv)):
         parser.set_defaults(overrides=[f"export.quantization={','.join(TYPES)}"])
     args, cfg = config.read(parser, argv)
@@ -250,7 +248,7 @@ def main(argv: list[str] | None = None) -> int:
     if not (base / "config.json").is_file():
         if args.base:
             raise files.StageError(f"{base} holds no checkpoint")
-        write_base(base, args.tokenizer, args.layers)
+        training.write_base(base, args.tokenizer, args.layers)
     shape = memory.shape_of(str(base))
     layers = args.layers or shape.layers
     if not 1 <= layers <= shape.layers:
@@ -283,7 +281,7 @@ def main(argv: list[str] | None = None) -> int:
         **measured,
     }
     results = args.output / "export.jsonl"
-    files.write_jsonl(results, [*(files.read_jsonl(results) if results.is_file() else []), row])
+    files.write_jsonl(results, [*shared.rows(results), row])
     files.write_text(args.output / "export.md", table(row))
     print(table(row), end="")
     return 0
@@ -291,15 +289,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def parameters(shape: memory.Shape) -> int:
     return shape.layers * (shape.expert_parameters + shape.attention_parameters) + shape.other_parameters
-
-
-def write_base(folder: Path, tokenizer: str | None, layers: int | None) -> None:
-    from transformers import AutoTokenizer
-
-    known = AutoTokenizer.from_pretrained(tokenizer) if tokenizer else base_model.tokenizer(base_model.SMOLLM2, Path())
-    shape = memory.KNOWN[MODEL]
-    print(f"writing random weights to {folder}", file=sys.stderr, flush=True)
-    training.write_checkpoint(folder, dataclasses.replace(shape, layers=layers or shape.layers), known)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ own record with one digit of each number changed.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -18,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import config
+from benchmarks import shared
 from extraction import cord
 from extraction.evidence import grounding, values
 from extraction.scoring import metrics, places
@@ -72,14 +71,13 @@ def measure(truths: list[dict], show: bool) -> dict:
                 foreign["misread, found"] += field["grounding"] != "none"
                 if show and field["grounding"] != "none":
                     print("  misread", i, field["path"], repr(field["value"]))
-    tp, fp, fn = (sum(getattr(c, name) for c in counts) for name in ("tp", "fp", "fn"))
     return {
         "receipts": len(truths),
         "values": total,
         "found": found / total,
         "without gold words": left_out,
-        "precision": tp / (tp + fp),
-        "recall": tp / (tp + fn),
+        "precision": metrics.precision(counts),
+        "recall": metrics.recall(counts),
         "f1": metrics.f1(counts),
         "foreign values": foreign["all"],
         "not printed here": foreign["absent"],
@@ -93,12 +91,12 @@ def measure(truths: list[dict], show: bool) -> dict:
 
 
 def main() -> int:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--data", type=Path, default=config.ROOT / "data/samples/cord.jsonl", help="rows of CORD")
+    p = shared.parser(__doc__)
+    p.add_argument("--data", type=Path, default=shared.SAMPLES / "cord.jsonl", help="rows of CORD")
     p.add_argument("--split", default="all", choices=("all", "train", "validation", "test"))
     p.add_argument("--show", action="store_true", help="print what went wrong")
     args = p.parse_args()
-    rows = [json.loads(line) for line in args.data.read_text(encoding="utf-8").splitlines()]
+    rows = shared.rows(args.data)
     for split in ("train", "validation", "test") if args.split == "all" else (args.split,):
         truths = [json.loads(row["ground_truth"]) for row in rows if row["sample_split"] == split]
         print(f"{split}\n" + "\n".join(f"  {k:28}{round(v, 4):>8}" for k, v in measure(truths, args.show).items()))

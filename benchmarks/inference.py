@@ -25,10 +25,8 @@ from typing import Any
 
 import config
 import inference
-from extraction import files, stage
+from extraction import cord, files, stage
 from extraction.models import backends, choice
-from extraction.reading import layout
-from extraction.reading.words import placed
 from extraction.scoring import metrics
 from extraction.tasks import schemas
 
@@ -54,15 +52,9 @@ def chosen(cfg: config.Config) -> list[tuple[str, Path | bytes, str, tuple[str, 
 
 def receipt_text(cfg: config.Config) -> str:
     """Of CORD's receipts for eval in the samples, the one of median length."""
-    texts = []
-    for row in files.read_jsonl(cfg.samples_dir / "cord.jsonl"):
-        if row["sample_split"] == "validation":
-            words = [
-                placed(word["text"], [(word["quad"][f"x{n}"], word["quad"][f"y{n}"]) for n in (1, 2, 3, 4)])
-                for line in json.loads(row["ground_truth"])["valid_line"]
-                for word in line["words"]
-            ]
-            texts.append(layout.layout(layout.upright(words)).text)
+    rows = files.read_jsonl(cfg.samples_dir / "cord.jsonl")
+    truths = [json.loads(row["ground_truth"]) for row in rows if row["sample_split"] == "validation"]
+    texts = [cord.gold_words(truth)[0].text for truth in truths]
     return sorted(texts, key=len)[len(texts) // 2]
 
 
@@ -201,11 +193,6 @@ def seconds_of_rows(rows: Iterable[dict], rates: dict[str, float]) -> dict[str, 
 # --- tables --------------------------------------------------------------------------------------------------
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
-
-
 def spread(values: Sequence[float], digits: int = 2) -> str:
     low, middle, high = (f"{f(values):.{digits}f}" for f in (min, statistics.median, max))
     return middle if low == high else f"{middle} ({low}-{high})"
@@ -232,7 +219,7 @@ def table_of_documents(found: list[dict]) -> str:
             ]
         )
     heads = ("document", "prompts", "read s", "prompt tokens", "a second", "tokens written", "a second")
-    return table((*heads, "prompt s", "writing s", "CPU s", "all s"), rows)
+    return files.markdown_table((*heads, "prompt s", "writing s", "CPU s", "all s"), rows)
 
 
 def table_of_rates(found: dict[str, dict[str, list[float]]]) -> str:
@@ -242,7 +229,7 @@ def table_of_rates(found: dict[str, dict[str, list[float]]]) -> str:
         middle = (f"{statistics.median(values[name]):,.0f}" for name in ("prompt", "answer"))
         slow = (f"{metrics.percentile(values['seconds'], share):.2f}" for share in (0.5, 0.95))
         rows.append([task, len(values["seconds"]), *middle, *slow])
-    return table(heads, rows)
+    return files.markdown_table(heads, rows)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -260,26 +247,26 @@ def main(argv: list[str] | None = None) -> int:
         if not path.is_file():
             raise files.StageError(f"{path} is not there yet. Run: python prepare_training_data.py")
         print(table_of_rates(seconds_of_rows(files.read_jsonl(path), rates)))
-        print("\nReading a document is not in it, nor what the cache of a prompt's beginning saves.")
+        print("Reading a document is not in it, nor what the cache of a prompt's beginning saves.")
         return 0
     if args.model not in ("gguf", "base-gguf") and not args.model.endswith(".gguf"):
         parser.error(f"--model {args.model}: only a GGUF build is measured here: gguf, base-gguf or FILE.gguf")
     backend = choice.choose(cfg, args.model).open()
     found = measure(backend, cfg, args.repeat)
     print(f"{backend.name}, {args.repeat} runs of each document: median (fastest-slowest)\n")
-    print(table_of_documents(found), end="\n\n")
+    print(table_of_documents(found))
 
     pairs = [pair for entry in found for pair in zip(entry["texts"], entry["schemas"], strict=True)]
     costs = choosing(backend, pairs)
     writing = statistics.median((r["model"] - r["prompt"]) / r["tokens"] * 1000 for e in found for r in e["runs"])
     rows = [[name, f"{cost:.3f}"] for name, cost in costs.items()]
     rows.append(["beside them: writing a token, time passed", f"{writing:.1f}"])
-    print(table(("choosing a token, CPU", "ms per token"), rows), end="\n\n")
+    print(files.markdown_table(("choosing a token, CPU", "ms per token"), rows))
 
     lengths = writings(backend.tokenizer, [text for text, _ in pairs])
     compact = min(lengths.values())
     rows = [[name, length, f"{length / max(compact, 1):.2f}"] for name, length in lengths.items()]
-    print(table(("JSON of these answers", "tokens", "of the compact"), rows), end="\n\n")
+    print(files.markdown_table(("JSON of these answers", "tokens", "of the compact"), rows))
 
     without = measure(backend, cfg, args.repeat, cached=False)
     several = [(a, b) for a, b in zip(found, without, strict=True) if len(a["texts"]) > 1]
@@ -290,7 +277,7 @@ def main(argv: list[str] | None = None) -> int:
         tokens = [r["prompt_tokens"] - r["cached_tokens"] for r in (alone["runs"][0], shared["runs"][0])]
         rows.append([shared["name"], *tokens, *map(spread, prompt), same])
     heads = ("several prompts", "tokens evaluated, no cache", "cache", "prompt s, no cache", "cache", "answers")
-    print(table(heads, rows))
+    print(files.markdown_table(heads, rows), end="")
     return 0
 
 

@@ -13,73 +13,27 @@ answered, and starts another five seconds later.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import os
-import socket
 import statistics
-import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import config
+from benchmarks import shared
 from extraction import files, stage
 from extraction.models import backends, http
 from extraction.reading import layout
 from extraction.reading.words import Word
+from extraction.scoring import metrics
 from extraction.synthetic import generate
 from extraction.tasks import completions, prompts, schemas
 
 SEED = 20_261_123  # no training set is made with it
-
-
-class Server:
-    """A llama-server that can be killed and restarted at the same address."""
-
-    def __init__(self, program: Path, model: Path, slots: int = 4) -> None:
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
-        context = config.PROFILES["cpu"].inference.context_tokens * slots
-        self.command = [str(program), "-m", str(model), "--port", str(self.port), "-np", str(slots), "-c", str(context)]
-        self.url = f"http://127.0.0.1:{self.port}/v1"
-        self.kills = 0
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            self.command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
-        )
-
-    def wait(self, seconds: float = 120) -> None:
-        deadline = time.monotonic() + seconds
-        while self.process.poll() is None and time.monotonic() < deadline:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2).close()
-                return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        self.end()
-        raise files.StageError(f"{self.command[0]} did not start with {self.command[2]}")
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def kill_and_revive(self, pause: float = 5.0) -> None:
-        self.end()
-        self.kills += 1
-        time.sleep(pause)
-        self.start()
+SLOTS = 4  # of a llama-server that is started here
 
 
 def run(url: str, clients: int, texts: list[str], cfg: config.Config, half: Callable[[], None] | None = None) -> dict:
@@ -115,17 +69,15 @@ def run(url: str, clients: int, texts: list[str], cfg: config.Config, half: Call
 
 def table(results: list[dict]) -> str:
     heads = ("clients", "documents", "lost", "unreadable", "documents a minute", "median s", "95 % within s")
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    rows = []
     for r in results:
-        slow = r["seconds"][min(len(r["seconds"]) - 1, int(0.95 * len(r["seconds"])))]
-        cells = [r["clients"], r["documents"], r["lost"], r["unreadable"], f"{r['per_minute']:.1f}"]
-        cells += [f"{statistics.median(r['seconds']):.1f}", f"{slow:.1f}"]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+        times = f"{statistics.median(r['seconds']):.1f}", f"{metrics.percentile(r['seconds'], 0.95):.1f}"
+        rows.append([*(r[name] for name in heads[:4]), f"{r['per_minute']:.1f}", *times])
+    return files.markdown_table(heads, rows)
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = shared.parser(__doc__)
     parser.add_argument("url", nargs="?", help="address of the server, ending in /v1; #NAME picks one of its models")
     parser.add_argument("--clients", type=int, action="append", help="requests at a time; may be given again")
     parser.add_argument("--documents", type=int, default=32)
@@ -148,20 +100,22 @@ def main(argv: list[str] | None = None) -> int:
     words = ([Word(w[0], tuple(w[1:])) for w in document["words"]] for document in made)
     texts = [layout.layout(page).text for page in words]
     results = []
-    server = Server(args.server, args.model) if args.server else None
+    server = None
+    if args.server:
+        server = shared.Server(args.server, args.model, "-np", SLOTS, "-c", cfg.inference.context_tokens * SLOTS)
     try:
-        if server:
-            server.wait()
+        if server and not server.answers():
+            raise files.StageError(f"{args.server} did not start with {args.model}")
         for clients in args.clients or (1, 4, 16):
             half = server.kill_and_revive if args.kill else None
-            results.append(run(server.url if server else args.url, clients, texts, cfg, half))
+            results.append(run(f"{server.url}/v1" if server else args.url, clients, texts, cfg, half))
             print(f"{clients} clients: {results[-1]['per_minute']:.1f} documents a minute", file=sys.stderr)
     finally:
         if server:
             server.end()
     if args.kill:
         print(f"The server was killed {server.kills} times, each time with half of the documents answered.\n")
-    print(table(results))
+    print(table(results), end="")
     return 1 if any(r["lost"] or r["unreadable"] for r in results) else 0
 
 

@@ -73,7 +73,7 @@ def table(results: list[dict], rows: int, compared: int) -> str:
     heads = ["build", "MB", "KL divergence", "same next token"]
     heads += [f"{task}: {tables.TITLES[MAIN[task]]}, difference (95 %)" for task in tasks_found]
     heads += ["unreadable", "prompt tokens/s", "generated tokens/s", "memory, GiB"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    lines = []
     for r in results:
         first = r["divergence"] is None
         cells = [r["name"], f"{r['bytes'] / 1e6:,.0f}", "compared with" if first else f"{r['divergence']:.4f}"]
@@ -84,10 +84,12 @@ def table(results: list[dict], rows: int, compared: int) -> str:
             apart = "" if first else f", {100 * d['value']:+.1f} ({100 * d['low']:+.1f} to {100 * d['high']:+.1f})"
             cells.append(f"{100 * score['this']:.1f}{apart}")
         cells += [r["unreadable"], r["prompt_tokens_per_second"], r["generated_tokens_per_second"], r["memory_gib"]]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    lines += ["", f"Distances on the answers of {compared} eval rows, {results[0]['tokens']} tokens; scores on {rows} "
-              "test rows, intervals by paired bootstrap over documents. Speed and memory of one process."]  # fmt: skip
-    return "\n".join(lines) + "\n"
+        lines.append(cells)
+    about = (
+        f"Distances on the answers of {compared} eval rows, {results[0]['tokens']} tokens; scores on {rows} test rows, "
+        "intervals by paired bootstrap over documents. Speed and memory of one process.\n"
+    )
+    return f"{files.markdown_table(heads, lines)}\n{about}"
 
 
 def main(argv: list[str] | None = None) -> int:

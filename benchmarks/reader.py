@@ -17,7 +17,6 @@ and the 95th percentile by the clock, and the mean of the processor's (Linux onl
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import io
 import itertools
@@ -33,6 +32,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks import shared
+from extraction import files
 from extraction.reading import documents, layout, worker
 from extraction.reading.limits import OCR_ENGINES, DocumentError, Limits
 from extraction.reading.words import placed
@@ -86,8 +87,7 @@ def pictures(path: Path) -> Iterator[Case]:
 
 def cord_cases(path: Path) -> Iterator[Case]:
     """Rows of CORD whose image is there."""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for row in shared.rows(path):
         stem = Path(row.get("file_name", "")).stem
         for image in itertools.chain.from_iterable(f.glob(f"{stem}.*") for f in (path.parent, path.parent / "images")):
             if stem and image.suffix.lower() in IMAGES:
@@ -163,12 +163,12 @@ def pairs(rows: list[list[int]]) -> set[tuple[int, int]]:
     return {pair for row in rows for pair in itertools.combinations(sorted(row), 2)}
 
 
-def skew(path: Path) -> list[str]:
+def skew(path: Path) -> str:
     """For each angle: of the pairs of words that CORD has in one row, how many the layout keeps, and how many of its
     own pairs are right; with the de-skewing, and without it."""
     counts: dict[tuple[int, str], Counter] = {}
-    rows = [json.loads(json.loads(line)["ground_truth"]) for line in path.read_text(encoding="utf-8").splitlines()]
-    for truth in rows:
+    receipts = shared.truths(path)
+    for truth in receipts:
         words = [word for entry in truth["valid_line"] for word in entry["words"]]
         quads = [[(w["quad"][f"x{i}"], w["quad"][f"y{i}"]) for i in (1, 2, 3, 4)] for w in words]
         by_row: dict[int, list[int]] = {}
@@ -178,19 +178,16 @@ def skew(path: Path) -> list[str]:
         for angle in ANGLES:
             cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
             items = [placed(w["text"], turned(q, cos, sin)) for w, q in zip(words, quads, strict=True)]
-            upright = layout.upright(items)
-            raw = items
-            for name, boxes in (("de-skewed", upright), ("as they are", raw)):
+            for name, boxes in (("de-skewed", layout.upright(items)), ("as they are", items)):
                 made = pairs(layout.rows(boxes))
                 found = {"kept": len(made & true), "true": len(true), "made": len(made)}
                 counts.setdefault((angle, name), Counter()).update(found)
-    lines = [f"{len(rows)} receipts", "", "| boxes | | " + " | ".join(f"{a}°" for a in ANGLES) + " |"]
-    lines.append("|---|---|" + "---|" * len(ANGLES))
-    for name in ("de-skewed", "as they are"):
-        for share, whole in (("pairs kept", "true"), ("pairs right", "made")):
-            cells = [f"{counts[a, name]['kept'] / counts[a, name][whole]:.3f}" for a in ANGLES]
-            lines.append(f"| {name} | {share} | " + " | ".join(cells) + " |")
-    return lines
+    rows = [
+        [name, share, *(f"{counts[a, name]['kept'] / counts[a, name][whole]:.3f}" for a in ANGLES)]
+        for name in ("de-skewed", "as they are")
+        for share, whole in (("pairs kept", "true"), ("pairs right", "made"))
+    ]
+    return f"{len(receipts)} receipts\n\n" + files.markdown_table(["boxes", "", *(f"{a}°" for a in ANGLES)], rows)
 
 
 def turned(quad: list[tuple[float, float]], cos: float, sin: float) -> list[tuple[float, float]]:
@@ -198,7 +195,7 @@ def turned(quad: list[tuple[float, float]], cos: float, sin: float) -> list[tupl
 
 
 def main() -> int:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = shared.parser(__doc__)
     p.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
     p.add_argument("--ocr", choices=OCR_ENGINES, default="auto")
     p.add_argument("--limit", type=int, help="documents of each folder at most")
@@ -221,7 +218,7 @@ def main() -> int:
         for line in measure(found, Limits(ocr=args.ocr, max_pages=200, page_seconds=900), args.show):
             print(line.replace("| ", f"| {folder.name}, ", 1), flush=True)
     if args.skew:
-        print("\n".join(skew(args.skew)))
+        print(skew(args.skew), end="")
     return 0
 
 

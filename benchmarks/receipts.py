@@ -16,7 +16,6 @@ text, blanks and case aside. Recall is the share of segments read right, precisi
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import time
@@ -132,7 +131,6 @@ def segment_counts(segments: list[tuple[str, list, str]], words: list[Word]) -> 
 
 def main(argv: list[str] | None = None) -> int:
     p = config.parser(__doc__)
-    p.formatter_class = argparse.RawDescriptionHelpFormatter
     p.add_argument("folder", type=Path, metavar="WILDRECEIPT")
     p.add_argument("--file", default="annotations.jsonl", help="of the folder (default: annotations.jsonl)")
     p.add_argument("--model", default="gguf")

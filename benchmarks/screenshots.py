@@ -8,7 +8,6 @@ It needs a model, as app.py does, and Chromium (on Debian: apt-get install chrom
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import re
@@ -24,18 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import config
+from benchmarks import shared
+from extraction import files, stage
 
-SAMPLES = config.ROOT / "data" / "samples" / "documents"
+SAMPLES = shared.SAMPLES / "documents"
 PICTURES = config.ROOT / "docs" / "pictures"
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 VIEWPORT = {"width": 1280, "height": 1150}
 MAX_PNG, MAX_GIF = 300_000, 2_000_000  # bytes
 MODEL_SECONDS = 300  # that one answer of the model may take
-
-
-def fail(sentence: str) -> None:
-    print(f"error: {sentence}", file=sys.stderr)
-    sys.exit(2)
 
 
 @contextmanager
@@ -54,7 +50,7 @@ def running(model: str) -> Iterator[str]:
             if "page: http" not in process.stdout.readline():
                 process.wait()
                 said.seek(0)
-                fail(f"the page did not start. {said.read().strip()}")
+                raise files.StageError(f"the page did not start. {said.read().strip()}")
             print(f"page ready after {time.monotonic() - started:.1f} s")
             yield f"http://127.0.0.1:{port}"
         finally:
@@ -175,13 +171,13 @@ def take(page: Any) -> None:
     shutil.rmtree(broken.parent)
 
 
-def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: list[str] | None = None) -> int:
+    p = shared.parser(__doc__)
     p.add_argument("--model", default="gguf", help="as for app.py")
-    args = p.parse_args()
+    args = p.parse_args(argv)
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
-        fail("no Chromium here; on Debian: apt-get install chromium")
+        raise files.StageError("no Chromium here; on Debian: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     PICTURES.mkdir(parents=True, exist_ok=True)
@@ -192,7 +188,8 @@ def main() -> None:
         page.goto(f"{address}/?__theme=light")
         take(page)
         browser.close()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    stage.run_stage(main)

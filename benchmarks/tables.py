@@ -15,12 +15,12 @@ the file has, matched by task and metric. From Markdown, the tables replace the 
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from pathlib import Path
 
 import config
+from benchmarks import shared
 from extraction import files, stage
 from extraction.scoring import tables as evaluation
 
@@ -115,7 +115,7 @@ def _write(path: Path, result: dict) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = shared.parser(__doc__)
     p.add_argument("--from", dest="source", metavar="RUN", help="take the result of a run: FOLDER, FILE.md or -")
     p.add_argument("names", nargs="*", metavar="NAME", help="with --from: the result files to write")
     p.add_argument("--column", help="with --from FOLDER: the column to fill (default: the model's label)")

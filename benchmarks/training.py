@@ -16,19 +16,18 @@ Writes  output/benchmarks/training.jsonl   a row per line
 
 from __future__ import annotations
 
-import argparse
-import json
-import struct
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import config
+from benchmarks import shared
 from extraction import files, stage
 from extraction.models import base_model
 from extraction.training import memory
@@ -53,14 +52,14 @@ def tensors_of_layer(shape: memory.Shape, layer: int) -> list[tuple[str, list[in
     return found
 
 
-def write_checkpoint(folder: Path, shape: memory.Shape, tokenizer: Any, workers: int = 8) -> None:
+def write_checkpoint(folder: Path, shape: memory.Shape, tokenizer: Any, workers: int = 4) -> None:
     """A random checkpoint of this shape: normal weights of deviation 0.02, norms of one, in bfloat16 safetensors.
 
     All layers read the same pool of random numbers from different places, which is fast and random enough: what is
     measured depends on sizes and on tokens being spread over the experts.
     """
-    import numpy
     import torch
+    from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     needed = 2 * (shape.layers * (shape.expert_parameters + shape.attention_parameters) + shape.other_parameters)
@@ -69,41 +68,26 @@ def write_checkpoint(folder: Path, shape: memory.Shape, tokenizer: Any, workers:
         raise files.StageError(
             f"{folder} has {free / 1e9:.0f} GB free, a random checkpoint takes {needed / 1e9:.0f} GB"
         )
-    largest = max(2 * shape.vocabulary * shape.hidden, 2 * shape.expert_parameters // shape.experts * 64)
-    generator = torch.Generator().manual_seed(1)
-    pool = (torch.randn(largest // 2 + (1 << 20), generator=generator, dtype=torch.float32) * 0.02).bfloat16()
-    random_bytes = pool.view(torch.uint8).numpy()
-    ones = numpy.ascontiguousarray(torch.ones(shape.hidden, dtype=torch.bfloat16).view(torch.uint8).numpy())
+    largest = max(shape.vocabulary * shape.hidden, shape.expert_parameters)
+    pool = (torch.randn(largest + (1 << 20), generator=torch.Generator().manual_seed(1)) * 0.02).bfloat16()
 
     def write(name: str, tensors: list[tuple[str, list[int]]], start: int) -> None:
-        header, offset = {"__metadata__": {"format": "pt"}}, 0
+        made, place = {}, start
         for tensor, sides in tensors:
-            size = 2 * int(numpy.prod(sides))
-            header[tensor] = {"dtype": "BF16", "shape": sides, "data_offsets": [offset, offset + size]}
-            offset += size
-        head = json.dumps(header, separators=(",", ":")).encode()
-        head += b" " * (-len(head) % 8)
-        with open(folder / name, "wb") as f:
-            f.write(struct.pack("<Q", len(head)) + head)
-            place = start
-            for _, sides in tensors:
-                size = 2 * int(numpy.prod(sides))
-                if len(sides) == 1:
-                    f.write(ones[:size])
-                    continue
-                if place + size > len(random_bytes):
-                    place = 0
-                f.write(random_bytes[place : place + size])
-                place += size
+            size = math.prod(sides)
+            place = place if place + size <= len(pool) else 0
+            made[tensor] = torch.ones(sides).bfloat16() if len(sides) == 1 else pool[place : place + size].view(sides)
+            place += size
+        save_file({n: t.clone() for n, t in made.items()}, folder / name, metadata={"format": "pt"})
 
     name = f"model-{{:05d}}-of-{shape.layers + 1:05d}.safetensors"
     paths = {name.format(n + 1): tensors_of_layer(shape, n) for n in range(shape.layers)}
     ends = [("model.embed_tokens.weight", [shape.vocabulary, shape.hidden]), ("model.norm.weight", [shape.hidden])]
     ends.append(("lm_head.weight", [shape.vocabulary, shape.hidden]))
     paths[name.format(shape.layers + 1)] = ends
-    with ThreadPoolExecutor(workers) as pool_of_threads:
-        starts = (2 * 7919 * n % (1 << 20) for n in range(len(paths)))
-        list(pool_of_threads.map(write, paths, paths.values(), starts))
+    with ThreadPoolExecutor(workers) as threads:
+        starts = (7919 * n % (1 << 20) for n in range(len(paths)))
+        list(threads.map(write, paths, paths.values(), starts))
     weight_map = {tensor: name for name, tensors in paths.items() for tensor, _ in tensors}
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
     files.write_json(folder / "generation_config.json", ids)
@@ -112,6 +96,15 @@ def write_checkpoint(folder: Path, shape: memory.Shape, tokenizer: Any, workers:
         folder / "model.safetensors.index.json", {"metadata": {"total_size": needed}, "weight_map": weight_map}
     )
     files.write_json(folder / "config.json", model_config(shape) | ids)  # last: it says that the rest is there
+
+
+def write_base(folder: Path, tokenizer: str | None, layers: int | None = None) -> None:
+    """A random checkpoint of Qwen3-30B-A3B, or of some of its layers, with another tokenizer than the small model's."""
+    from transformers import AutoTokenizer
+
+    known = AutoTokenizer.from_pretrained(tokenizer) if tokenizer else base_model.tokenizer(base_model.SMOLLM2, Path())
+    print(f"writing random weights to {folder}", file=sys.stderr, flush=True)
+    write_checkpoint(folder, replace(memory.QWEN3_30B, layers=layers or memory.QWEN3_30B.layers), known)
 
 
 def model_config(shape: memory.Shape) -> dict:
@@ -311,9 +304,8 @@ def shown(value: float | None, digits: int = 2) -> str:
 
 def table(results: list[dict], about: str) -> str:
     """The results as a Markdown table, with what they were measured on. A cell that was not measured is empty."""
-    lines = [about, "", "| " + " | ".join(name for name, _ in COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
-    lines += ["| " + " | ".join(str(cell(result)) for _, cell in COLUMNS) + " |" for result in results]
-    return "\n".join(lines) + "\n"
+    rows = ([cell(result) for _, cell in COLUMNS] for result in results)
+    return f"{about}\n\n{files.markdown_table([name for name, _ in COLUMNS], rows)}"
 
 
 def versions() -> str:
@@ -349,7 +341,7 @@ def prepare(model: str, work: Path) -> Path:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = shared.parser(__doc__)
     parser.add_argument(
         "--model",
         type=Path,
@@ -364,7 +356,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--processes", type=int, default=1, help="GPUs that share each step")
     parser.add_argument("--again", action="store_true", help="measure rows that are there already")
-    parser.add_argument("-o", "--output", type=Path, default=config.ROOT / "output" / "benchmarks")
+    parser.add_argument("-o", "--output", type=Path, default=shared.OUTPUT)
     args = parser.parse_args(argv)
     import torch
 
@@ -372,18 +364,10 @@ def main(argv: list[str] | None = None) -> int:
         raise files.StageError("this measures training on a CUDA device, and none was found")
     rows = [parse_row(text) for text in args.row] if args.row else ROWS
     if not (args.model / "config.json").is_file():
-        from transformers import AutoTokenizer
-
-        tokenizer = (
-            AutoTokenizer.from_pretrained(args.tokenizer)
-            if args.tokenizer
-            else base_model.tokenizer(base_model.SMOLLM2, Path())
-        )
-        print(f"writing random weights to {args.model}", file=sys.stderr)
-        write_checkpoint(args.model, memory.KNOWN["Qwen/Qwen3-30B-A3B"], tokenizer)
+        write_base(args.model, args.tokenizer)
     args.output.mkdir(parents=True, exist_ok=True)
     results_path = args.output / "training.jsonl"
-    results = list(files.read_jsonl(results_path)) if results_path.is_file() else []
+    results = shared.rows(results_path)
     training_rows = prepare(str(args.model), args.output)
     options = [f"train.base_model={args.model}", f"data.training_dir={training_rows}"]
     options = [part for item in options for part in ("--set", item)]

@@ -11,8 +11,6 @@ letters, pages of TAT-QA and forms of FUNSD. The documents of a --tuning run are
 
 from __future__ import annotations
 
-import argparse
-import gzip
 import json
 import sys
 import textwrap
@@ -20,8 +18,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import config
-from extraction import cord
+from benchmarks import shared
+from extraction import cord, files
 from extraction.reading import layout
 from extraction.reading.words import Word
 from extraction.synthetic import generate
@@ -105,55 +103,48 @@ def printed(gold: dict, number: int, way: int) -> str:
     return "\n".join(filter(None, rows))
 
 
-def read(path: Path) -> str:
-    data = path.read_bytes()
-    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
-
-
-def rows_of(path: Path) -> list[dict]:
-    return [json.loads(line) for line in read(path).splitlines()] if path.exists() else []
-
-
 def documents(data: Path | None, tuning: bool) -> Iterator[tuple[str, str, str]]:
     """(set, type, text) of each document."""
-    part, samples = int(tuning), config.ROOT / "data/samples"
+    part, samples = int(tuning), shared.SAMPLES
     folder = data or Path("nowhere")
     for kind, task in (("receipt", "receipt"), ("invoice", "receipt"), ("letter", "document")):
         for made in generate.documents(kind, 60, 101 + part):
             text = layout.layout([Word(w[0], tuple(w[1:])) for w in made["words"]]).text
             yield f"generated: {kind}", task, text
-    for row in rows_of(samples / "cord.jsonl")[part::2]:
-        yield "CORD", "receipt", cord.gold_words(json.loads(row["ground_truth"]))[0].text
-    for i, row in enumerate(rows_of(folder / "einvoices/invoices.jsonl.gz")[part::2]):
+    for truth in shared.truths(samples / "cord.jsonl")[part::2]:
+        yield "CORD", "receipt", cord.gold_words(truth)[0].text
+    for i, row in enumerate(shared.rows(folder / "einvoices/invoices.jsonl.gz")[part::2]):
         for way in range(3):
             yield "e-invoices, nine languages", "receipt", printed(row["gold"], 4 * i + way, part)
-    contracts = json.loads(read(samples / "cuad.json"))["data"]
+    contracts = json.loads(shared.read(samples / "cuad.json"))["data"]
     if (folder / "cuad").exists():
-        contracts = json.loads(read(folder / "cuad/CUADv1_490.json.gz"))["data"]
+        contracts = json.loads(shared.read(folder / "cuad/CUADv1_490.json.gz"))["data"]
     for entry in contracts[part::2][:60]:
         yield "CUAD", "contract", entry["paragraphs"][0]["context"]
-    pages = json.loads(read(samples / "tatqa.json"))
+    pages = json.loads(shared.read(samples / "tatqa.json"))
     for i, page in enumerate(pages[part::2][:60]):
         table = ["   ".join(row) for row in page["table"]["table"]] if i % 2 and "table" in page else []
         yield "TAT-QA", "document", "\n".join([*table, *(p["text"] for p in page["paragraphs"])])
     for path in sorted((folder / "funsd_train/annotations").glob("*.json"))[part::2][:60]:
-        words = [word for block in json.loads(read(path))["form"] for word in block["words"] if word["text"].strip()]
+        words = [
+            word for block in json.loads(shared.read(path))["form"] for word in block["words"] if word["text"].strip()
+        ]
         yield "FUNSD", "document", layout.layout([Word(w["text"], tuple(w["box"])) for w in words]).text
     for block in (Path(__file__).with_name("texts.txt").read_text(encoding="utf-8").split("## ")[1:])[part::2]:
         (task, _), text = block.split("\n", 1)[0].split(), block.split("\n", 1)[1]
         yield f"our own {task}s, nine languages", task, text
-    for row in rows_of(folder / "receipts_silver/zenodo_6371710.jsonl.gz")[100 * part : 100 * part + 100]:
+    for row in shared.rows(folder / "receipts_silver/zenodo_6371710.jsonl.gz")[100 * part : 100 * part + 100]:
         yield "Portuguese receipts", "receipt", row["text"]
     if not tuning:  # sets that nothing was tuned on
-        for row in rows_of(folder / "receipts_silver/expressexpense_srd.jsonl.gz"):
+        for row in shared.rows(folder / "receipts_silver/expressexpense_srd.jsonl.gz"):
             yield "restaurant receipts", "receipt", row["text"]
         if (folder / "contractnli").exists():
-            for entry in json.loads(read(folder / "contractnli/dev_54.json.gz"))["documents"]:
+            for entry in json.loads(shared.read(folder / "contractnli/dev_54.json.gz"))["documents"]:
                 yield "ContractNLI", "contract", entry["text"]
 
 
 def main() -> int:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = shared.parser(__doc__)
     p.add_argument("--data", type=Path, help="a folder with the folders named above")
     p.add_argument("--tuning", action="store_true")
     p.add_argument("--show", action="store_true", help="print the beginning of each document that is taken for another")
@@ -165,14 +156,16 @@ def main() -> int:
         if args.show and found != task:
             print(name, found, detection.signs(text), repr(text[:300]), file=sys.stderr)
     types = ("receipt", "contract", "document")
-    print(f"| documents | are | {' | '.join(f'taken for {name}' for name in types)} | right |\n|---|---|{'---|' * 4}")
-    for (name, task), counts in confusions.items():
-        cells = " | ".join(str(counts[other]) for other in types)
-        print(f"| {name} | {task} | {cells} | {counts[task] / counts.total():.1%} |")
+    rows = [
+        [name, task, *(counts[other] for other in types), f"{counts[task] / counts.total():.1%}"]
+        for (name, task), counts in confusions.items()
+    ]
     for task in types:
-        of_task = [counts for (_, its), counts in confusions.items() if its == task]
-        right, all_ = sum(counts[task] for counts in of_task), sum(counts.total() for counts in of_task)
-        print(f"| **all** | {task} | | | | {right} of {all_} ({right / all_:.1%}) |")
+        of_task = sum((counts for (_, its), counts in confusions.items() if its == task), Counter())
+        right, every = of_task[task], of_task.total()
+        rows.append(["**all**", task, "", "", "", f"{right} of {every} ({right / every:.1%})"])
+    heads = ["documents", "are", *(f"taken for {name}" for name in types), "right"]
+    print(files.markdown_table(heads, rows), end="")
     return 0
 
 

@@ -44,6 +44,13 @@ def safe_cell(value: Any) -> str:
     return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@", "＝", "＋", "－", "＠") and text.strip() else text
 
 
+def markdown_table(heads: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table, in whose cells a bar would end the cell, and a line break the table."""
+    lines = (heads, ["---"] * len(heads), *rows)
+    cells = ([" ".join(str(cell).replace("|", "\\|").split()) for cell in line] for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
 NO_SPACE = os.strerror(errno.ENOSPC)
 
 

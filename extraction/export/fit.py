@@ -61,10 +61,6 @@ def sizes(path: Path) -> Sizes:
     return Sizes(tuple(experts), rest, layers * heads * width * 2 * 2)  # keys and values in 16 bit
 
 
-def advice(path: Path, context: int, card: float) -> Advice:
-    return advise(sizes(path), context, card)
-
-
 def advise(found: Sizes, context: int, card: float) -> Advice:
     """The fewest layers of experts on the CPU with which a build and its cache fit on a card of this size in GiB."""
     needed = found.rest + context * found.token + OVERHEAD + sum(found.experts)

@@ -106,14 +106,14 @@ def compare(reference: Any, found: Any) -> dict:
 def table(results: list[dict]) -> str:
     """A Markdown table; the first line is what the others are compared with."""
     heads = ("file", "MB", "memory, GiB", "prompt tokens/s", "generated tokens/s", "KL divergence", "same next token")
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    rows = []
     for r in results:
         reference = r["divergence"] is None
         cells = [r["file"], f"{r['bytes'] / 1e6:,.0f}", r["memory_gib"], r["prompt_tokens_per_second"]]
         cells += [r["generated_tokens_per_second"], "compared with" if reference else f"{r['divergence']:.4f}"]
         cells.append("" if reference else f"{r['same_next_token']:.1%}")
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append(cells)
+    return files.markdown_table(heads, rows)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from extraction import files
+
 TEMPLATE = Path(__file__).with_name("report.html")
 SHOWN = 2000  # failures that the page holds; a browser lists more of them only slowly
 
@@ -23,13 +25,7 @@ class Table:
 
 def markdown(table: Table) -> str:
     """The table in Markdown, under its title."""
-    lines = [table.header, ["---"] * len(table.header), *table.rows]
-    return f"## {table.title}\n\n" + "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    """A bar would end the cell, and a line break the table."""
-    return " ".join(text.replace("|", "\\|").split())
+    return f"## {table.title}\n\n{files.markdown_table(table.header, table.rows)}"
 
 
 def page(title: str, heading: dict[str, Any], tables: Sequence[Table], failures: Sequence[dict], scored: int) -> str:

@@ -5,7 +5,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 
 import config
 import export_gguf
-from benchmarks import load
+from benchmarks import load, shared
 from extraction import handoff
 from extraction.models import backends, http
 from extraction.tasks import completions, prompts, schemas
@@ -35,38 +34,18 @@ def gguf(tiny_moe, tmp_path_factory):
     return config.read(config.parser(""), arguments)[1].base_gguf_dir / "doc-intel-base-Q8_0.gguf"
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def start(gguf, port):
-    """A llama-server that answers: the process."""
-    import requests
-
-    command = [TOOLS / "llama-server", "-m", gguf, "--host", "127.0.0.1", "--port", str(port), "-c", "8192"]
-    process = subprocess.Popen(
-        [*map(str, command), "--parallel", "4", "-t", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    limit = time.monotonic() + 60
-    while time.monotonic() < limit:
-        assert process.poll() is None, "llama-server ended"
-        try:
-            if requests.get(f"http://127.0.0.1:{port}/health", timeout=1).status_code == 200:
-                return process
-        except requests.RequestException:
-            time.sleep(0.1)
-    raise AssertionError("llama-server does not answer")
+def start(gguf):
+    """A llama-server that answers."""
+    found = shared.Server(TOOLS / "llama-server", gguf, "-c", 8192, "--parallel", 4, "-t", 2)
+    assert found.answers(60)
+    return found
 
 
 @pytest.fixture
 def server(gguf):
-    port = free_port()
-    process = start(gguf, port)
-    yield f"http://127.0.0.1:{port}/v1"
-    process.terminate()
-    process.wait(timeout=20)
+    running = start(gguf)
+    yield f"{running.url}/v1"
+    running.end()
 
 
 def backend_of(url, tokens=64):
@@ -101,36 +80,11 @@ def test_many_clients_lose_nothing(server):
 
 
 def test_a_server_that_is_killed_and_comes_back_loses_no_document(gguf):
-    port = free_port()
-    process = start(gguf, port)
-    revived = []
-
-    def kill_and_revive():
-        time.sleep(1.0)
-        process.kill()
-        process.wait()
-        time.sleep(1.0)
-        revived.append(start(gguf, port))
-
-    try:
-        thread = threading.Thread(target=kill_and_revive)
-        thread.start()
-        answers = backend_of(f"http://127.0.0.1:{port}/v1", 256).complete(requests_of(TEXTS * 2))
-        thread.join()
-        assert [a.error for a in answers] == [None] * len(TEXTS) * 2
-    finally:
-        for one in (process, *revived):
-            one.kill()
-            one.wait()
-
-
-def test_the_benchmark_kills_its_own_server_and_still_loses_nothing(gguf):
     cfg = config.override(config.PROFILES["cpu"], "inference.max_new_tokens=64")
-    server = load.Server(TOOLS / "llama-server", gguf)
+    server = start(gguf)
     try:
-        server.wait()
         first = server.process.pid
-        found = load.run(server.url, 4, TEXTS * 2, cfg, lambda: server.kill_and_revive(0.5))
+        found = load.run(f"{server.url}/v1", 4, TEXTS * 2, cfg, lambda: server.kill_and_revive(0.5))
         assert (found["lost"], found["unreadable"], server.kills) == (0, 0, 1)
         assert server.process.pid != first
     finally:
@@ -139,25 +93,27 @@ def test_the_benchmark_kills_its_own_server_and_still_loses_nothing(gguf):
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 def test_nginx_sends_on_what_a_dead_server_does_not_answer(gguf, tmp_path):
-    ports = [free_port() for _ in range(3)]
+    servers = [start(gguf), start(gguf)]
     text = (Path(__file__).parents[2] / "deploy" / "nginx.conf").read_text()
-    for name, port in (("model-1:8080", ports[0]), ("model-2:8080", ports[1])):
-        text = text.replace(name, f"127.0.0.1:{port}")
-    text = text.replace("listen 8000", f"listen 127.0.0.1:{ports[2]}")
+    for name, running in zip(("model-1:8080", "model-2:8080"), servers, strict=True):
+        text = text.replace(name, running.url.removeprefix("http://"))
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{s.getsockname()[1]}"
+    text = text.replace("listen 8000", f"listen {address}")
     (tmp_path / "nginx.conf").write_text(
         f"pid {tmp_path}/nginx.pid;\nerror_log {tmp_path}/error.log;\ndaemon off;\n{text}"
     )
-    servers = [start(gguf, port) for port in ports[:2]]
     front = subprocess.Popen(["nginx", "-c", str(tmp_path / "nginx.conf")], stderr=sys.stderr)
     try:
         time.sleep(0.5)
         assert front.poll() is None
-        backend = backend_of(f"http://127.0.0.1:{ports[2]}/v1")
+        backend = backend_of(f"http://{address}/v1")
         assert [a.error for a in backend.complete(requests_of(TEXTS[:4]))] == [None] * 4
-        servers[0].kill()
-        servers[0].wait()
+        servers[0].end()
         assert [a.error for a in backend.complete(requests_of(TEXTS[:4]))] == [None] * 4
     finally:
-        for one in (front, *servers):
-            one.terminate()
-            one.wait(timeout=20)
+        front.terminate()
+        front.wait(timeout=20)
+        for running in servers:
+            running.end()
