@@ -31,7 +31,7 @@ import inference
 from extraction import files, stage
 from extraction.models import backends, choice
 from extraction.page import jobs, server, view, widgets
-from extraction.page.opened import Opened, conversation
+from extraction.page.opened import Opened, conversation, pages, picture
 from extraction.reading import documents
 from extraction.tasks import custom, schemas
 
@@ -162,18 +162,6 @@ def _batch_tab(handlers: Handlers, cfg: config.Config) -> None:
     stop.click(None, cancels=[running], api_visibility="private")
 
 
-@contextlib.contextmanager
-def in_one_sentence() -> Iterator[None]:
-    """Turn a bug into a StageError: Gradio would print its message, which may hold text of the document."""
-    try:
-        yield
-    except (documents.DocumentError, files.StageError, jobs.Stopped):
-        raise
-    except Exception as error:
-        stage.show_bug(error)
-        raise files.StageError(f"failed with {type(error).__name__}") from None
-
-
 class Handlers:
     """What happens on a click. `document` names the outputs of the first tab; every answer sets all of them, so that
     nothing of the document before stays beside this one."""
@@ -194,7 +182,7 @@ class Handlers:
         part: documents.Part | None = None,
         tell: Callable[[Any], Any] = lambda said: None,
     ) -> Opened:
-        with self.one_at_a_time, in_one_sentence():
+        with self.one_at_a_time, jobs.in_one_sentence():
             return open_document(path, document_type, self.backend, self.cfg, schema, part, tell)
 
     def _so_far(self, path: Path, said: documents.Document | str) -> dict:
@@ -239,7 +227,7 @@ class Handlers:
         if opened is None or opened.result["record"] is None:
             return {}
         try:
-            with in_one_sentence():
+            with jobs.in_one_sentence():
                 opened.edit(str(event.field), str(event.value))
         except files.StageError as error:
             gr.Warning(str(error))
@@ -253,7 +241,7 @@ class Handlers:
         if opened is None or opened.result["record"] is None:
             return {}
         try:
-            with in_one_sentence():
+            with jobs.in_one_sentence():
                 opened.change_rows(str(event.row), str(event.act))
         except files.StageError as error:
             gr.Warning(str(error))
@@ -263,7 +251,7 @@ class Handlers:
     def turn(self, opened: Opened | None, event: gr.EventData) -> dict | None:
         import gradio as gr
 
-        if not opened or not isinstance(event.page, int) or not 1 <= event.page <= self._pages(opened):
+        if not opened or not isinstance(event.page, int) or not 1 <= event.page <= pages(opened, self.cfg.inference):
             return gr.skip()
         return self._picture(opened, event.page, event.field)
 
@@ -274,7 +262,7 @@ class Handlers:
             gr.Warning("Extract a document first." if opened is None else "Type a question first.")
             return {self.document["status"]: gr.skip()}
         try:
-            with self.one_at_a_time, in_one_sentence():
+            with self.one_at_a_time, jobs.in_one_sentence():
                 opened.ask(question.strip(), self.backend, self.cfg.data)
         except files.StageError as error:
             gr.Warning(html.escape(str(error)))
@@ -287,18 +275,8 @@ class Handlers:
         opened.forget_answers()
         return self._shown(opened, status_line(opened.result))
 
-    def _pages(self, opened: Opened) -> int:
-        """How many pages can be turned to: those that were read, and those between them that could not be."""
-        return min(opened.result["pages"], self.cfg.inference.max_pages)
-
     def _picture(self, opened: Opened, number: int, active: str | None = None) -> dict:
-        pages = self._pages(opened)
-        try:
-            return view.picture(opened.path, number, pages, opened.fields, self.cfg.inference, active)
-        except documents.DocumentError as error:
-            if opened.path.exists():
-                return {"page": number, "pages": pages, "note": f"This page cannot be shown: {error}."}
-            return {"note": "The file was deleted from this machine in the meantime; upload it again to see its pages."}
+        return picture(opened, number, self.cfg.inference, active)
 
     def _shown(self, opened: Opened | None, line: str, lit: dict | None = None) -> dict:
         """A value for every output of the first tab; `lit` is the field whose box is lit up, on its page."""
@@ -357,7 +335,7 @@ class Handlers:
     def _results(self, path: Path, document_type: str, schema: str | None = None) -> Iterator[dict]:
         """The result of each document in a file, or why there is none; one must not take the others with it."""
         try:
-            with in_one_sentence():
+            with jobs.in_one_sentence():
                 parts = documents.parts(path.name, documents.content(path, self.cfg.inference), self.cfg.inference)
         except (documents.DocumentError, files.StageError) as error:
             yield {"file": path.name, "error": str(error)}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from extraction import files, stage
+from extraction.reading import documents
 
 
 class Stopped(Exception):
@@ -64,3 +68,15 @@ class Countdown:
             return f"{of} parts to read ..."
         left = (time.monotonic() - self.started) / done * (of - done)
         return f"{done} of {of} parts read, about {left:.0f} s left"
+
+
+@contextlib.contextmanager
+def in_one_sentence() -> Iterator[None]:
+    """Turn a bug into a StageError: Gradio would print its message, which may hold text of the document."""
+    try:
+        yield
+    except (documents.DocumentError, files.StageError, Stopped):
+        raise
+    except Exception as error:
+        stage.show_bug(error)
+        raise files.StageError(f"failed with {type(error).__name__}") from None

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from extraction import steps
 from extraction.models import backends
-from extraction.page import edits
+from extraction.page import edits, view
 from extraction.reading import documents
+from extraction.reading.limits import Limits
 
 if TYPE_CHECKING:
     from config import DataConfig
@@ -70,6 +71,22 @@ class Opened:
 
     def forget_answers(self) -> None:
         self.found.forget_answers()
+
+
+def pages(opened: Opened, limits: Limits) -> int:
+    """How many pages can be turned to: those that were read, and those between them that could not be."""
+    return min(opened.document.pages, limits.max_pages)
+
+
+def picture(opened: Opened, number: int, limits: Limits, active: str | None = None) -> dict:
+    """What `view.picture` shows of a page, or why it cannot be shown."""
+    count = pages(opened, limits)
+    try:
+        return view.picture(opened.path, number, count, opened.fields, limits, active)
+    except documents.DocumentError as error:
+        if opened.path.exists():
+            return {"page": number, "pages": count, "note": f"This page cannot be shown: {error}."}
+        return {"note": "The file was deleted from this machine in the meantime; upload it again to see its pages."}
 
 
 def conversation(opened: Opened) -> dict:
