@@ -170,7 +170,10 @@ class EvaluateConfig:
 class InferenceConfig(limits.Limits):
     quantization: str = "Q8_0"  # the GGUF build that stage 5 and 7 load by default
     context_tokens: int = 2048  # prompt and answer together
-    max_new_tokens: int = 512  # answer; one cut at this limit is closed and reported
+    max_new_tokens: int = (
+        512  # of an answer, and one more for each character of a document with lists; one cut is reported
+    )
+    choose: bool = True  # amounts, dates and times are chosen among those that the text prints, not written
     threads: int = 0  # 0: all cores
     gpu_layers: int | None = None  # of a GGUF build on a GPU; None: all, if llama-cpp-python was built for one
     timeout_seconds: float = 120.0  # of one request to a server

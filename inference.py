@@ -98,7 +98,9 @@ def examine(
     task = task or (schemas.RECEIPT if document.invoice else detection.detect(document.text))
     shown = steps.Shown(document, task)
     asked = steps.ask(shown, task, questions, backend, cfg.data)
-    readings = steps.read(shown, asked, _complete(backend, [one.request for one in asked], progress))
+    readings = steps.read(
+        shown, asked, _complete(backend, [one.request(cfg.inference.choose) for one in asked], progress)
+    )
     found = steps.Extraction(name, task, backend.name, shown)
     found.take(asked, readings, getattr(backend, "calibration", None))
     seconds = time.monotonic() - started

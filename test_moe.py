@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import config
-from extraction import files, handoff, stage
+from extraction import files, handoff, stage, steps
 from extraction.models import backends, choice, confidence
 from extraction.scoring import experts, metrics, report, scores, tables
 from extraction.tasks import completions, prompts, records, schemas
@@ -154,7 +154,7 @@ def select(rows: list[dict], per_task: int | None) -> list[dict]:
 # --- predictions ---------------------------------------------------------------------------------------------
 
 
-def predict(rows: list[dict], backend: backends.Backend, partial: Path) -> list[dict]:
+def predict(rows: list[dict], backend: backends.Backend, partial: Path, choose: bool) -> list[dict]:
     """One prediction per row, in their order. Those already in `partial` are kept; new ones are added to it."""
     from tqdm import tqdm
 
@@ -163,7 +163,7 @@ def predict(rows: list[dict], backend: backends.Backend, partial: Path) -> list[
     with tqdm(total=len(rows), initial=len(rows) - len(left), desc=backend.name, unit="row", disable=None) as bar:
         for start in range(0, len(left), CHUNK):
             chunk = left[start : start + CHUNK]
-            asked = [backends.Request(row["prompt"], schemas.TASKS[row["task"]].schema) for row in chunk]
+            asked = [steps.request(schemas.TASKS[row["task"]], row["prompt"], choose) for row in chunk]
             answers = backend.complete(asked, bar.update)
             with open(partial, "a", encoding="utf-8") as f:
                 for row, answer in zip(chunk, answers, strict=True):
@@ -334,7 +334,8 @@ class Evaluation:
         return {
             "rows": files.fingerprint(self.rows),
             "model": self.model.fingerprint,
-            "decoding": "greedy, constrained by the task's JSON schema",
+            "decoding": "greedy, constrained by the task's JSON schema"
+            + (", amounts, dates and times chosen from the prompt" if self.cfg.inference.choose else ""),
             "max_new_tokens": self.cfg.inference.max_new_tokens,
             "context_tokens": self.cfg.inference.context_tokens,
             "batch_size": self.cfg.evaluate.batch_size,
@@ -372,7 +373,7 @@ class Evaluation:
         """Model name and a prediction for each row; those of an interrupted run are kept unless `anew`."""
         if anew:
             self.partial.unlink(missing_ok=True)
-        return backend.name, predict(self.rows, backend, self.partial)
+        return backend.name, predict(self.rows, backend, self.partial, self.cfg.inference.choose)
 
     def score(self, name: str, predictions: list[dict]) -> dict:
         """The metrics of the predictions."""
@@ -388,7 +389,8 @@ class Evaluation:
             "profile": self.cfg.profile,
             "rows": said if own else f"{said}; not among the training rows beside them",
             "text": None if own else "gold OCR words and published texts (not our own OCR)",
-            "decoding": f"{self.predicting['decoding']}, at most {self.predicting['max_new_tokens']} new tokens",
+            "decoding": f"{self.predicting['decoding']}, {self.predicting['max_new_tokens']} new tokens at "
+            "most, and one more for each character of a document with lists",
             "confidences": "calibrated on the eval rows" if self.calibration else "not calibrated",
             "eval loss": training
             and f"adapter {training['eval_loss']:.3f}, base model {training['base_eval_loss']:.3f}, "
@@ -459,7 +461,7 @@ def calibrate(args: Any, cfg: config.Config) -> int:
     partial = cfg.evaluation_dir / f".calibration.{made_by}.jsonl"
     if args.force:
         partial.unlink(missing_ok=True)
-    predictions = predict(rows, backend, partial)
+    predictions = predict(rows, backend, partial, cfg.inference.choose)
     by_document: dict[str, list[dict]] = defaultdict(list)
     for entry in predictions:
         by_document[entry["document"]].append(entry)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from extraction.evidence import checks, grounding, injections, problems
+from extraction.evidence import checks, grounding, injections, printed, problems
 from extraction.evidence.problems import Problem
 from extraction.files import StageError
 from extraction.models import backends
@@ -67,9 +67,8 @@ class Asked:
     question: str | None = None
     start: int = 0
 
-    @property
-    def request(self) -> backends.Request:
-        return backends.Request(self.prompt.messages, self.task.schema)
+    def request(self, choose: bool) -> backends.Request:
+        return request(self.task, self.prompt.messages, choose)
 
 
 def ask(
@@ -82,6 +81,18 @@ def ask(
     spans = [] if invoice_of(shown.document, task) else windows(shown.running, task, backend, data)
     asked = [Asked(task, prompts.prompt(task, shown.running[a:b]), start=a) for a, b in spans]
     return asked + [ask_question(shown, question, data) for question in questions]
+
+
+def request(task: schemas.Task, messages: list[dict[str, str]], choose: bool) -> backends.Request:
+    """What a backend is asked. `choose`: amounts, dates and times can only be those that the prompt prints.
+
+    The answer may grow with the document, by a token a character: a row of a list takes two to three times as many
+    tokens as its print, since the names of its fields come with every row.
+    """
+    text = messages[-1]["content"]
+    narrowed = printed.narrowed(task, text) if choose else task.schema
+    more = 0 if task in (schemas.CONTRACT, schemas.QUESTION) else len(text)
+    return backends.Request(messages, task.schema, None if narrowed is task.schema else narrowed, more)
 
 
 def invoice_of(document: Document, task: schemas.Task) -> dict | None:

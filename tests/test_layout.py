@@ -30,7 +30,7 @@ extraction.reading: ocr pdf pdf_text pdf_fonts pdf_page pages worker
 extraction.reading: columns directions paper layout documents
 extraction: cord own_folder
 extraction.models: rows base_file upcycle base_model lora confidence backends http choice
-extraction.evidence: values injections problems checks grounding
+extraction.evidence: values injections problems checks grounding printed
 extraction: steps drafts
 extraction.synthetic: words parts till receipt_items receipt_totals receipts
 extraction.synthetic: invoices letters injected variations generate general own questions

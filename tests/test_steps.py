@@ -37,7 +37,7 @@ def examined(text, backend, questions=()):
     shown = steps.Shown(documents.Document(text), schemas.CONTRACT)
     asked = steps.ask(shown, schemas.CONTRACT, questions, backend, DATA)
     found = steps.Extraction("c.txt", schemas.CONTRACT, backend.name, shown)
-    found.take(asked, steps.read(shown, asked, backend.complete([one.request for one in asked])), None)
+    found.take(asked, steps.read(shown, asked, backend.complete([one.request(choose=True) for one in asked])), None)
     return found, asked
 
 

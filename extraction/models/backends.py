@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,10 +23,20 @@ from extraction.models import base_model, confidence
 
 @dataclass(frozen=True)
 class Request:
-    """What a backend is asked: chat messages, and the JSON schema that the answer must keep."""
+    """What a backend is asked: chat messages, and the JSON schema that the answer must keep.
+
+    `narrowed` is that schema with fewer values, of which the answer has one; how sure the model was is then measured
+    among all that `schema` allows. The answer may have `more` tokens than the settings say.
+    """
 
     messages: list[dict[str, str]]
     schema: dict
+    narrowed: dict | None = None
+    more: int = 0
+
+    @property
+    def enforced(self) -> dict:
+        return self.narrowed or self.schema
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,11 @@ class Backend(Protocol):
 
 def grammar(schema: dict) -> str:
     """The llguidance grammar of a schema: compact JSON, no blanks between tokens of the syntax."""
+    return _grammar(json.dumps(schema))
+
+
+@lru_cache(maxsize=32)
+def _grammar(schema: str) -> str:
     import llguidance
 
     return llguidance.LLMatcher.grammar_from_json_schema(schema, defaults={"whitespace_flexible": False})
@@ -116,7 +132,6 @@ class LlamaBackend(OneByOne):
             raise files.StageError(f"{path} has no chat template; build it with python export_gguf.py", status=3)
         self.render = renderer(template)
         self.tokenizer = llguidance.llamacpp.lltokenizer_from_vocab(self.llm._model.vocab)
-        self.grammars: dict[str, str] = {}
 
     def count(self, text: str) -> int:
         return len(self.llm.tokenize(text.encode(), add_bos=False, special=False))
@@ -133,11 +148,10 @@ class LlamaBackend(OneByOne):
         prompt = self.llm.tokenize(self.render(request.messages).encode(), add_bos=False, special=True)
         if len(prompt) > self.prompt_limit:
             return Completion("", len(prompt), 0, 0.0, f"the prompt has {len(prompt)} tokens, {self.prompt_limit} fit")
-        key = json.dumps(request.schema)
-        if key not in self.grammars:
-            self.grammars[key] = grammar(request.schema)
-        matcher = llguidance.LLMatcher(self.tokenizer, self.grammars[key])
-        allowed = AllowedTokens([matcher], self.tokenizer.vocab_size)
+        most = min(self.max_new_tokens + request.more, self.llm.n_ctx() - len(prompt))
+        matcher = llguidance.LLMatcher(self.tokenizer, grammar(request.enforced))
+        wide = [llguidance.LLMatcher(self.tokenizer, grammar(request.schema))] if request.narrowed else None
+        allowed = AllowedTokens([matcher], self.tokenizer.vocab_size, wide=wide)
         ending = self.llm.token_eos()
         cached = self._rewind(prompt)
         logits = self._logits(prompt[cached:])
@@ -145,8 +159,8 @@ class LlamaBackend(OneByOne):
         tokens: list[int] = []
         while (token := allowed.likeliest(logits)) != ending:
             tokens.append(token)
-            matcher.consume_token(token)
-            if matcher.is_stopped() or len(tokens) == self.max_new_tokens:
+            allowed.consume(0, token)
+            if matcher.is_stopped() or len(tokens) == most:
                 break
             logits = self._logits([token])
         text = self.llm.detokenize(tokens).decode("utf-8", errors="replace")
@@ -240,13 +254,13 @@ class TransformersBackend:
         answers: dict[int, Completion] = {}
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
-            found = self._batch([rendered[i] for i in batch], [requests[i].schema for i in batch])
+            found = self._batch([rendered[i] for i in batch], [requests[i] for i in batch])
             for i, answer in zip(batch, found, strict=True):
                 answers[i] = answer
                 done()
         return [answers[i] for i in range(len(requests))]
 
-    def _batch(self, prompts: list[str], schemas: list[dict]) -> list[Completion]:
+    def _batch(self, prompts: list[str], asked: list[Request]) -> list[Completion]:
         import llguidance
         import torch
         from transformers import LogitsProcessorList
@@ -258,14 +272,16 @@ class TransformersBackend:
         if width > self.prompt_limit:
             error = f"a prompt of this batch has {width} tokens, {self.prompt_limit} fit"
             if len(prompts) > 1:  # one prompt that is too long must not cost the others their answers
-                return [c for p, s in zip(prompts, schemas, strict=True) for c in self._batch([p], [s])]
+                return [c for p, a in zip(prompts, asked, strict=True) for c in self._batch([p], [a])]
             return [Completion("", width, 0, 0.0, error)]
-        matchers = [llguidance.LLMatcher(self.matcher_tokenizer, grammar(schema)) for schema in schemas]
-        allowed = AllowedTokens(matchers, self.matcher_tokenizer.vocab_size, width)
+        matchers = [llguidance.LLMatcher(self.matcher_tokenizer, grammar(request.enforced)) for request in asked]
+        wide = [llguidance.LLMatcher(self.matcher_tokenizer, grammar(request.schema)) for request in asked]
+        allowed = AllowedTokens(matchers, self.matcher_tokenizer.vocab_size, width, wide)
+        most = [min(self.max_new_tokens + request.more, self.context_tokens - width) for request in asked]
         with torch.inference_mode():
             output = self.model.generate(
                 **encoded,
-                max_new_tokens=self.max_new_tokens,
+                max_new_tokens=max(most),
                 do_sample=False,
                 pad_token_id=self.tokenizer.pad_token_id,
                 eos_token_id=self.tokenizer.eos_token_id,
@@ -273,8 +289,10 @@ class TransformersBackend:
             )
         seconds = (time.monotonic() - started) / len(prompts)
         answers = []
-        for row, length, choices in zip(output[:, width:].tolist(), lengths, allowed.choices, strict=True):
+        rows = zip(output[:, width:].tolist(), lengths, allowed.choices, most, strict=True)
+        for row, length, choices, limit in rows:
             end = row.index(self.tokenizer.eos_token_id) if self.tokenizer.eos_token_id in row else len(row)
+            end = min(end, limit)
             text = self.tokenizer.decode(row[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
             pieces = [self.matcher_tokenizer.decode_bytes([token]) for token in row[:end]]
             sure = confidence.of_values(text, pieces, choices[:end])
@@ -287,60 +305,69 @@ class AllowedTokens:
 
     `choices` keeps the log-probability of each token of each sequence among those that were allowed, None where it
     was the only one. Decoding is greedy, so the token is the likeliest of them: one number a step is all that stays.
+    With `wide` matchers, whose grammars allow more, the probability is that among what they allow.
     """
 
-    def __init__(self, matchers: list[Any], vocabulary: int, prompt_width: int = 0):
+    def __init__(self, matchers: list[Any], vocabulary: int, prompt_width: int = 0, wide: list[Any] | None = None):
         import llguidance.numpy
 
-        self.matchers = matchers
+        self.matchers, self.wide = matchers, wide or matchers
         self.fill = llguidance.numpy.fill_next_token_bitmask
         self.bits = llguidance.numpy.allocate_token_bitmask(len(matchers), vocabulary)
         self.seen = prompt_width
         self.choices: list[list[float | None]] = [[] for _ in matchers]
 
-    def _mask(self, size: int) -> Any:
+    def _mask(self, matchers: list[Any], size: int) -> Any:
         import numpy
 
-        for i, matcher in enumerate(self.matchers):
+        for i, matcher in enumerate(matchers):
             self.fill(matcher, self.bits, i)
         allowed = numpy.unpackbits(self.bits.view(numpy.uint8), axis=1, bitorder="little").astype(bool)
-        padded = numpy.zeros((len(self.matchers), size), dtype=bool)  # rows of the output layer without a token
+        padded = numpy.zeros((len(matchers), size), dtype=bool)  # rows of the output layer without a token
         width = min(size, allowed.shape[1])
         padded[:, :width] = allowed[:, :width]
         return padded
 
+    def consume(self, sequence: int, token: int) -> None:
+        """The token that was taken for a sequence."""
+        for matchers in (self.matchers, self.wide)[: 1 + (self.wide is not self.matchers)]:
+            if not matchers[sequence].is_stopped():
+                matchers[sequence].consume_token(token)
+
     def likeliest(self, scores: Any) -> int:
-        """The token of the highest score among those allowed, for llama.cpp, whose caller feeds the matcher."""
+        """The token of the highest score among those allowed, for llama.cpp, whose caller has it consumed."""
         import numpy
 
-        allowed = numpy.flatnonzero(self._mask(scores.shape[-1])[0])
-        left = scores[allowed]
-        best = int(left.argmax())
-        self.choices[0].append(log_share(left, best))
-        return int(allowed[best])
+        allowed = numpy.flatnonzero(self._mask(self.matchers, scores.shape[-1])[0])
+        best = int(allowed[scores[allowed].argmax()])
+        if self.wide is not self.matchers:
+            allowed = numpy.flatnonzero(self._mask(self.wide, scores.shape[-1])[0])
+        self.choices[0].append(log_share(scores[allowed], scores[best]))
+        return best
 
     def torch(self, ids: Any, scores: Any) -> Any:
         """A logits processor for transformers: new tokens of the batch are fed to the matchers here."""
         import torch
 
-        for row, matcher in zip(ids[:, self.seen :].tolist(), self.matchers, strict=True):
+        for sequence, row in enumerate(ids[:, self.seen :].tolist()):
             for token in row:
-                if not matcher.is_stopped():
-                    matcher.consume_token(token)
+                self.consume(sequence, token)
         self.seen = ids.shape[1]
-        mask = self._mask(scores.shape[-1])
-        scores = scores.masked_fill(~torch.from_numpy(mask).to(scores.device), -float("inf"))
-        likelihoods = (scores.amax(dim=-1) - scores.float().logsumexp(dim=-1)).tolist()
-        for kept, likelihood, allowed in zip(self.choices, likelihoods, mask.sum(axis=1), strict=True):
-            kept.append(likelihood if allowed > 1 else None)
+        allowed = torch.from_numpy(self._mask(self.matchers, scores.shape[-1])).to(scores.device)
+        wide = torch.from_numpy(self._mask(self.wide, scores.shape[-1])).to(scores.device)
+        among = scores.masked_fill(~wide, -float("inf")).float().logsumexp(dim=-1)
+        scores = scores.masked_fill(~allowed, -float("inf"))
+        likelihoods = (scores.amax(dim=-1) - among).tolist()
+        for kept, likelihood, count in zip(self.choices, likelihoods, wide.sum(dim=1).tolist(), strict=True):
+            kept.append(likelihood if count > 1 else None)
         return scores
 
 
-def log_share(scores: Any, one: int) -> float | None:
-    """The log-probability of one score among these; None where it is the only one."""
+def log_share(scores: Any, one: float) -> float | None:
+    """The log-probability of a token with the score `one` among these scores; None where it is the only one."""
     import numpy
 
-    return -float(numpy.log(numpy.exp(scores - scores[one]).sum())) if scores.size > 1 else None
+    return -float(numpy.log(numpy.exp(scores - one).sum())) if scores.size > 1 else None
 
 
 def layers_on_gpu(wanted: int | None) -> int:

@@ -164,8 +164,8 @@ class HttpBackend(OneByOne):
         return Completion(text, prompt_tokens, completion_tokens, seconds, confidences=sure)
 
     def _ollama(self, request: Request) -> tuple[int, Any]:
-        options = {"num_ctx": self.context, "num_predict": self.max_new_tokens, "temperature": 0}
-        body = {"model": self.model, "messages": request.messages, "format": request.schema, "options": options}
+        options = {"num_ctx": self.context, "num_predict": self._most(request), "temperature": 0}
+        body = {"model": self.model, "messages": request.messages, "format": request.enforced, "options": options}
         body |= {"stream": False, "think": False, "truncate": False, "shift": False, "logprobs": True}
         return self._post(f"{self.root}/api/chat", body)
 
@@ -173,13 +173,13 @@ class HttpBackend(OneByOne):
         body = {
             "messages": request.messages,
             "temperature": 0,
-            "max_tokens": max_tokens or self.max_new_tokens,
+            "max_tokens": max_tokens or self._most(request),
             "stream": False,
             "logprobs": True,
             "chat_template_kwargs": {"enable_thinking": False},
             "response_format": {
                 "type": "json_schema",
-                "json_schema": {"name": "answer", "strict": True, "schema": request.schema},
+                "json_schema": {"name": "answer", "strict": True, "schema": request.enforced},
             },
         } | ({"model": self.model} if self.model else {})
         for _ in range(1 + len(OPTIONAL)):
@@ -190,6 +190,11 @@ class HttpBackend(OneByOne):
                 break
             self.refused |= named
         return status, found
+
+    def _most(self, request: Request) -> int:
+        """Tokens that the answer may have: no more than surely fit, since a server may refuse a longer one."""
+        room = self.context - sum(self.count(message["content"]) for message in request.messages)
+        return max(self.max_new_tokens, min(self.max_new_tokens + request.more, room))
 
     def _post(self, url: str, body: dict) -> tuple[int, Any]:
         """Status and JSON of a reply; the text where it is no JSON. Raises StageError if no server is there."""

@@ -66,7 +66,7 @@ class Opened:
     def ask(self, question: str, backend: backends.Backend, data: DataConfig) -> None:
         """Add an answer to the result."""
         one = steps.ask_question(self.found.shown, question, data)
-        (reading,) = steps.read(self.found.shown, [one], backend.complete([one.request]))
+        (reading,) = steps.read(self.found.shown, [one], backend.complete([one.request(choose=True)]))
         self.found.take_answer(one, reading)
 
     def forget_answers(self) -> None:

@@ -1,5 +1,6 @@
 """extraction/models/backends.py: what a backend answers, by the tiny model."""
 
+import json
 import os
 import re
 import struct
@@ -231,3 +232,31 @@ def test_the_command_says_so_too_and_without_a_traceback(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 3
     assert re.fullmatch(r"error: .*model\.gguf cannot be loaded by llama\.cpp: .*\n", done.stderr)
+
+
+# --- values that are chosen, answers that grow ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["base-gguf", "base"])
+def test_amounts_and_dates_of_an_answer_are_among_those_that_the_prompt_prints(tiny_gguf, model):
+    backend = choice.choose(tiny_gguf, model).open()
+    schema = {"type": "object", "properties": {"date": {"type": "string", "maxLength": 80}}, "required": ["date"]}
+    schema["additionalProperties"] = False
+    narrowed = {**schema, "properties": {"date": {"$ref": "#/$defs/date"}}}
+    narrowed["$defs"] = {"date": {"type": "string", "enum": ["12 May 2026", "14/05/2025", '5"', "Ü"]}}
+    messages = prompts.messages(schemas.RECEIPT, RECEIPT)
+    free, chosen = backend.complete([backends.Request(messages, schema), backends.Request(messages, schema, narrowed)])
+    value = json.loads(chosen.text)["date"]
+    assert value in narrowed["$defs"]["date"]["enum"]
+    assert json.loads(free.text)["date"] not in narrowed["$defs"]["date"]["enum"]
+    # among all texts, not among four: a model of random weights is sure of nothing that it writes
+    assert 0 < chosen.confidences["date"] < 1e-3
+
+
+def test_an_answer_is_as_long_as_its_request_says_and_the_context_allows(tiny_gguf):
+    backend = choice.choose(tiny_gguf, "base-gguf").open()
+    schema = {"type": "array", "items": {"type": "string", "minLength": 5}, "minItems": 500}
+    messages = prompts.messages(schemas.RECEIPT, RECEIPT)
+    lengths = [backend.complete([backends.Request(messages, schema, more=n)])[0] for n in (0, 30, 5000)]
+    assert [answer.completion_tokens for answer in lengths[:2]] == [48, 78]
+    assert lengths[2].completion_tokens == backend.llm.n_ctx() - lengths[2].prompt_tokens

@@ -7,6 +7,7 @@ import pytest
 import config
 import inference
 from extraction import files
+from extraction.evidence import printed
 from extraction.models import choice, confidence
 from extraction.models.backends import Request
 from extraction.tasks import prompts, schemas
@@ -42,7 +43,7 @@ def test_a_server_is_asked_with_the_schema_and_without_thinking(server):
     path, body = server.seen[0]
     assert path == "/v1/chat/completions"
     assert body["model"] == "doc-intel" and body["temperature"] == 0
-    assert body["response_format"]["json_schema"]["schema"] == schemas.RECEIPT.schema
+    assert body["response_format"]["json_schema"]["schema"] == printed.narrowed(schemas.RECEIPT, RECEIPT)
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
@@ -227,7 +228,7 @@ def test_an_ollama_is_asked_by_its_own_api_so_that_it_cuts_nothing(server, path)
     result = inference.extract(RECEIPT.encode(), backend, CFG)
     assert result["record"]["total"] == "6.00"
     way, body = server.seen[0]
-    assert way == "/api/chat" and body["format"] == schemas.RECEIPT.schema
+    assert way == "/api/chat" and body["format"] == printed.narrowed(schemas.RECEIPT, RECEIPT)
     assert {name: body[name] for name in ("stream", "think", "truncate", "shift", "logprobs")} == {
         "stream": False,
         "think": False,
@@ -236,7 +237,11 @@ def test_an_ollama_is_asked_by_its_own_api_so_that_it_cuts_nothing(server, path)
         "logprobs": True,
     }
     tokens = CFG.inference.max_new_tokens
-    assert body["options"] == {"num_ctx": 8192, "num_predict": tokens, "temperature": 0}
+    assert body["options"] == {
+        "num_ctx": 8192,
+        "num_predict": tokens + len(RECEIPT.strip()),
+        "temperature": 0,
+    }
     assert backend.prompt_limit == 8192 - tokens and backend.models() == ["doc-intel:latest"]
 
 
