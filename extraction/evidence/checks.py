@@ -176,6 +176,7 @@ def _product(record: dict, row: dict, read: Read, amounts: tuple) -> tuple[str, 
             "it fits if the amount has the tax",
             len(rate) == 2 and rate[1] and abs(found * (1 + rate[0] / rate[1]) - stated) <= slack,
         ),
+        ("the row has other terms", row.get("other")),
         ("it fits but for the sign", abs(found) == abs(stated) and _is_credit(record, read)),
     ]
     for detail, fits in explained:

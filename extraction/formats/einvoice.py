@@ -102,12 +102,16 @@ _ITEM: dict[str, Paths] = {
     "unit_price": ("Price/PriceAmount",
                    "TradeAgreement/NetPriceProductTradePrice/ChargeAmount"
                    "|TradeAgreement/GrossPriceProductTradePrice/ChargeAmount"),  # BT-146
-    # the first allowance alone: a record has no field for the rest
+    # the first allowance alone; the others, charges, and what the price is for are in `other`
     "discount": ("AllowanceCharge[normalize-space(ChargeIndicator)='false']/Amount",
                  "TradeSettlement/SpecifiedTradeAllowanceCharge[normalize-space(ChargeIndicator)='false']"
                  "/ActualAmount"),  # BT-136
     "amount": ("LineExtensionAmount", "TradeSettlement/MonetarySummation/LineTotalAmount"),  # BT-131
 }  # fmt: skip
+_BASIS: Paths = ("Price/BaseQuantity", "TradeAgreement/NetPriceProductTradePrice/BasisQuantity"
+                 "|TradeAgreement/GrossPriceProductTradePrice/BasisQuantity")  # BT-149 # fmt: skip
+_CHANGES: Paths = ("AllowanceCharge", "TradeSettlement/SpecifiedTradeAllowanceCharge")  # BG-27, BG-28
+_CHANGE: dict[str, Paths] = {"is_charge": ("ChargeIndicator",) * 2, "amount": ("Amount", "ActualAmount")}
 _LINE_TERMS: dict[str, Paths] = {
     "id": ("ID", "AssociatedDocumentLineDocument/LineID"),  # BT-126
     "unit": ("InvoicedQuantity/@unitCode|CreditedQuantity/@unitCode", "TradeDelivery/BilledQuantity/@unitCode"),
@@ -163,7 +167,7 @@ class _Invoice:
             "merchant": {name: seller[name] for name in ("name", "address", "tax_id", "phone")},
             **self.values(self.root, _FACTS),
             "customer": {name: buyer[name] for name in ("name", "address")},
-            "line_items": [self.values(line, _ITEM) for line in lines],
+            "line_items": [self.values(line, _ITEM) | {"other": self.other(line)} for line in lines],
             **self.values(totals, _TOTALS),
         }
         terms = {
@@ -177,6 +181,15 @@ class _Invoice:
             "lines": [self.values(line, _LINE_TERMS) for line in lines],
         }
         return record, terms
+
+    def other(self, line: Any) -> str | None:
+        """What else makes the amount of a line: how many the price is for, charges, and allowances but the first."""
+        basis = _text(self.one(line, _BASIS))
+        changes = [self.values(change, _CHANGE) for change in self.all(line, _CHANGES)]
+        allowances = [f"allowance {c['amount']}" for c in changes if c["is_charge"] == "false"]
+        charges = [f"charge {c['amount']}" for c in changes if c["is_charge"] != "false"]
+        price = [f"price for {basis}"] if basis and not re.fullmatch(r"1(\.0*)?", basis) else []
+        return ", ".join([*price, *charges, *allowances[1:]]) or None
 
     def party(self, paths: Paths) -> dict[str, str | None]:
         """With the address: street lines, then post code and city, then region and country, with commas between."""

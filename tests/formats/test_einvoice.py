@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from extraction.evidence import checks
 from extraction.formats import einvoice
 from extraction.reading import documents
 from extraction.reading.limits import DocumentError
@@ -74,6 +75,24 @@ def test_the_allowance_of_a_line_is_its_discount():
     )
     items = einvoice.read(ubl().replace(b"<cac:Item>", allowance, 1))["record"]["line_items"]
     assert [item.get("discount") for item in items] == ["3.00", None]
+    assert items[0]["other"] == "charge 9.00"
+
+
+@pytest.mark.parametrize(
+    ("xml", "before", "basis"),
+    [
+        (ubl(), b"</cbc:PriceAmount>", b"<cbc:BaseQuantity>100</cbc:BaseQuantity>"),
+        (cii(), b"</ram:ChargeAmount>", b"<ram:BasisQuantity>100</ram:BasisQuantity>"),
+    ],
+    ids=["UBL", "CII"],
+)
+def test_a_price_for_a_hundred_is_not_called_wrong(xml, before, basis):
+    record = einvoice.read(xml.replace(before, before + basis))["record"]
+    assert [item["other"] for item in record["line_items"]] == ["price for 100"] * 2
+    record["line_items"][0]["amount"] = "123.45"
+    verdicts = {check["rule"]: check for check in checks.check(record, schemas.RECEIPT)}
+    found = verdicts["line_items[0]: quantity x unit price = amount"]
+    assert (found["verdict"], found["detail"]) == ("cannot tell", "the row has other terms")
 
 
 @pytest.mark.parametrize("xml", [ubl(), cii(), cii(old=True)], ids=["UBL", "CII", "ZUGFeRD 1.0"])
