@@ -2,10 +2,12 @@
 
 Reads   documents that are uploaded to the page, and a model: the GGUF build that export_gguf.py made, or the
         adapter, the base model, or an OpenAI-compatible server
-Writes  nothing that stays: uploads and results are deleted when the page is stopped, at the latest a day later
+Writes  nothing that stays: uploads and results are deleted when the page is stopped, at the latest a day later;
+        with --review, the drafts and records of that folder
 
     python app.py
     python app.py --port 8080 --model adapter
+    python app.py --review data/own/notes
     DOC_INTEL_USER=ann DOC_INTEL_PASSWORD=... python app.py --host 0.0.0.0
 
 The page answers on this machine only. Any other --host needs a user and a password in the environment, as above.
@@ -30,7 +32,7 @@ import config
 import inference
 from extraction import files, stage
 from extraction.models import backends, choice
-from extraction.page import jobs, server, view, widgets
+from extraction.page import jobs, review, server, view, widgets
 from extraction.page.opened import Opened, conversation, pages, picture
 from extraction.reading import documents
 from extraction.tasks import custom, schemas
@@ -96,8 +98,8 @@ def status_line(result: dict) -> str:
 # --- the page ------------------------------------------------------------------------------------------------
 
 
-def build_page(backend: backends.Backend, cfg: config.Config) -> gr.Blocks:
-    """The page, not launched yet. `backend` is asked by one visitor at a time."""
+def build_page(backend: backends.Backend, cfg: config.Config, to_review: Path | None = None) -> gr.Blocks:
+    """The page, not launched yet. `backend` is asked by one visitor at a time. `to_review` is a folder of drafts."""
     import gradio as gr
 
     page = gr.Blocks(title="Doc intelligence", analytics_enabled=False, delete_cache=(HOUR, 24 * HOUR))
@@ -107,11 +109,14 @@ def build_page(backend: backends.Backend, cfg: config.Config) -> gr.Blocks:
             gr.Markdown(f"# Doc intelligence\n{PURPOSE}")
             dark = gr.Button("Dark / light", size="sm", scale=0, min_width=120, elem_id="dark")
         dark.click(None, js=DARK, api_visibility="private")
-        with gr.Tabs():
+        with gr.Tabs(selected="review" if to_review else None):
             with gr.Tab("One document"):
                 _document_tab(handlers, cfg)
             with gr.Tab("Batch"):
                 _batch_tab(handlers, cfg)
+            if to_review:
+                with gr.Tab("Review", id="review"):
+                    review.tab(review.Review(to_review, cfg.inference), page)
     return page.queue(default_concurrency_limit=1, max_size=cfg.app.queue_size)
 
 
@@ -355,14 +360,17 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--model", default="gguf", metavar="MODEL", help="gguf (default), adapter, base, FILE.gguf or URL")
     p.add_argument("--host", metavar="ADDRESS", help="default: app.host, 127.0.0.1")
     p.add_argument("--port", type=int, metavar="N", help="default: app.port, 7860")
+    p.add_argument("--review", type=Path, metavar="FOLDER", help="drafts to review: what inference.py --label wrote")
     args, cfg = config.read(p, argv)
+    if args.review:
+        review.check(args.review)
     host, port = args.host or cfg.app.host, cfg.app.port if args.port is None else args.port
     auth = server.login(host)
     server.check_port(host, port)
     backend = choice.choose(cfg, args.model).open()
     with tempfile.TemporaryDirectory(prefix="doc-intel-", ignore_cleanup_errors=True) as folder:
         server.set_environment(host, folder)
-        page = build_page(backend, cfg)
+        page = build_page(backend, cfg, args.review)
         try:
             server.launch(page, host, port, max_file_mb=cfg.inference.max_file_mb, css=STYLE, auth=auth)
             print(f"Doc intelligence page: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)

@@ -11,12 +11,18 @@ function make(tag, attributes, text) {
   return node;
 }
 
-// Both parts speak to each other through this event of the document.
-const tell = (field) => document.dispatchEvent(new CustomEvent("doc-field", { detail: { field } }));
+// The parts of one tab speak to each other through this event of the document.
+const tell = (field) => document.dispatchEvent(new CustomEvent("doc-field", { detail: { field, tab: outerTab() } }));
+
+function outerTab() {
+  let found = null;
+  for (let node = element; node; node = node.parentElement) if (node.getAttribute("role") === "tabpanel") found = node;
+  return found;
+}
 
 function listen(mark) {
   const heard = (event) => {
-    if (element.isConnected) mark(event.detail.field);
+    if (element.isConnected) event.detail.tab === outerTab() && mark(event.detail.field);
     else document.removeEventListener("doc-field", heard); // this part was taken off the page
   };
   document.addEventListener("doc-field", heard);
@@ -135,7 +141,7 @@ function fields() {
     const box = make("textarea", { rows: 1, "aria-label": label, spellcheck: "false", class: number ? "number" : null });
     box.value = box.defaultValue = entry ? entry.value : "";
     const keep = () => {
-      if (box.value !== box.defaultValue) trigger("edit", { field, value: box.value });
+      if (box.value !== box.defaultValue) trigger("edit", { of: props.value.of, field, value: box.value });
       box.defaultValue = box.value;
     };
     box.addEventListener("change", keep);
@@ -196,7 +202,7 @@ function fields() {
     const made = make("button", { type: "button", "aria-label": label, title: label }, text);
     made.addEventListener("click", (event) => {
       event.stopPropagation();
-      trigger("rows", action);
+      trigger("rows", { of: props.value.of, ...action });
     });
     return made;
   }

@@ -39,13 +39,14 @@ FOUND = {  # grounding -> how the page says it
 
 @cache
 def script(part: str) -> str:
-    """The JavaScript of `picture`, `fields` or `talk`."""
-    return Path(__file__).with_name("view.js").read_text(encoding="utf-8") + f"\n{part}();\n"
+    """The JavaScript of `picture`, `fields`, `talk` or `queue`."""
+    names = ("view.js", "review.js") if part == "queue" else ("view.js",)
+    return "\n".join([*(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in names), f"{part}();\n"])
 
 
 @cache
 def style() -> str:
-    return Path(__file__).with_name("view.css").read_text(encoding="utf-8")
+    return "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("view.css", "review.css"))
 
 
 def picture(
