@@ -117,6 +117,7 @@ def _sums(record: dict) -> Iterator[dict]:
 # --- amounts -------------------------------------------------------------------------------------------------
 
 Read = Callable[[str], Decimal | None]
+PARTLY = "not every value is one amount"
 Found = tuple[str, tuple[str, str | None]]  # rule, verdict and detail
 
 
@@ -204,7 +205,7 @@ def _item_sums(record: dict, read: Read) -> list[tuple[Decimal, str | None]] | N
     if not items or None in whole:
         return None
     if None in (*parts, *void, *off):
-        return [(sum(whole, Decimal(0)), "not every value is one amount")]
+        return [(sum(whole, Decimal(0)), PARTLY)]
     kinds = {
         "sub-items": sum(parts, Decimal(0)),
         "void items": -sum(map(abs, void), Decimal(0)),
@@ -220,6 +221,11 @@ def _item_sums(record: dict, read: Read) -> list[tuple[Decimal, str | None]] | N
         value = sum(whole, Decimal(0)) + sum(v for v, is_used in zip(there.values(), used, strict=True) if is_used)
         sums.append((value, f"it fits if the {' and '.join(left)} are in the amounts" if left else None))
     return sums
+
+
+def _apart(sums: list[tuple[Decimal, str | None]], detail: str | None) -> tuple[str, str | None]:
+    """The verdict where no sum of the items fits: nothing can be told if some of what they hold cannot be read."""
+    return (UNKNOWN, PARTLY) if sums[0][1] == PARTLY else (FAILS, detail)
 
 
 def _heads(record: dict, read: Read) -> Decimal:
@@ -274,7 +280,7 @@ def _items(record: dict, read: Read) -> Iterator[Found]:
     around += [(stated, "it fits if the items have the tax") for s, _ in sums if s == total and abs(stated) < abs(s)]
     around += [(s - _heads(record, read), "it fits if some items are sums of others") for s, _ in sums]
     verdict = _first([*sums, *around], stated) or next(filter(None, (_nearly(s, stated, terms) for s, _ in sums)), None)
-    yield rule, verdict or (FAILS, f"the line items add up to {sums[0][0]:f}, not {stated:f}")
+    yield rule, verdict or _apart(sums, f"the line items add up to {sums[0][0]:f}, not {stated:f}")
 
 
 def _total(record: dict, read: Read) -> Iterator[Found]:
@@ -288,7 +294,8 @@ def _total(record: dict, read: Read) -> Iterator[Found]:
     if stated is None or bases is None or None in (tax, off, more):
         yield rule, NOT_READ
         return
-    yield rule, _added_up(record, read, stated, bases, (tax, more, off))
+    verdict, detail = _added_up(record, read, stated, bases, (tax, more, off))
+    yield rule, _apart(bases, detail) if verdict == FAILS else (verdict, detail)
 
 
 def _added_up(record: dict, read: Read, stated: Decimal, bases: list, parts: tuple) -> tuple[str, str | None]:

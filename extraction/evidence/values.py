@@ -93,6 +93,8 @@ def readings(text: str, codes: Collection[str] = ()) -> list[Decimal]:
     glued = re.search(r"[^\W\d_]{2,}$", before)
     if "%" in after or (glued and not _known(glued.group())):  # as in "PB1"
         return []
+    if re.match(r"[OoI|](?![^\W\d_])", after):  # a digit that an OCR took for a letter: 1,54O
+        return []
     named, mark = currency(f"{before} {after}") or set(codes), _credit(text)
     if mark:
         after = after.replace(mark.group(), " ", 1)

@@ -54,6 +54,8 @@ TWO = [{"amount": "4.00"}, {"amount": "3.50"}]
         (SUM, {"line_items": [*TWO, {"amount": "-1.00"}], "subtotal": "6,50"}, "holds"),
         (SUM, {"line_items": [{"amount": "4.00", "sub_items": [{"amount": "1.00"}]}], "subtotal": "5.00"}, "holds"),
         (SUM, {"line_items": TWO, "subtotal": "8.50"}, "fails"),
+        (SUM, {"line_items": [*TWO, {"amount": "1.00", "discount": "-1.O4"}], "subtotal": "7.46"}, "cannot tell"),
+        (CASH, {"total": "Rp. 15,540", "tax": "Rp. 1,54O", "cash": "Rp. 16,000", "change": "Rp. 460"}, "holds"),
         (SUM, {"line_items": [*TWO, {"amount": "\u20111.00"}], "subtotal": "6.50"}, "holds"),
         (
             SUM,

@@ -64,7 +64,7 @@ def test_an_amount_is_read_in_the_customs_of_its_country_with_its_sign(text, mea
 @pytest.mark.parametrize(
     "text",
     ["", "-", "Tea", "10%", "2 x 3.00", "12:30", "27/04/2019", "12.05.2024", "1,23,45", "PB1", "4003-Blueberry"]
-    + ["₹5 Cr", "2.5M", "5 K", "€1.2B", "4,5 Millionen"],
+    + ["₹5 Cr", "2.5M", "5 K", "€1.2B", "4,5 Millionen", "1,54O", "12.5I"],
 )
 def test_what_is_not_one_amount_or_may_be_many_times_as_much_is_none(text):
     assert values.amount(text) is None
