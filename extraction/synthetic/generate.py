@@ -17,12 +17,9 @@ from extraction.synthetic.parts import COUNTRIES, holds
 
 __all__ = ["KINDS", "SHARES", "documents", "holds"]
 
-KINDS = ("receipt", "invoice", "letter")
-SHARES = {
-    "receipt": receipts.SHARES,
-    "invoice": invoices.SHARES,
-    "letter": letters.SHARES,
-}
+MAKERS = {"receipt": receipts.receipt, "invoice": invoices.invoice, "letter": letters.letter}
+KINDS = tuple(MAKERS)
+SHARES = {"receipt": receipts.SHARES, "invoice": invoices.SHARES, "letter": letters.SHARES}
 
 
 def documents(kind: str, count: int, seed: int) -> Iterator[dict]:
@@ -47,18 +44,12 @@ def documents(kind: str, count: int, seed: int) -> Iterator[dict]:
             fakers[country.locale] = Faker(country.locale)
         faker = fakers[country.locale]
         faker.seed_instance(draw.getrandbits(32))
-        questions: list[dict] = []
-        if kind == "receipt":
-            page, record = receipts.receipt(draw, faker, country)
-        elif kind == "invoice":
-            page, record = invoices.invoice(draw, faker, country)
-        else:
-            page, record, questions = letters.letter(draw, faker, country)
+        page, record, *questions = MAKERS[kind](draw, faker, country)
         yield {
             "id": f"generated/{kind}/{number:05d}",
             "kind": kind,
             "words": page.words,
             "record": record,
-            "questions": questions,
+            "questions": questions[0] if questions else [],
             "traits": sorted(page.traits),
         }

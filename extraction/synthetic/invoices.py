@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from extraction.synthetic import parts
+from extraction.tasks.records import flat
 
 # The phenomena, each with its share of invoices.
 SHARES = {
@@ -122,7 +123,9 @@ SERVICES = (
     "Desk Chair,Laptop Stand,Monitor 27in,Keyboard,Office Desk,Filing Cabinet,Projector,Switch 24 Port,Steel Bolt M8,"
     "Copper Pipe 15mm,Paint 10L,Cable 50m,Workshop,Proofreading,Catering,Room Hire,Carpet Tiles,LED Panel,Safety Gloves"
 ).split(",")
-QUALITIES = "Standard,Premium,monthly,per hour,per day,Black,White,Pro,on site,remote,Type A,Series 3,2-year,Set of 4"
+QUALITIES = (
+    "Standard,Premium,monthly,per hour,per day,Black,White,Pro,on site,remote,Type A,Series 3,2-year,Set of 4"
+).split(",")
 MORE = (
     "including travel,for the month of May,as agreed by phone,order 4711,delivered on pallet,second floor,ex works,"
     "without installation,with three years of warranty,phase 2 of the project,see attached list"
@@ -137,185 +140,157 @@ TERMS = (
 
 def invoice(draw: random.Random, faker: Any, country: parts.Country) -> tuple[parts.Page, dict]:
     """A page and the record of what is printed on it."""
-    page, record = parts.Page(draw, SHARES), {}
-    money = parts.Money.of(draw, country)
-    width = draw.randint(58, 70) if "narrow" in page.traits else draw.randint(76, 100)
-    names = {name: draw.choice(text.split(",")) for name, text in LABELS[country.language].items() if name != "heads"}
-    _seller(draw, faker, country, page, record, names, width)
-    _parties(draw, faker, country, page, record, names, width)
-    if "currency" in page.traits:
-        record["currency"] = money.currency
-        page.line((0, f"{draw.choice(('Currency', 'Currency:', 'All amounts in'))} {record['currency']}"))
-    rate = draw.choice(country.rates)
-    net = _table(draw, country, page, record, money, width, rate)
-    _totals(draw, country, page, record, names, money, width, net, rate)
-    if "bank" in page.traits:
-        page.line((0, f"IBAN{draw.choice((' ', ': '))}{faker.iban()}"), (width - 30, f"BIC {faker.swift()}"))
-    if "terms" in page.traits:
-        for text in draw.sample(TERMS, k=draw.randint(1, 3)):
-            page.line((draw.choice((0, 0, 10)), text.format(n=parts.digits(draw, draw.choice((5, 8, 10))))))
-    if "injection" in page.traits:
-        page.line((0, draw.choice(parts.INJECTIONS)))
-    return page, record
+    made = Invoice(draw, faker, country, SHARES)
+    made.seller()
+    made.parties()
+    if made.has("currency"):
+        made.record["currency"] = country.currency
+        made.page.line((0, f"{draw.choice(('Currency', 'Currency:', 'All amounts in'))} {country.currency}"))
+    made.rate = draw.choice(country.rates)
+    made.totals(made.table())
+    made.below()
+    return made.page, made.record
 
 
-def _seller(
-    draw: random.Random,
-    faker: Any,
-    country: parts.Country,
-    page: parts.Page,
-    record: dict,
-    names: dict[str, str],
-    width: int,
-) -> None:
-    address = parts.address(faker, 3)
-    seller = {"name": page.seen(parts.company(faker)), "address": " ".join(address)[:160]}
-    title = [(width, names["title"], "right")] if draw.random() < 0.5 else []
-    page.line((0, seller["name"]), *title)
-    if draw.random() < 0.4:
-        page.line((0, seller["address"]))
-    else:
-        for row in parts.wrap(seller["address"], 40):
+class Invoice(parts.Sheet):
+    """One invoice while it is printed."""
+
+    def __init__(self, *about: Any):
+        super().__init__(*about)
+        draw, labels = self.draw, LABELS[self.country.language]
+        self.width = draw.randint(58, 70) if self.has("narrow") else draw.randint(76, 100)
+        self.names = {name: draw.choice(text.split(",")) for name, text in labels.items() if name != "heads"}
+        self.heads = labels["heads"].split(";")
+
+    def seller(self) -> None:
+        draw, page, width = self.draw, self.page, self.width
+        address = parts.address(self.faker, 3)
+        seller = {"name": page.seen(parts.company(self.faker)), "address": " ".join(address)[:160]}
+        title = [(width, self.names["title"], "right")] if draw.random() < 0.5 else []
+        page.line((0, seller["name"]), *title)
+        for row in [seller["address"]] if draw.random() < 0.4 else parts.wrap(seller["address"], 40):
             page.line((0, row))
-    if "phone" in page.traits:
-        seller["phone"] = parts.flattened(faker.phone_number())
-        mail = [(width, faker.company_email(), "right")] if draw.random() < 0.4 else []
-        page.line((0, f"{draw.choice(('Tel.', 'Phone:', 'T', 'Tel:'))} {seller['phone']}"), *mail)
-    if "tax id" in page.traits:
-        name, seller["tax_id"] = parts.tax_id(draw, country)
-        page.line((0, f"{name}{draw.choice((':', '', ' :'))} {seller['tax_id']}"))
-    if not title:
-        page.centered(names["title"], width, draw.choice((1.0, 1.4)))
-    record["merchant"] = seller
+        if self.has("phone"):
+            seller["phone"] = flat(self.faker.phone_number())
+            mail = [(width, self.faker.company_email(), "right")] if draw.random() < 0.4 else []
+            page.line((0, f"{draw.choice(('Tel.', 'Phone:', 'T', 'Tel:'))} {seller['phone']}"), *mail)
+        if self.has("tax id"):
+            name, seller["tax_id"] = parts.tax_id(draw, self.country)
+            page.line((0, f"{name}{draw.choice((':', '', ' :'))} {seller['tax_id']}"))
+        if not title:
+            page.centered(self.names["title"], width, draw.choice((1.0, 1.4)))
+        self.record["merchant"] = seller
 
-
-def _parties(
-    draw: random.Random,
-    faker: Any,
-    country: parts.Country,
-    page: parts.Page,
-    record: dict,
-    names: dict[str, str],
-    width: int,
-) -> None:
-    """The customer, and number and dates: side by side or one after the other."""
-    customer = {"name": page.seen(parts.company(faker) if draw.random() < 0.7 else parts.flattened(faker.name()))}
-    address = parts.address(faker, 3)
-    customer["address"] = " ".join(address)[:160]
-    issued, style, mark = parts.any_date(draw), draw.choice(country.dates), draw.choice((":", ":", "", " :"))
-    start = draw.choice(("INV-", f"{issued.year}-", "R", "F", "", f"{issued.year}/"))
-    facts = [("invoice_number", start + parts.digits(draw, draw.randint(3, 7))), ("date", issued.strftime(style))]
-    if "due date" in page.traits:
-        days = draw.choice((7, 14, 30, 60))
-        facts.append(("due_date", (issued + timedelta(days=days)).strftime(style)))
-    if draw.random() < 0.4:
-        draw.shuffle(facts)
-    record |= {"customer": customer, **dict(facts)}
-    left = [names["bill_to"] + mark, customer["name"], *parts.wrap(customer["address"], min(44, width - 34))]
-    if "columns" not in page.traits:
+    def parties(self) -> None:
+        """The customer, and number and dates: side by side or one after the other."""
+        draw, faker, page, width, names = self.draw, self.faker, self.page, self.width, self.names
+        customer = {"name": page.seen(parts.company(faker) if draw.random() < 0.7 else flat(faker.name()))}
+        customer["address"] = " ".join(parts.address(faker, 3))[:160]
+        issued, style, mark = parts.any_date(draw), draw.choice(self.country.dates), draw.choice((":", ":", "", " :"))
+        start = draw.choice(("INV-", f"{issued.year}-", "R", "F", "", f"{issued.year}/"))
+        facts = [("invoice_number", start + parts.digits(draw, draw.randint(3, 7))), ("date", issued.strftime(style))]
+        if self.has("due date"):
+            days = draw.choice((7, 14, 30, 60))
+            facts.append(("due_date", (issued + timedelta(days=days)).strftime(style)))
+        if draw.random() < 0.4:
+            draw.shuffle(facts)
+        self.record |= {"customer": customer, **dict(facts)}
+        left = [names["bill_to"] + mark, customer["name"], *parts.wrap(customer["address"], min(44, width - 34))]
         right = [f"{names[name]}{mark} {value}" for name, value in facts]
-        for text in (*left, *right) if draw.random() < 0.5 else (*right, *left):
-            page.line((0, text))
-    else:
-        labels_apart = draw.random() < 0.5
-        for n in range(max(len(left), len(facts))):
-            cells: list[tuple] = [(0, left[n])] if n < len(left) else []
-            if n < len(facts):
-                name, value = facts[n]
-                if labels_apart:
-                    cells += [(width - 32, names[name] + mark), (width, value, "right")]
-                else:
-                    cells += [(width - 32, f"{names[name]}{mark} {value}")]
-            page.line(*cells)
-    if "ship to" in page.traits:
-        page.line((0, f"Ship to: {parts.company(faker)}, {' '.join(parts.address(faker, 2))}"[: width + 10]))
+        if not self.has("columns"):
+            for text in (*left, *right) if draw.random() < 0.5 else (*right, *left):
+                page.line((0, text))
+        else:
+            labels_apart = draw.random() < 0.5
+            for n in range(max(len(left), len(facts))):
+                cells: list[tuple] = [(0, left[n])] if n < len(left) else []
+                if n < len(facts) and labels_apart:
+                    cells += [(width - 32, names[facts[n][0]] + mark), (width, facts[n][1], "right")]
+                elif n < len(facts):
+                    cells += [(width - 32, right[n])]
+                page.line(*cells)
+        if self.has("ship to"):
+            page.line((0, f"Ship to: {parts.company(faker)}, {' '.join(parts.address(faker, 2))}"[: width + 10]))
 
+    def table(self) -> int:
+        """Print the items; returns what they come to."""
+        draw, page, width = self.draw, self.page, self.width
+        start = 9 if self.has("item codes") else 0
+        ends = {"quantity": width - 28, "unit_price": width - 14, "amount": width}
+        heads = draw.choice(self.heads).split(",")
+        cells = [(0, "No.")] if start else []
+        cells += [(start, heads[0])]
+        cells += [(end, head, "right") for end, head in zip(ends.values(), heads[1:], strict=True)]
+        page.line(*cells)
+        count = draw.randint(10, 24) if self.has("long") else draw.choice((1, 1, 2, 2, 3, 4, 5, 6, 8))
+        wrapped = {draw.randrange(count)} if self.has("wrapped names") else set()
+        reduced = {draw.randrange(count)} if self.has("item discount") else set()
+        running, scale, net = draw.random() < 0.5, draw.choice((1, 4, 15)), 0
+        self.record["line_items"] = []
+        for number in range(count):
+            quantity, price = draw.choice((1, 1, 2, 3, 5, 10, draw.randint(1, 40))), self.price()
+            price *= scale
+            amount = price * quantity
+            name = draw.choice(SERVICES)
+            if draw.random() < 0.45:
+                name += f" {draw.choice(QUALITIES)}"
+            more = draw.choice(MORE) if number in wrapped else ""
+            name, more = page.seen(name), page.seen(more)
+            item = {"description": f"{name} {more}".strip()}
+            if start:
+                item["number"] = str(number + 1) if running else parts.digits(draw, draw.choice((4, 6)))
+            item |= {"quantity": draw.choice(("{}", "{}", "{}", "{}.00", "{} h")).format(quantity)}
+            item |= {"unit_price": self.shown(price), "amount": self.shown(amount)}
+            cells = [(0, item["number"])] if start else []
+            cells.append((start, name))
+            if self.has("item tax"):
+                cells.append((width - 36, f"{self.rate:g}%", "right"))
+            page.line(*cells, *((end, item[key], "right") for key, end in ends.items()))
+            if more:
+                page.line((start, more))
+            if number in reduced:
+                percent = draw.choice((5, 10, 20))
+                off = parts.share_of(amount, percent)
+                item["discount"] = self.money.show(-off)
+                page.line((start + 2, f"Discount {percent}%"), (width, item["discount"], "right"))
+                amount -= off
+            self.record["line_items"].append(item)
+            net += amount
+        return net
 
-def _table(
-    draw: random.Random,
-    country: parts.Country,
-    page: parts.Page,
-    record: dict,
-    money: parts.Money,
-    width: int,
-    rate: float,
-) -> int:
-    """Print the items; returns what they come to."""
-    traits = page.traits
-    start = 9 if "item codes" in traits else 0
-    ends = {"quantity": width - 28, "unit_price": width - 14, "amount": width}
-    heads = draw.choice(LABELS[country.language]["heads"].split(";")).split(",")
-    cells = [(0, "No.")] if start else []
-    cells += [(start, heads[0])]
-    cells += [(end, head, "right") for end, head in zip(ends.values(), heads[1:], strict=True)]
-    page.line(*cells)
-    count = draw.randint(10, 24) if "long" in traits else draw.choice((1, 1, 2, 2, 3, 4, 5, 6, 8))
-    wrapped = {draw.randrange(count)} if "wrapped names" in traits else set()
-    reduced = {draw.randrange(count)} if "item discount" in traits else set()
-    running, scale, net = draw.random() < 0.5, draw.choice((1, 4, 15)), 0
-    record["line_items"] = []
-    for number in range(count):
-        quantity, price = draw.choice((1, 1, 2, 3, 5, 10, draw.randint(1, 40))), parts.prices(draw, country, money)
-        price *= scale
-        amount = price * quantity
-        name = draw.choice(SERVICES)
-        if draw.random() < 0.45:
-            name += f" {draw.choice(QUALITIES.split(','))}"
-        more = draw.choice(MORE) if number in wrapped else ""
-        name, more = page.seen(name), page.seen(more)
-        item = {"description": f"{name} {more}".strip()}
-        if start:
-            item["number"] = str(number + 1) if running else parts.digits(draw, draw.choice((4, 6)))
-        item |= {"quantity": draw.choice(("{}", "{}", "{}", "{}.00", "{} h")).format(quantity)}
-        item |= {"unit_price": page.seen_amount(money.show(price)), "amount": page.seen_amount(money.show(amount))}
-        cells = [(0, item["number"])] if start else []
-        cells.append((start, name))
-        if "item tax" in traits:
-            cells.append((width - 36, f"{rate:g}%", "right"))
-        page.line(*cells, *((end, item[key], "right") for key, end in ends.items()))
-        if more:
-            page.line((start, more))
-        if number in reduced:
-            percent = draw.choice((5, 10, 20))
-            off = parts.share_of(amount, percent)
-            item["discount"] = money.show(-off)
-            page.line((start + 2, f"Discount {percent}%"), (width, item["discount"], "right"))
-            amount -= off
-        record["line_items"].append(item)
-        net += amount
-    return net
+    def totals(self, net: int) -> None:
+        """Subtotal, discount, freight, tax and total. The tax is the printed rate of what stands above it."""
+        draw, names, rate, due = self.draw, self.names, self.rate, net
+        rows = [("subtotal", names["subtotal"], net)] if self.has("tax") or draw.random() < 0.5 else []
+        if self.has("discount"):
+            percent = draw.choice((2, 3, 5, 10))
+            rows.append(("discount", f"{names['discount']} {percent}%", -parts.share_of(net, percent)))
+            due += rows[-1][2]
+        if self.has("other charge"):
+            rows.append(("other_charge", names["other_charge"], self.price()))
+            due += rows[-1][2]
+        if self.has("tax"):
+            kind, tax = draw.choice(self.country.taxes), parts.share_of(due, rate)
+            rows.append(
+                ("tax", draw.choice((f"{kind} {rate:g}%", f"{rate:g}% {kind}", f"{kind} ({rate:g}%)", kind)), tax)
+            )
+            due += tax
+        rows.append(("total", names["total"], due))
+        column, mark = draw.choice((self.width - 36, self.width - 30, 0)), draw.choice(("", "", ":"))
+        for name, text, value in rows:
+            self.record[name] = self.shown(value)
+            self.page.line((column, text + mark), (self.width, self.record[name], "right"))
 
+    def below(self) -> None:
+        draw, page = self.draw, self.page
+        if self.has("bank"):
+            account = f"IBAN{draw.choice((' ', ': '))}{self.faker.iban()}"
+            page.line((0, account), (self.width - 30, f"BIC {self.faker.swift()}"))
+        if self.has("terms"):
+            for text in draw.sample(TERMS, k=draw.randint(1, 3)):
+                page.line((draw.choice((0, 0, 10)), text.format(n=parts.digits(draw, draw.choice((5, 8, 10))))))
+        if self.has("injection"):
+            page.line((0, draw.choice(parts.INJECTIONS)))
 
-def _totals(
-    draw: random.Random,
-    country: parts.Country,
-    page: parts.Page,
-    record: dict,
-    names: dict[str, str],
-    money: parts.Money,
-    width: int,
-    net: int,
-    rate: float,
-) -> None:
-    """Subtotal, discount, freight, tax and total. The tax is the printed rate of what stands above it."""
-    rows = [("subtotal", names["subtotal"], net)] if "tax" in page.traits or draw.random() < 0.5 else []
-    due = net
-    if "discount" in page.traits:
-        percent = draw.choice((2, 3, 5, 10))
-        off = parts.share_of(net, percent)
-        rows.append(("discount", f"{names['discount']} {percent}%", -off))
-        due -= off
-    if "other charge" in page.traits:
-        charge = parts.prices(draw, country, money)
-        rows.append(("other_charge", names["other_charge"], charge))
-        due += charge
-    if "tax" in page.traits:
-        tax = parts.share_of(due, rate)
-        kind = draw.choice(country.taxes)
-        rows.append(("tax", draw.choice((f"{kind} {rate:g}%", f"{rate:g}% {kind}", f"{kind} ({rate:g}%)", kind)), tax))
-        due += tax
-    rows.append(("total", names["total"], due))
-    column, mark = draw.choice((width - 36, width - 30, 0)), draw.choice(("", "", ":"))
-    for name, text, value in rows:
-        record[name] = page.seen_amount(money.show(value))
-        page.line((column, text + mark), (width, record[name], "right"))
+    def shown(self, value: int) -> str:
+        return self.page.seen_amount(self.money.show(value))

@@ -9,6 +9,8 @@ from datetime import date, timedelta
 from importlib import import_module
 from typing import Any
 
+from extraction.tasks.records import flat
+
 # --- countries ---------------------------------------------------------------------------------------------------
 
 
@@ -141,18 +143,6 @@ def share_of(value: int, percent: float) -> int:
     return (value * round(percent * 10_000) * 2 + 1_000_000) // 2_000_000
 
 
-def prices(draw: random.Random, country: Country, money: Money) -> int:
-    """A price: round ones as on menus, odd ones as tills compute them without tax."""
-    base = country.price * draw.choice((0.2, 0.5, 0.8, 1, 1, 1, 1.4, 2, 4)) * draw.uniform(0.7, 1.3)
-    if country.decimals:
-        step = draw.choice((1, 1, 5, 10, 50))
-        return max(step, round(base / step) * step)
-    value = max(500, round(base / 500) * 500)
-    if draw.random() < 0.25:
-        value = value * 10 // 11
-    return value * 10**money.decimals
-
-
 # --- the page ----------------------------------------------------------------------------------------------------
 
 NARROW, WIDE = set("iljtfr.,:;1I|!'()-"), set("mwMWQ@%&")
@@ -188,9 +178,8 @@ class Page:
     def measure(self, text: str) -> float:
         if not self.proportional:
             return len(text) * self.character
-        return sum(0.6 if c in NARROW else 1.35 if c in WIDE else 0.8 if c == " " else 1.0 for c in text) * (
-            self.character
-        )
+        widths = (0.6 if c in NARROW else 1.35 if c in WIDE else 0.8 if c == " " else 1.0 for c in text)
+        return sum(widths) * self.character
 
     def line(self, *cells: tuple, scale: float = 1.0, slips: bool = True) -> None:
         """One row of cells `(column, text)`, or `(column, text, "right")` for one that ends there.
@@ -261,6 +250,28 @@ class Page:
         return rows
 
 
+class Sheet:
+    """One document while it is made: its page, its record so far, and how its country writes amounts."""
+
+    def __init__(self, draw: random.Random, faker: Any, country: Country, shares: Mapping[str, float]):
+        self.draw, self.faker, self.country = draw, faker, country
+        self.page, self.record = Page(draw, shares), {}
+        self.has = self.page.traits.__contains__
+        self.money = Money.of(draw, country)
+
+    def price(self) -> int:
+        """A price: round ones as on menus, odd ones as tills compute them without tax."""
+        draw = self.draw
+        base = self.country.price * draw.choice((0.2, 0.5, 0.8, 1, 1, 1, 1.4, 2, 4)) * draw.uniform(0.7, 1.3)
+        if self.country.decimals:
+            step = draw.choice((1, 1, 5, 10, 50))
+            return max(step, round(base / step) * step)
+        value = max(500, round(base / 500) * 500)
+        if draw.random() < 0.25:
+            value = value * 10 // 11
+        return value * 10**self.money.decimals
+
+
 def wrap(text: str, width: int) -> Iterator[str]:
     line = ""
     for word in text.split():
@@ -277,13 +288,11 @@ def holds(text: str, value: str) -> bool:
 
     A value with several lines is several values.
     """
-    flat = flattened(text)
-    rows = None
-    for part in value.split("\n"):
-        part = flattened(part)
-        if part in flat:
+    whole, rows = flat(text), None
+    for part in map(flat, value.split("\n")):
+        if part in whole:
             continue
-        rows = rows or [flattened(row) for row in text.split("\n")]
+        rows = rows or list(map(flat, text.split("\n")))
         if not any(_wrapped(part.split(), rows, i) for i in range(len(rows))):
             return False
     return True
@@ -298,10 +307,6 @@ def _wrapped(words: list[str], rows: list[str], i: int) -> bool:
     return False
 
 
-def flattened(text: str) -> str:
-    return " ".join(text.split())
-
-
 # --- small things ------------------------------------------------------------------------------------------------
 
 
@@ -313,16 +318,9 @@ def clock(draw: random.Random) -> str:
     hour, minute, second = draw.randint(7, 23), draw.randint(0, 59), draw.randint(0, 59)
     noon = f"{(hour - 1) % 12 + 1}:{minute:02d}"
     half = "PM" if hour >= 12 else "AM"
-    return draw.choice(
-        (
-            f"{hour:02d}:{minute:02d}",
-            f"{hour:02d}:{minute:02d}",
-            f"{hour:02d}:{minute:02d}:{second:02d}",
-            f"{noon} {half}",
-            f"{noon}{half}",
-            f"{hour:02d}.{minute:02d}",
-        )
-    )
+    usual = f"{hour:02d}:{minute:02d}"
+    forms = (usual, usual, f"{usual}:{second:02d}", f"{noon} {half}", f"{noon}{half}", f"{hour:02d}.{minute:02d}")
+    return draw.choice(forms)
 
 
 def digits(draw: random.Random, count: int) -> str:
@@ -341,12 +339,12 @@ def tax_id(draw: random.Random, country: Country) -> tuple[str, str]:
 
 
 def company(faker: Any) -> str:
-    return flattened(faker.company())
+    return flat(faker.company())
 
 
 def address(faker: Any, lines: int = 2) -> list[str]:
     """The rows of an address; together at most 160 characters."""
-    rows = [flattened(row)[:70].rstrip(" ,") for row in faker.address().split("\n")]
+    rows = [flat(row)[:70].rstrip(" ,") for row in faker.address().split("\n")]
     return [row for row in rows if row][:lines]
 
 

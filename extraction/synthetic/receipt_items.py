@@ -95,7 +95,7 @@ class Items(Till):
     def item(self, wrapped: bool = False, packing: bool = False) -> dict:
         """Print one item; returns the record of just what was printed."""
         draw, page = self.draw, self.page
-        price = 0 if draw.random() < 0.03 else parts.prices(draw, self.country, self.money)
+        price = 0 if draw.random() < 0.03 else self.price()
         quantity = draw.choices((1, 2, 3, draw.randint(4, 30)), weights=(72, 17, 5, 6))[0]
         if packing:
             price = draw.choice((0, 0, price // 10))
@@ -117,18 +117,13 @@ class Items(Till):
         cut = len(words) - len(words) // 2
         for number, row in enumerate(layout.split(" | ")):
             if wrapped and "n" in row and cut < len(words):
-                first, second = " ".join(words[:cut]), " ".join(words[cut:])
-                if draw.random() < 0.6:  # amount beside the first part
-                    left = self.cells(values | {"n": first}, row, number > 0, slips=False)
-                    page.line((left, second))
-                else:
-                    without = row.replace(" a", "").replace(" u", "") if row.endswith("n a") else ""
-                    if without:
-                        left = self.cells(values | {"n": first}, without, number > 0, slips=False)
-                        page.line((left, second), (self.width, values["a"], "right"), slips=False)
-                    else:
-                        left = self.cells(values | {"n": first}, row, number > 0, slips=False)
-                        page.line((left, second))
+                first, second = " ".join(words[:cut]), [(" ".join(words[cut:]),)]
+                beside = draw.random() < 0.6  # the amount beside the first part
+                if not beside and row.endswith("n a"):
+                    row = row.replace(" a", "").replace(" u", "")
+                    second.append((self.width, values["a"], "right"))
+                left = self.cells(values | {"n": first}, row, number > 0, slips=False)
+                page.line((left, *second[0]), *second[1:], slips=len(second) == 1)
             else:
                 self.cells(values, row, number > 0)
         self.gross += price * quantity
@@ -172,7 +167,7 @@ class Items(Till):
             sub["quantity"] = draw.choice(("1", "1", "2", ".5"))
             cells = [(2, sub["quantity"]), (4, sub["description"])]
         if "a" in self.sub_form:
-            price = 0 if draw.random() < 0.5 else parts.prices(draw, self.country, self.money) // 5
+            price = 0 if draw.random() < 0.5 else self.price() // 5
             sub["amount"] = self.show(price)
             self.gross += price
             cells.append((self.width, sub["amount"], "right"))
@@ -185,15 +180,7 @@ class Items(Till):
         amount = value_of(item["amount"], self.money)
         percent = draw.choice((5, 10, 15, 20, 25, 50))
         off = parts.share_of(amount, percent)
-        texts = (
-            f"Disc {percent}%",
-            f"Discount {percent}%",
-            "Promo",
-            "Item disc",
-            "Diskon",
-            f"({percent}%)",
-            "DISC ITEM",
-        )
+        texts = f"Disc {percent}%,Discount {percent}%,Promo,Item disc,Diskon,({percent}%),DISC ITEM".split(",")
         item["discount"] = self.show(-off) if off else self.show(0)
         self.page.line((2, draw.choice(texts)), (self.width, item["discount"], "right"))
         self.gross -= off

@@ -72,7 +72,7 @@ class Totals(Till):
             bill.service_rate = draw.choice((5, 5, 7, 7.5, 10, 12.5))
             bill.service = parts.share_of(bill.due - bill.discount, bill.service_rate)
         if has("other charge"):
-            bill.other = parts.prices(draw, self.country, self.money) // 4
+            bill.other = self.price() // 4
         bill.taxes, bill.total, bill.net = self.taxes(bill.due - bill.discount + bill.service + bill.other)
         if has("tip"):
             bill.tip = parts.share_of(bill.total, draw.choice((10, 15, 18)))

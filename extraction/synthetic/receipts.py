@@ -13,6 +13,7 @@ from extraction.synthetic import parts
 from extraction.synthetic.receipt_items import Items
 from extraction.synthetic.receipt_totals import Totals
 from extraction.synthetic.words import ABOVE, BELOW, BESIDE, SLIP, STAFF
+from extraction.tasks.records import flat
 
 # The phenomena, each with its share of receipts. They are drawn one by one, before anything is printed.
 SHARES = {
@@ -85,14 +86,8 @@ class Receipt(Items, Totals):
         merchant: dict = {}
         if draw.random() < 0.88:
             kind = draw.choice("Cafe,Kitchen,Store,Mart,Grill,Bakery,Resto,Coffee,Bistro,Market,Deli,Warung".split(","))
-            name = draw.choice(
-                (
-                    parts.company(faker),
-                    f"{faker.last_name()}'s {kind}",
-                    f"{kind} {faker.last_name()}",
-                    faker.last_name(),
-                )
-            )
+            names = (parts.company(faker), f"{faker.last_name()}'s {kind}", f"{kind} {faker.last_name()}")
+            name = draw.choice((*names, faker.last_name()))
             merchant["name"] = page.seen(draw.choice((str, str.upper))(name))
             scale = draw.choice((1.0, 1.0, 1.5))
             for row in parts.wrap(merchant["name"], max(int(width / scale), 12)):
@@ -102,7 +97,7 @@ class Receipt(Items, Totals):
             merchant["address"] = " ".join(rows)[:160]
             for row in parts.wrap(merchant["address"], max(width, 30)):
                 page.centered(row, width)
-        phone = parts.flattened(faker.phone_number())
+        phone = flat(faker.phone_number())
         if draw.random() < 0.45:
             merchant["phone"] = phone
             page.centered(draw.choice(("Tel: ", "Tel. ", "Phone ", "Telp. ", "", "T: ", "Ph ")) + phone, width)

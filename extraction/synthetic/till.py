@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from typing import Any
 
@@ -10,14 +9,12 @@ from extraction.synthetic import parts
 from extraction.synthetic.words import LABELS
 
 
-class Till:
-    """One receipt while it is printed: the page, the record so far, and the habits of the till."""
+class Till(parts.Sheet):
+    """One receipt while it is printed, and the habits of the till."""
 
-    def __init__(self, draw: random.Random, faker: Any, country: parts.Country, shares: dict[str, float]):
-        self.draw, self.faker, self.country = draw, faker, country
-        self.page, self.record = parts.Page(draw, shares), {}
-        self.has = self.page.traits.__contains__
-        self.money = parts.Money.of(draw, country)
+    def __init__(self, *about: Any):
+        super().__init__(*about)
+        draw = self.draw
         self.width = draw.randint(17, 25) if self.has("narrow") else draw.randint(27, 46)
         self.case = draw.choice((str.upper, str.upper, str, str, str.lower))
         self.minus = draw.choice(("-{}", "-{}", "-{}", "({})", "{}-", "- {}"))

@@ -55,22 +55,7 @@ SYLLABLES = (
     "ba,be,bo,ka,ke,ko,la,le,li,ma,mo,mi,na,ne,ra,ri,ro,sa,si,so,ta,te,to,ya,yo,zu,chi,shi,tan,pan,kan,ling,dar,gor,"
     "pek,mir,bak,tuk,nis,rel,vin,dor,fle,gra,que,wok,jun,han,kor,lum"
 ).split(",")
-ENDINGS = (
-    " (L)",
-    " (R)",
-    " 330 ml",
-    " 2pcs",
-    "/R",
-    " - M",
-    " 16OZ",
-    " 500g",
-    " HOT",
-    " ICED",
-    " *",
-    " XL",
-    " 2",
-    " TA",
-)
+ENDINGS = " (L), (R), 330 ml, 2pcs,/R, - M, 16OZ, 500g, HOT, ICED, *, XL, 2, TA".split(",")
 EXTRAS = (
     "Extra Cheese,No Onion,Less Sugar,Less Ice,Add Egg,Well Done,Soy Milk,Large,Regular,Take Away,Level 2,50%,Hot,"
     "Whipped Cream,Pedas,Sedang,Tidak Pedas,Nasi Putih,French Fries,Iced Tea,Coleslaw,Top Cookies,Top Cheese,Boba,"
