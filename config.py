@@ -23,9 +23,7 @@ from pathlib import Path
 from extraction.reading import limits
 
 ROOT = Path(__file__).resolve().parent
-BUNDLE = (
-    ROOT / "bundle.args"
-)  # profile and settings of a folder that export_gguf.py --bundle wrote; not in the repository
+BUNDLE = ROOT / "bundle.args"  # settings of a folder that export_gguf.py --bundle wrote; not in the repository
 DATASETS = ("cord", "cuad", "docvqa", "tatqa")
 LORA_TARGETS = ("attention", "attention+experts", "attention+experts+shared")
 QUANTIZATION_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "Q3_K_M")
@@ -231,61 +229,20 @@ class Config:
     app: AppConfig = field(default_factory=AppConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 
-    @property
-    def samples_dir(self) -> Path:
-        return ROOT / self.data.samples_dir
-
-    @property
-    def datasets_dir(self) -> Path:
-        return ROOT / self.data.datasets_dir
-
-    @property
-    def training_dir(self) -> Path:
-        return ROOT / self.data.training_dir
-
-    @property
-    def output_dir(self) -> Path:
-        return ROOT / self.output.dir / self.profile
-
-    @property
-    def base_dir(self) -> Path:
-        """The base model this project builds itself (cpu profile)."""
-        return self.output_dir / "base_model"
-
-    @property
-    def adapter_dir(self) -> Path:
-        return self.output_dir / "lora_adapters"
-
-    @property
-    def checkpoints_dir(self) -> Path:
-        return self.output_dir / "checkpoints"
-
-    @property
-    def evaluation_dir(self) -> Path:
-        return self.output_dir / "evaluation"
-
-    @property
-    def gguf_dir(self) -> Path:
-        return ROOT if BUNDLE.is_file() else self.output_dir / "gguf"
-
-    @property
-    def base_gguf_dir(self) -> Path:
-        """GGUF builds of the base model alone, to compare with."""
-        return self.output_dir / "gguf_base"
-
-    @property
-    def merged_dir(self) -> Path:
-        """The merged 16-bit checkpoint, for servers that read no GGUF."""
-        return self.output_dir / "merged_model"
-
-    @property
-    def gguf_quality_dir(self) -> Path:
-        """What the quantization types cost, measured."""
-        return self.output_dir / "gguf_quality"
-
-    @property
-    def cache_dir(self) -> Path:
-        return ROOT / self.output.cache_dir
+    # What a profile's stages make is in its own part of the output folder; the data folders are settings.
+    samples_dir = property(lambda self: ROOT / self.data.samples_dir)
+    datasets_dir = property(lambda self: ROOT / self.data.datasets_dir)
+    training_dir = property(lambda self: ROOT / self.data.training_dir)
+    cache_dir = property(lambda self: ROOT / self.output.cache_dir)
+    output_dir = property(lambda self: ROOT / self.output.dir / self.profile)
+    base_dir = property(lambda self: self.output_dir / "base_model")  # that this project builds itself (cpu profile)
+    adapter_dir = property(lambda self: self.output_dir / "lora_adapters")
+    checkpoints_dir = property(lambda self: self.output_dir / "checkpoints")
+    evaluation_dir = property(lambda self: self.output_dir / "evaluation")
+    gguf_dir = property(lambda self: ROOT if BUNDLE.is_file() else self.output_dir / "gguf")
+    base_gguf_dir = property(lambda self: self.output_dir / "gguf_base")  # of the base model alone, to compare with
+    merged_dir = property(lambda self: self.output_dir / "merged_model")  # 16-bit, for servers that read no GGUF
+    gguf_quality_dir = property(lambda self: self.output_dir / "gguf_quality")  # what quantization types cost
 
     @property
     def init_adapter_dir(self) -> Path | None:

@@ -24,6 +24,12 @@ def shown(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def quoted(text: str) -> str:
+    """The beginning of a text on one line, in quotation marks, without what cannot be printed."""
+    text = " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
+    return f'"{text[:60]}{"..." if text[60:] else ""}"'
+
+
 def csv_text(rows: Sequence[dict], first: Sequence[str] = (), last: Sequence[str] = ()) -> str:
     """A header of all columns in order of appearance, and the rows. UTF-8 with a byte order mark, for spreadsheets."""
     columns = list(dict.fromkeys([*first, *(name for row in rows for name in row if name not in last), *last]))

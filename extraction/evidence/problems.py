@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from extraction.evidence import injections
+from extraction.files import quoted
 
 SHOWN = 3  # kept passages of a document that are shown
 
@@ -31,11 +32,11 @@ def of_passages(
     said = "text that looks like instructions to a machine was"
     for start, end in left_out:
         held = ", ".join(injections.values_in(text[start:end]))
-        told = f"{said} left out: {shortly(text[start:end])}" + (f"; values in it: {held}" if held else "")
+        told = f"{said} left out: {quoted(text[start:end])}" + (f"; values in it: {held}" if held else "")
         yield Problem("left out", None, told)
     kept = [passage for passage in injected if not within(passage, left_out)]
     for start, end in kept[:SHOWN]:
-        yield Problem("injected", None, f"{said} kept: {shortly(text[start:end])}")
+        yield Problem("injected", None, f"{said} kept: {quoted(text[start:end])}")
     if kept[SHOWN:]:
         yield Problem("injected", None, f"{said} kept in {len(kept) - SHOWN} more passages")
 
@@ -60,7 +61,7 @@ def of_places(
 
 
 def not_found(path: str, value: str) -> Problem:
-    return Problem("not found", path, f"{shortly(value)} was not found in the document")
+    return Problem("not found", path, f"{quoted(value)} was not found in the document")
 
 
 # What a page prints as the invoice's XML has it. Addresses are put together, currencies are printed as signs.
@@ -72,13 +73,13 @@ def of_pages(fields: Iterable[dict]) -> Iterator[Problem]:
     """Where the pages of an electronic invoice do not print what its XML says."""
     for field in fields:
         if field["grounding"] == "none" and field["path"].rpartition(".")[2] in COMPARED:
-            said = f"the invoice's XML says {shortly(field['value'])}, which its pages do not print"
+            said = f"the invoice's XML says {quoted(field['value'])}, which its pages do not print"
             yield Problem("differs", field["path"], said)
 
 
 def only_injected(path: str, value: str) -> Problem:
     said = "stands only in text that looks like instructions to a machine"
-    return Problem("injected", path, f"{shortly(value)} {said}")
+    return Problem("injected", path, f"{quoted(value)} {said}")
 
 
 def of_types(fields: Iterable[dict], types: Mapping[str, str]) -> Iterator[Problem]:
@@ -86,18 +87,13 @@ def of_types(fields: Iterable[dict], types: Mapping[str, str]) -> Iterator[Probl
     for field in fields:
         wanted = types.get(re.sub(r"\[\d+\]", "[]", field["path"]))
         if wanted and field["normalized"] is None:
-            yield Problem("type", field["path"], f"{shortly(field['value'])} cannot be read as one {wanted}")
+            yield Problem("type", field["path"], f"{quoted(field['value'])} cannot be read as one {wanted}")
 
 
 def missing(paths: Iterable[str]) -> Iterator[Problem]:
     """Values that a schema requires."""
     for path in paths:
         yield Problem("missing", path, "the schema requires it, the answer does not have it")
-
-
-def shortly(text: str) -> str:
-    text = " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
-    return f'"{text[:60]}{"..." if text[60:] else ""}"'
 
 
 def within(span: Sequence[int], passages: Iterable[tuple[int, int]]) -> bool:

@@ -23,39 +23,14 @@ _CODES = (
     " QAR KWD BHD OMR JOD TND IQD LYD"
 ).split()
 THREE_DECIMALS = {"KWD", "BHD", "OMR", "JOD", "TND", "IQD", "LYD"}
-_PREFIXED = (
-    "us:USD u:USD u$s:USD r:BRL a:AUD au:AUD c:CAD,NIO ca:CAD can:CAD cad:CAD hk:HKD nt:TWD s:SGD sg:SGD nz:NZD mx:MXN"
-    " mex:MXN ar:ARS cl:CLP clp:CLP col:COP co:COP rd:DOP j:JMD tt:TTD b:BND ec:XCD fj:FJD bds:BBD n:NAD"
+_SIGNS = (
+    "us$:USD u$:USD u$s:USD r$:BRL a$:AUD au$:AUD c$:CAD,NIO ca$:CAD can$:CAD cad$:CAD hk$:HKD nt$:TWD s$:SGD sg$:SGD"
+    " nz$:NZD mx$:MXN mex$:MXN ar$:ARS cl$:CLP clp$:CLP col$:COP co$:COP rd$:DOP j$:JMD tt$:TTD b$:BND ec$:XCD fj$:FJD"
+    " bds$:BBD n$:NAD €:EUR £:GBP ¥:JPY,CNY 円:JPY ₹:INR rs:INR rp:IDR rm:MYR ฿:THB ₩:KRW zł:PLN kč:CZK ft:HUF lei:RON"
+    " kr:SEK,NOK,DKK,ISK fr:CHF sfr:CHF kd:KWD ro:OMR bd:BHD jd:JOD dt:TND ld:LYD"
 )
-CURRENCIES: dict[str, set[str]] = {code.casefold(): {code} for code in [*_CODES, *_DOLLARS]} | {
-    f"{letters}$": set(codes.split(",")) for letters, codes in (pair.split(":") for pair in _PREFIXED.split())
-}
-CURRENCIES |= {
-    "$": _DOLLARS,
-    "€": {"EUR"},
-    "£": {"GBP"},
-    "¥": {"JPY", "CNY"},
-    "円": {"JPY"},
-    "₹": {"INR"},
-    "rs": {"INR"},
-    "rp": {"IDR"},
-    "rm": {"MYR"},
-    "฿": {"THB"},
-    "₩": {"KRW"},
-    "zł": {"PLN"},
-    "kč": {"CZK"},
-    "ft": {"HUF"},
-    "lei": {"RON"},
-    "kr": {"SEK", "NOK", "DKK", "ISK"},
-    "fr": {"CHF"},
-    "sfr": {"CHF"},
-    "kd": {"KWD"},
-    "ro": {"OMR"},
-    "bd": {"BHD"},
-    "jd": {"JOD"},
-    "dt": {"TND"},
-    "ld": {"LYD"},
-}
+CURRENCIES = {"$": _DOLLARS} | {code.casefold(): {code} for code in [*_CODES, *_DOLLARS]}
+CURRENCIES |= {sign: set(codes.split(",")) for sign, codes in (pair.split(":") for pair in _SIGNS.split())}
 _NO_MINOR = {"JPY", "CNY", "KRW", "IDR", "INR"}  # a dash behind a whole amount closes it: ¥1,000-
 _MARK = re.compile(r"[^\W\d_]{0,3}\$[sd]?|[€£¥円₹฿₩]|[^\W\d_]+", re.IGNORECASE)
 _CREDIT = re.compile(r"(?<![^\W\d_])(?:(cr)|dr)(?![^\W\d_])\.?", re.IGNORECASE)

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+from extraction.files import quoted
 from extraction.formats import plain
 from extraction.formats.archives import Package
 from extraction.formats.docx_lists import Lists
@@ -60,10 +61,9 @@ class _Word:
         return "\n".join([*blocks, *footers]).expandtabs().strip()
 
     def problems(self) -> list[str]:
-        said = " ".join("".join(self.left_out).split())
         problems = []
-        if said:
-            problems.append(f'text that cannot be seen was left out: "{said[:60]}{"..." if said[60:] else ""}"')
+        if said := "".join(self.left_out).strip():
+            problems.append(f"text that cannot be seen was left out: {quoted(said)}")
         if self.pictures:
             counted = "1 picture in the DOCX file was" if self.pictures == 1 else f"{self.pictures} pictures in it were"
             problems.append(f"{counted} not read; save it as PDF to have the print in them read")

@@ -7,21 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from extraction.files import quoted
 from extraction.formats import plain
 
-_NOT_SHOWN = (
-    "script",
-    "style",
-    "head",
-    "title",
-    "template",
-    "noscript",
-    "iframe",
-    "object",
-    "audio",
-    "video",
-    "datalist",
-)
+_NOT_SHOWN = "script style head title template noscript iframe object audio video datalist".split()
 _WIDEST, _LONGEST = 64, 1000  # columns and rows that one cell may take
 _LARGE = 40_000  # square pixels; print can be read in a picture of that size
 
@@ -61,10 +50,9 @@ def laid_out(source: str) -> tuple[str, list[str]]:
         text = Inscriptis(tree, ParserConfig(css=STRICT_CSS_PROFILE, display_images=False)).get_text()
     except RecursionError:  # thousands of elements in each other; nobody has written that
         text = "\n".join(piece.strip() for piece in tree.itertext() if piece.strip())
-    said = " ".join(" ".join(left_out).split())
     problems = []
-    if any(map(str.isalnum, said)):
-        problems.append(f'text that cannot be seen was left out: "{said[:60]}{"..." if said[60:] else ""}"')
+    if any(map(str.isalnum, said := " ".join(left_out))):
+        problems.append(f"text that cannot be seen was left out: {quoted(said)}")
     if pictures:
         counted = "1 picture in the HTML page was" if pictures == 1 else f"{pictures} pictures in the HTML page were"
         problems.append(f"{counted} not read")

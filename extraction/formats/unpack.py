@@ -10,7 +10,7 @@ import posixpath
 import re
 from dataclasses import dataclass, field, replace
 
-from extraction.files import shown
+from extraction.files import quoted, shown
 from extraction.formats import archives, kinds, mail
 from extraction.reading.limits import DocumentError, Limits
 
@@ -100,8 +100,7 @@ def _with_text(name: str, header: str, text: str, found: list[Part], said: list[
     alone = not any(part.error is None for part in found)
     if alone or len(set(_AMOUNT.findall(text))) > 1 or len(_AMOUNT.findall(text)) > 2 or len(text) > _LONG:
         return [Part(name, f"{header}\n\n{text}".strip("\n").encode(), "text"), *found]
-    flat = " ".join(text.split())
-    said.insert(0, f'the text of the mail was not read as a document: "{flat[:60]}{"..." if flat[60:] else ""}"')
+    said.insert(0, f"the text of the mail was not read as a document: {quoted(text)}")
     return found
 
 

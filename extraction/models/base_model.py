@@ -155,14 +155,8 @@ def build_qwen2(staging: Path, cache: Path, *, experts: int, experts_per_token: 
     # One matrix, of which the file has two copies: in Q5_0 for the embeddings, in Q8_0 for the output
     dense.get_input_embeddings().weight.data = dense.get_output_embeddings().weight.data
     tokens = file_tokenizer(cache)
-    return upcycle.build(
-        dense,
-        tokens,
-        staging,
-        experts=experts,
-        experts_per_token=experts_per_token,
-        shared_width=shared_width,
-    )
+    sizes = {"experts": experts, "experts_per_token": experts_per_token, "shared_width": shared_width}
+    return upcycle.build(dense, tokens, staging, **sizes)
 
 
 def build_smollm2(staging: Path, experts: int, experts_per_token: int) -> dict:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from extraction.files import quoted
 from extraction.formats import kinds
 from extraction.formats.unpack import Part
 from extraction.reading import worker
@@ -151,11 +152,8 @@ def _read_pages(data: bytes, kind: str, limits: Limits) -> Document:
             words = [placed(text, corners, message["page"], score) for text, corners, score in message["words"]]
             layouts.append(page_layout(words, message.get("width", math.inf)))
             if layouts[-1].aside:
-                said = " / ".join(layouts[-1].aside)
-                note = f'"{said[:60]}{"..." if said[60:] else ""}"'
-                problems.append(
-                    f"page {message['page']}: print at another angle or beside the paper stands below its rows: {note}"
-                )
+                said = "print at another angle or beside the paper stands below its rows"
+                problems.append(f"page {message['page']}: {said}: {quoted(' / '.join(layouts[-1].aside))}")
     if count > limits.max_pages:
         problems.append(f"only the first {limits.max_pages} of {count} pages were read")
     if not layouts:

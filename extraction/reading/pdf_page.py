@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from extraction.files import quoted
 from extraction.reading import pdf_fonts, pdf_text
 from extraction.reading.pdf import picture
 from extraction.reading.words import Box, Word
@@ -83,7 +84,7 @@ def plan(pdf: Any, number: int, most: int) -> Plan:
     text = "".join("".join(print_.word.text for print_ in printed).split())
     for note in notes:
         if "".join(note.split()) not in text:
-            found.problems.append(f"page {number}: a note that is not part of the print was left out: {_quoted(note)}")
+            found.problems.append(f"page {number}: a note that is not part of the print was left out: {quoted(note)}")
     return found
 
 
@@ -116,11 +117,6 @@ def _judge(found: Plan, printed: list[Print], textpage: Any, number: int, turn: 
 
 def _is_odd(char: str) -> bool:
     return char == "\ufffd" or unicodedata.category(char) in ("Co", "Cn", "Cc")
-
-
-def _quoted(text: str) -> str:
-    text = " ".join(text.split())
-    return f'"{text[:60]}{"..." if text[60:] else ""}"'
 
 
 def inside(box: Box, around: Box) -> bool:
@@ -159,7 +155,7 @@ def _leave_out_unseen(found: Plan, pdf: Any, number: int) -> None:
 
 
 def unseen_note(number: int, words: Iterable[Word], what: str) -> str:
-    return f"page {number}: text that cannot be seen on it {what}: {_quoted(' '.join(word.text for word in words))}"
+    return f"page {number}: text that cannot be seen on it {what}: {quoted(' '.join(word.text for word in words))}"
 
 
 def unseen(pdf: Any, number: int, words: list[Word]) -> set[int]:

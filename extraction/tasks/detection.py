@@ -79,16 +79,8 @@ def signs(text: str) -> dict[str, float]:
 _WEIGHTS = {
     RECEIPT.name: (
         0.7,
-        {
-            "words": -0.7,
-            "amounts": 1.9,
-            "ends": 1.7,
-            "totals": 1.9,
-            "head": 2.8,
-            "tax": 2.5,
-            "dates": 0.5,
-            "prose": -1.5,
-        },
+        {"words": -0.7, "amounts": 1.9, "ends": 1.7, "totals": 1.9, "head": 2.8, "tax": 2.5}
+        | {"dates": 0.5, "prose": -1.5},
     ),
     CONTRACT.name: (
         -4.0,

@@ -19,48 +19,18 @@ Line = Annotated[str, Field(max_length=160)]
 Long = Annotated[str, Field(max_length=500)]
 
 # The 41 categories of CUAD v1, as published (Hendrycks et al. 2021, CC BY 4.0).
-CLAUSES = (
-    "Document Name",
-    "Parties",
-    "Agreement Date",
-    "Effective Date",
-    "Expiration Date",
-    "Renewal Term",
-    "Notice Period to Terminate Renewal",
-    "Governing Law",
-    "Most Favored Nation",
-    "Non-Compete",
-    "Exclusivity",
-    "No-Solicit of Customers",
-    "Competitive Restriction Exception",
-    "No-Solicit of Employees",
-    "Non-Disparagement",
-    "Termination for Convenience",
-    "Rofr/Rofo/Rofn",
-    "Change of Control",
-    "Anti-Assignment",
-    "Revenue/Profit Sharing",
-    "Price Restrictions",
-    "Minimum Commitment",
-    "Volume Restriction",
-    "IP Ownership Assignment",
-    "Joint IP Ownership",
-    "License Grant",
-    "Non-Transferable License",
-    "Affiliate License-Licensor",
-    "Affiliate License-Licensee",
-    "Unlimited/All-You-Can-Eat-License",
-    "Irrevocable or Perpetual License",
-    "Source Code Escrow",
-    "Post-Termination Services",
-    "Audit Rights",
-    "Uncapped Liability",
-    "Cap on Liability",
-    "Liquidated Damages",
-    "Warranty Duration",
-    "Insurance",
-    "Covenant Not to Sue",
-    "Third Party Beneficiary",
+CLAUSES = tuple(
+    (
+        "Document Name; Parties; Agreement Date; Effective Date; Expiration Date; Renewal Term; Notice Period to "
+        "Terminate Renewal; Governing Law; Most Favored Nation; Non-Compete; Exclusivity; No-Solicit of Customers; "
+        "Competitive Restriction Exception; No-Solicit of Employees; Non-Disparagement; Termination for Convenience; "
+        "Rofr/Rofo/Rofn; Change of Control; Anti-Assignment; Revenue/Profit Sharing; Price Restrictions; Minimum "
+        "Commitment; Volume Restriction; IP Ownership Assignment; Joint IP Ownership; License Grant; Non-Transferable "
+        "License; Affiliate License-Licensor; Affiliate License-Licensee; Unlimited/All-You-Can-Eat-License; "
+        "Irrevocable or Perpetual License; Source Code Escrow; Post-Termination Services; Audit Rights; Uncapped "
+        "Liability; Cap on Liability; Liquidated Damages; Warranty Duration; Insurance; Covenant Not to Sue; Third "
+        "Party Beneficiary"
+    ).split("; ")
 )
 
 
@@ -223,9 +193,7 @@ DOCUMENT = Task(
     "Extract the title and the labeled values of this document as JSON. Copy values exactly as printed.",
 )
 QUESTION = Task(
-    "question",
-    Answer,
-    "Answer the question about this document as JSON, as short as the document prints it.",
+    "question", Answer, "Answer the question about this document as JSON, as short as the document prints it."
 )
 GENERAL = Task(
     "general",
@@ -248,15 +216,16 @@ def check_form(manifest: dict, what: object, command: str) -> None:
         raise StageError(f"{what} is of an earlier version, in which clauses were answered with quotes. Run: {command}")
 
 
+_KEPT = ("type", "enum", "maxLength", "maxItems", "pattern", "required")
+
+
 def _bounded(schema: dict, definitions: dict) -> dict:
     if "$ref" in schema:
         schema = definitions[schema["$ref"].rsplit("/", 1)[-1]]
     if "anyOf" in schema:  # pydantic's "or null": an absent field is left out instead
         schema = next(option for option in schema["anyOf"] if option.get("type") != "null")
         return _bounded(schema, definitions)
-    kept = {
-        key: schema[key] for key in ("type", "enum", "maxLength", "maxItems", "pattern", "required") if key in schema
-    }
+    kept = {key: schema[key] for key in _KEPT if key in schema}
     if "properties" in schema:
         kept["properties"] = {name: _bounded(s, definitions) for name, s in schema["properties"].items()}
         kept["additionalProperties"] = False
