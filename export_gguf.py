@@ -257,15 +257,11 @@ def intermediate_type(base: gguf_build.Base, kinds: tuple[str, ...]) -> str:
     return "F32" if base.is_small or "F32" in kinds else "BF16"
 
 
-def check_space(folder: Path, base: gguf_build.Base, kinds: tuple[str, ...]) -> None:
-    """Raises StageError unless the intermediate file and every build fit onto the disk."""
-    bits = sum(BITS[kind] for kind in {*kinds, intermediate_type(base, kinds)})
-    needed = base.parameters * bits / 8 + 50e6
+def check_space(folder: Path, needed: float, what: str = "") -> None:
+    """Raises StageError unless so many bytes fit onto the disk of a folder."""
     free = files.free_bytes(folder)
     if free < needed:
-        raise files.StageError(
-            f"{needed / 1e9:.1f} GB are needed for {', '.join(kinds)} in {folder}, {free / 1e9:.1f} GB are free"
-        )
+        raise files.StageError(f"{needed / 1e9:.1f} GB are needed{what} in {folder}, {free / 1e9:.1f} GB are free")
 
 
 @contextlib.contextmanager
@@ -368,9 +364,7 @@ def verify_logits(base: gguf_build.Base, adapter: Path | None, source: Path, tok
 def export_merged(cfg: config.Config, base: gguf_build.Base, adapter: Path, inputs: dict[str, dict]) -> int:
     """Write `output/<profile>/merged_model/`."""
     folder = cfg.merged_dir
-    needed, free = 2 * base.parameters + 50e6, files.free_bytes(folder)
-    if free < needed:
-        raise files.StageError(f"{needed / 1e9:.1f} GB are needed in {folder}, {free / 1e9:.1f} GB are free")
+    check_space(folder, 2 * base.parameters + 50e6)
     with written(folder) as out:
         tokenizer = base_model.tokenizer(str(base.folder), base.folder)
         result = gguf_build.write_merged(base, lora.read_adapter(adapter, base.config), tokenizer, out)
@@ -502,7 +496,9 @@ def main(argv: list[str] | None = None) -> int:
     if not args.force and handoff.is_current(folder, stage=STAGE, settings=settings, inputs=inputs):
         print(f"[6/7] {folder} is already there")
         return 0
-    check_space(folder, base, cfg.export.quantization)
+    kinds = cfg.export.quantization
+    bits = sum(BITS[kind] for kind in {*kinds, intermediate_type(base, kinds)})
+    check_space(folder, base.parameters * bits / 8 + 50e6, f" for {', '.join(kinds)}")
     converter = converter_of(args, cfg)
     tools = llama_source.tools(cfg.cache_dir) if cfg.export.imatrix else None
     with written(folder) as out:

@@ -355,15 +355,8 @@ def _paid(record: dict, read: Read) -> Iterator[Found]:
 # --- dates ---------------------------------------------------------------------------------------------------
 
 
-def _only_date(text: str) -> list[date] | None:
-    """The readings of the one date of a text, none if the calendar has no such day; None if it is not one date."""
-    found = values.dates(text)
-    meant = {tuple(readings) for _, _, readings in found}
-    return list(meant.pop()) if len(meant) == 1 else None
-
-
 def _in_order(rule: str, first: str, second: str) -> dict:
-    begins, ends = _only_date(first), _only_date(second)
+    begins, ends = values.only_date(first), values.only_date(second)
     if not begins or not ends:
         return _verdict(rule, None, "not both can be read as dates")
     orders = {a <= b for a, b in product(begins, ends)}
@@ -379,7 +372,7 @@ def _dates(record: dict) -> Iterator[dict]:
     for name in ("date", "due_date"):
         if record.get(name):
             read[name] = record[name]
-            yield _real(name, _only_date(record[name]), record[name])
+            yield _real(name, values.only_date(record[name]), record[name])
     if len(read) == 2:
         yield _in_order("date <= due date", read["date"], read["due_date"])
 
@@ -392,7 +385,7 @@ def _real(path: str, readings: list[date] | None, text: str) -> dict:
 
 def _written_dates(record: dict) -> Iterator[dict]:
     for i, pair in enumerate(record.get("key_values") or []):
-        readings = _only_date(pair.get("value") or "")
+        readings = values.only_date(pair.get("value") or "")
         if readings is not None and len(pair["value"]) <= 30:
             yield _real(f"key_values[{i}].value", readings, pair["value"])
 

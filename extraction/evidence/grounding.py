@@ -127,10 +127,8 @@ def normalized(leaf: Leaf, what: str) -> float | str | None:
         return int(whole) if whole is not None and whole == int(whole) else None
     if what == "number":
         return float(values.amount(leaf.value))
-    if what == "date":
-        meant = {tuple(readings) for _, _, readings in values.dates(leaf.value)}
-        if len(meant) == 1 and len(only := next(iter(meant))) == 1:
-            return only[0].isoformat()
+    if what == "date" and len(meant := values.only_date(leaf.value) or []) == 1:
+        return meant[0].isoformat()
     return None
 
 

@@ -209,6 +209,12 @@ def dates(text: str) -> list[tuple[int, int, list[date]]]:
     return sorted(found)
 
 
+def only_date(text: str) -> list[date] | None:
+    """The readings of the one date of a text, none if the calendar has no such day; None if it is not one date."""
+    meant = {tuple(readings) for _, _, readings in dates(text)}
+    return list(meant.pop()) if len(meant) == 1 else None
+
+
 def _calendar(parts: dict[str, str]) -> list[date]:
     """The days that a date may mean, the likeliest first. A year of two digits may stand first: 24-03-15."""
     day, month, year, mark = (parts.get(name) or "" for name in ("day", "month", "year", "mark"))

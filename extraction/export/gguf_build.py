@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from extraction import files, handoff, stage
+from extraction.export import llama_source
 from extraction.models import lora
 from extraction.tasks import prompts
 
@@ -81,12 +82,9 @@ def refuse_quantized(settings: dict, name: str) -> None:
 def stage_checkpoint(base: Base, folder: Path) -> Path:
     """A folder with links to the checkpoint's files and our chat template, which the converter writes into the GGUF."""
     folder.mkdir()
+    others = handoff.MANIFEST, "chat_template.json", "tokenizer_config.json"
     for path in base.folder.iterdir():
-        if path.suffix in (".safetensors", ".json", ".txt", ".model") and path.name not in (
-            handoff.MANIFEST,
-            "chat_template.json",
-            "tokenizer_config.json",
-        ):
+        if path.suffix in (".safetensors", ".json", ".txt", ".model") and path.name not in others:
             (folder / path.name).symlink_to(path.resolve())
     # A template inside tokenizer_config.json would win over the file.
     settings = files.read_json(base.folder / "tokenizer_config.json")
@@ -269,23 +267,16 @@ def quantize(source: Path, target: Path, kind: str) -> None:
 
 def quantize_with_imatrix(tools: Path, source: Path, target: Path, kind: str, imatrix: Path) -> None:
     """The same by llama-quantize, with an importance matrix."""
-    command = [str(tools / "llama-quantize"), "--imatrix", str(imatrix), str(source), str(target), kind]
-    done = subprocess.run(
-        [*command, str(os.cpu_count() or 1)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    if done.returncode:
-        raise files.StageError(f"quantizing to {kind} failed: {' '.join(done.stdout.strip().splitlines()[-2:])}")
+    command = [tools / "llama-quantize", "--imatrix", imatrix, source, target, kind, os.cpu_count() or 1]
+    llama_source.run(command, f"quantizing to {kind} failed", lines=2)
 
 
-def measure_imatrix(tools: Path, source: Path, text: str, outfile: Path, work: Path) -> Path:
+def measure_imatrix(tools: Path, source: Path, text: str, outfile: Path, work: Path) -> None:
     """An importance matrix: llama-imatrix runs the model over a text and adds up squared activations by column."""
     calibration = files.write_text(work / "calibration.txt", text)
-    command = [str(tools / "llama-imatrix"), "-m", str(source), "-f", str(calibration), "-o", str(outfile)]
-    command += ["-c", "512", "--no-ppl", "--parse-special", "-t", str(os.cpu_count() or 1)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode or not outfile.is_file():
-        raise files.StageError(f"llama-imatrix failed: {' '.join(done.stdout.strip().splitlines()[-2:])}")
-    return outfile
+    command = [tools / "llama-imatrix", "-m", source, "-f", calibration, "-o", outfile]
+    command += ["-c", "512", "--no-ppl", "--parse-special", "-t", os.cpu_count() or 1]
+    llama_source.run(command, "llama-imatrix failed", lines=2)
 
 
 @contextlib.contextmanager

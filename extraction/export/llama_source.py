@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from extraction import files, handoff
 
@@ -71,9 +72,10 @@ def tools(cache: Path) -> Path:
         unpack(sdist, root, ("",))
         build = sdist.parent / "build"
         options = [f"-D{name}={value}" for name, value in CMAKE_OPTIONS.items()]
-        _run([cmake, "-S", str(root), "-B", str(build), "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", *options])
+        failed = "building llama.cpp's tools failed"
+        run([cmake, "-S", root, "-B", build, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", *options], failed)
         print("building llama.cpp's tools, once: some minutes", file=sys.stderr, flush=True)
-        _run([ninja, "-C", str(build), *TOOLS])
+        run([ninja, "-C", build, *TOOLS], failed)
         staging = handoff.begin(folder)
         for name in TOOLS:
             shutil.copy2(build / "bin" / name, staging / name)
@@ -86,11 +88,13 @@ def _path() -> str:
     return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def run(command: Sequence[object], failed: str, lines: int = 1, **options: Any) -> None:
+    """Run a program. Raises StageError, with the last lines that it printed, if it fails."""
+    command = list(map(str, command))
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
     if done.returncode:
-        last = [line for line in done.stdout.splitlines() if line.strip()][-1:] or ["no output"]
-        raise files.StageError(f"building llama.cpp's tools failed: {last[0]}")
+        last = [line for line in done.stdout.splitlines() if line.strip()][-lines:] or ["no output"]
+        raise files.StageError(f"{failed}: {' '.join(last)}")
 
 
 @contextmanager

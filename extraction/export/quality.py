@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from extraction import files
+from extraction.export import llama_source
 
 GENERATED = 64  # tokens that are generated to time generation
 
@@ -36,12 +36,9 @@ def measure(paths: list[Path], rows: list[dict], work: Path, threads: int) -> li
             "threads": threads,
             "result": str(work / "result.json"),
         }
-        command = [sys.executable, "-m", "extraction.export.quality", str(files.write_json(work / "job.json", job))]
+        command = [sys.executable, "-m", "extraction.export.quality", files.write_json(work / "job.json", job)]
         root = Path(__file__).resolve().parents[2]
-        done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode:
-            last = (done.stdout.strip().splitlines() or ["no output"])[-1]
-            raise files.StageError(f"{path.name} could not be measured: {last}")
+        llama_source.run(command, f"{path.name} could not be measured", cwd=root)
         found.append({"file": path.name, "bytes": path.stat().st_size, **files.read_json(work / "result.json")})
     return found
 

@@ -16,7 +16,7 @@ from extraction.files import quoted
 from extraction.formats import kinds
 from extraction.formats.unpack import Part
 from extraction.reading import worker
-from extraction.reading.layout import Layout, page_layout
+from extraction.reading.layout import joined, page_layout
 from extraction.reading.limits import DocumentError, Limits, TooLarge
 from extraction.reading.words import Word, placed
 
@@ -158,23 +158,15 @@ def _read_pages(data: bytes, kind: str, limits: Limits) -> Document:
         problems.append(f"only the first {limits.max_pages} of {count} pages were read")
     if not layouts:
         raise DocumentError("; ".join(problems))
-    return _joined(
-        layouts,
+    whole = joined(layouts, "\n\n")
+    return Document(
+        whole.text,
         pages=count,
         pages_skipped=count - len(layouts),
+        words=whole.words,
+        spans=whole.spans,
         problems=problems,
         reader=" and ".join(sorted(set(readers), reverse=True)),
         ocr=engine,
         invoice=invoice,
     )
-
-
-def _joined(layouts: list[Layout], **rest: Any) -> Document:
-    """Pages one below the other, an empty line between them."""
-    text, words, spans = "", [], []
-    for page in layouts:
-        start = len(text) + 2 if text else 0
-        text = f"{text}\n\n{page.text}" if text else page.text
-        words += page.words
-        spans += [(a + start, b + start) for a, b in page.spans]
-    return Document(text, words=words, spans=spans, **rest)

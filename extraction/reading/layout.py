@@ -170,22 +170,31 @@ def page_layout(words: Iterable[Word], width: float = math.inf) -> Layout:
     straight, others = directions.groups([words[i] for i in there])
     straight = [[there[i] for i in members] for members in straight]
     others = [there[i] for i in others] + sorted(beside)
-    parts = [([words[i] for i in members], layout(upright(words[i] for i in members))) for members in straight]
+    parts = []
+    for members in straight:
+        laid = layout(upright(words[i] for i in members))
+        there = [replace(new, box=words[i].box) for new, i in zip(laid.words, members, strict=True)]
+        parts.append(replace(laid, words=there))
     aside = []
     for phrase in _phrases([words[i] for i in others]):
-        laid = Layout(" ".join(word.text for word in phrase), phrase, [])
-        if laid.text not in aside:
-            aside.append(laid.text)
+        text = " ".join(word.text for word in phrase)
+        if text not in aside:
+            aside.append(text)
             ends = list(itertools.accumulate(len(word.text) + 1 for word in phrase))
             spans = [(end - 1 - len(word.text), end - 1) for word, end in zip(phrase, ends, strict=True)]
-            parts.append((phrase, replace(laid, spans=spans)))
-    text, found, spans = "", [], []
-    for members, laid in parts:
-        start = len(text) + 1 if text else 0
-        text = f"{text}\n{laid.text}" if text else laid.text
-        found += [replace(new, box=old.box) for new, old in zip(laid.words, members, strict=True)]
-        spans += [(a + start, b + start) for a, b in laid.spans]
-    return Layout(text, found, spans, aside)
+            parts.append(Layout(text, phrase, spans))
+    return replace(joined(parts, "\n"), aside=aside)
+
+
+def joined(parts: Iterable[Layout], mark: str) -> Layout:
+    """Layouts one below the other, with a mark between them."""
+    text, words, spans = "", [], []
+    for part in parts:
+        text = text and text + mark
+        words += part.words
+        spans += [(a + len(text), b + len(text)) for a, b in part.spans]
+        text += part.text
+    return Layout(text, words, spans)
 
 
 def _phrases(words: list[Word]) -> Iterator[list[Word]]:
