@@ -37,8 +37,11 @@ QUESTIONS = ("What is the date?", "Who wrote this?")
 # --- documents -----------------------------------------------------------------------------------------------
 
 
-def chosen(cfg: config.Config) -> list[tuple[str, Path | bytes, str, tuple[str, ...]]]:
-    """One document of each type: name, where it is or its bytes, document type, questions."""
+Chosen = tuple[str, Path | bytes, str, tuple[str, ...]]  # name, where it is or its bytes, document type, questions
+
+
+def chosen(cfg: config.Config) -> list[Chosen]:
+    """One document of each type."""
     folder = cfg.samples_dir / "documents"
     contract = inference.read(folder / "contract_1.pdf", cfg)
     return [
@@ -61,7 +64,9 @@ def receipt_text(cfg: config.Config) -> str:
 # --- measuring -----------------------------------------------------------------------------------------------
 
 
-def measure(backend: backends.LlamaBackend, cfg: config.Config, repeat: int, cached: bool = True) -> list[dict]:
+def measure(
+    backend: backends.LlamaBackend, cfg: config.Config, repeat: int, documents: list[Chosen], cached: bool = True
+) -> list[dict]:
     """The runs of each document. With `cached` False no prompt uses the cache of the one before it."""
     answers: list[backends.Completion] = []
     answer = backend.complete
@@ -78,7 +83,7 @@ def measure(backend: backends.LlamaBackend, cfg: config.Config, repeat: int, cac
     backend.complete = complete
     found = []
     try:
-        for name, source, document_type, questions in chosen(cfg):
+        for name, source, document_type, questions in documents:
             runs = []
             for _ in range(repeat):
                 answers.clear()
@@ -252,7 +257,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.model not in ("gguf", "base-gguf") and not args.model.endswith(".gguf"):
         parser.error(f"--model {args.model}: only a GGUF build is measured here: gguf, base-gguf or FILE.gguf")
     backend = choice.choose(cfg, args.model).open()
-    found = measure(backend, cfg, args.repeat)
+    documents = chosen(cfg)
+    found = measure(backend, cfg, args.repeat, documents)
     print(f"{backend.name}, {args.repeat} runs of each document: median (fastest-slowest)\n")
     print(table_of_documents(found))
 
@@ -268,10 +274,10 @@ def main(argv: list[str] | None = None) -> int:
     rows = [[name, length, f"{length / max(compact, 1):.2f}"] for name, length in lengths.items()]
     print(files.markdown_table(("JSON of these answers", "tokens", "of the compact"), rows))
 
-    without = measure(backend, cfg, args.repeat, cached=False)
-    several = [(a, b) for a, b in zip(found, without, strict=True) if len(a["texts"]) > 1]
+    several = [(entry, document) for entry, document in zip(found, documents, strict=True) if len(entry["texts"]) > 1]
+    without = measure(backend, cfg, args.repeat, [document for _, document in several], cached=False)
     rows = []
-    for shared, alone in several:
+    for (shared, _), alone in zip(several, without, strict=True):
         prompt = [[r["prompt"] for r in entry["runs"]] for entry in (alone, shared)]
         same = "the same" if shared["texts"] == alone["texts"] else "others"
         tokens = [r["prompt_tokens"] - r["cached_tokens"] for r in (alone["runs"][0], shared["runs"][0])]

@@ -269,16 +269,20 @@ def _specials(folder: Path, files: dict[str, File]) -> dict:
     """Each thing that is no file as the argument: refused with a sentence, at once."""
     names = sorted(path.name for path in folder.iterdir() if path.name not in files and not path.is_dir())
     names += ["no such file.pdf", "n" * 300, "new\nline"]
-    failures = []
-    for name in names:
+
+    def failure(name: str) -> str | None:
         command = [sys.executable, "inference.py", str(folder / name), "--model", "http://127.0.0.1:9/v1"]
         try:
             done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60)
-            said = done.stderr.decode(errors="replace")
-            if done.returncode != 2 or len(said.splitlines()) != 1:
-                failures.append(f"{json.dumps(name)}: as an argument, status {done.returncode}: {said[-300:]}")
         except subprocess.TimeoutExpired:
-            failures.append(f"{json.dumps(name)}: as an argument, no end")
+            return f"{json.dumps(name)}: as an argument, no end"
+        said = done.stderr.decode(errors="replace")
+        if done.returncode == 2 and len(said.splitlines()) == 1:
+            return None
+        return f"{json.dumps(name)}: as an argument, status {done.returncode}: {said[-300:]}"
+
+    with ThreadPoolExecutor(2) as threads:
+        failures = list(filter(None, threads.map(failure, names)))
     return {"tried": len(names), "refused": len(names) - len(failures), "failures": failures}
 
 

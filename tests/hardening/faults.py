@@ -14,7 +14,6 @@ import json
 import os
 import random
 import resource
-import runpy
 import shutil
 import signal
 import subprocess
@@ -30,7 +29,7 @@ from typing import Any
 
 import config
 from extraction import files, handoff
-from tests.helpers import chat_server
+from tests.helpers import chat_server, tiny_moe
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 TIMES = ("seconds", "tokens_per_second", "timings", "created", "check", "commit", "seconds_per_row")
@@ -56,7 +55,7 @@ class Line:
         self.root, self.options = root, []
         if with_model:
             with contextlib.redirect_stderr(io.StringIO()):
-                runpy.run_path(str(config.ROOT / "tests" / "tiny_moe.py"))["build"](root / "base")
+                tiny_moe.build(root / "base")
         items = {
             "data.datasets_dir": root / "raw" / "datasets",
             "data.training_dir": root / "rows" / "training",

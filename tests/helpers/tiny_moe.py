@@ -71,38 +71,50 @@ def tokenizer(seed=0, pattern=QWEN2_PATTERN):
     )
 
 
+def shape(config_class, tokens, **sizes):
+    """The configuration of a tiny model with this tokenizer. Like Qwen's, its output layer has rows without a token."""
+    usual = {
+        "vocab_size": VOCABULARY + 64,
+        "hidden_size": 256,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 4096,
+        "initializer_range": 0.05,
+        "tie_word_embeddings": False,
+        "eos_token_id": tokens.eos_token_id,
+        "pad_token_id": tokens.pad_token_id,
+    }
+    return config_class(**usual | sizes)
+
+
+def drawn(model_class, config, seed=0):
+    """A model with random weights. Norms and biases too: ones and zeros would hide what was left out."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = model_class(config)
+        for name, weight in model.named_parameters():
+            if name.endswith("norm.weight"):
+                weight.data.uniform_(0.7, 1.3)
+            elif name.endswith("bias"):
+                weight.data.uniform_(-0.3, 0.3)
+    return model
+
+
+QWEN = {"rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0}}
+
+
 def build(folder, seed=0):
     """Save model and tokenizer into `folder`. The same seed gives the same files."""
     import torch
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
     tokens = tokenizer(seed)
-    config = Qwen3MoeConfig(
-        vocab_size=VOCABULARY + 64,  # Qwen3's output layer also has rows without a token
-        hidden_size=256,
-        intermediate_size=512,
-        moe_intermediate_size=512,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=64,
-        num_experts=8,
-        num_experts_per_tok=2,
-        norm_topk_prob=True,
-        max_position_embeddings=4096,
-        initializer_range=0.05,
-        router_aux_loss_coef=0.001,
-        tie_word_embeddings=False,
-        rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
-        bos_token_id=tokens.convert_tokens_to_ids("<|endoftext|>"),
-        eos_token_id=tokens.eos_token_id,
-        pad_token_id=tokens.pad_token_id,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Qwen3MoeForCausalLM(config)
-        for name, weight in model.named_parameters():
-            if name.endswith("norm.weight"):  # norms of exactly one would hide a norm that was left out
-                weight.data.uniform_(0.7, 1.3)
+    sizes = {"intermediate_size": 512, "moe_intermediate_size": 512, "head_dim": 64, "num_experts": 8}
+    sizes |= {"num_experts_per_tok": 2, "norm_topk_prob": True, "router_aux_loss_coef": 0.001, **QWEN}
+    start = tokens.convert_tokens_to_ids("<|endoftext|>")
+    model = drawn(Qwen3MoeForCausalLM, shape(Qwen3MoeConfig, tokens, bos_token_id=start, **sizes), seed)
     model.to(torch.bfloat16).save_pretrained(folder)
     tokens.save_pretrained(folder)
