@@ -19,41 +19,6 @@ PARTS = ("app.py", "inference.py", "config.py", "LICENSE", "data/samples/NOTICE.
 ROOMS = ("evidence", "formats", "models", "page", "reading", "runs", "tasks")
 LARGE = "*.gguf filter=lfs diff=lfs merge=lfs -text\n"  # a Space takes larger files than 10 MB by Git LFS alone
 
-README = """---
-title: Doc intelligence
-sdk: docker
-app_port: 7860
-license: apache-2.0
----
-
-# Doc intelligence
-
-Reads receipts, invoices, contracts and other documents with {gguf} ({megabytes:,.0f} MB), on this machine alone. It
-needs Python 3.11 or newer and a C++ compiler. Where `pip install` fails because there is no compiler:
-`apt-get install build-essential`.
-
-    python3 -m venv .venv
-    .venv/bin/pip install -r requirements.txt
-    .venv/bin/python inference.py data/samples/documents/invoice.pdf
-    .venv/bin/python app.py
-
-**Docker**: the lines are at the top of the `Dockerfile`.
-
-**Hugging Face Space**: `hf upload USER/NAME . . --repo-type space --exclude ".venv/*"`, then set `DOC_INTEL_USER` and
-`DOC_INTEL_PASSWORD` as secrets in its settings. Without them the page does not start. For a public Space tell the
-visitors both in its description, and link to `https://USER-NAME.hf.space`: in the
-frame of the hub some browsers keep no login.
-
-**Ollama**: `ollama create doc-intel -f Modelfile`, then
-`python inference.py FILE --model http://127.0.0.1:11434#doc-intel`.
-
-`bundle.args` holds the settings, one argument a line. The sample documents have their own licenses:
-`data/samples/NOTICE.md`.
-
-## The model
-
-{card}"""
-
 
 def write(root: Path, cfg: Config, arguments: list[str], folder: Path) -> Path:
     """Write the bundle of the sealed GGUF build of the settings, in place of an earlier one. Returns the GGUF in it.
@@ -77,8 +42,9 @@ def write(root: Path, cfg: Config, arguments: list[str], folder: Path) -> Path:
         _copy_model(model, manifest, made)
         _copy_code(root, made)
         files.write_text(made / "bundle.args", "".join(f"{line}\n" for line in arguments))
-        shown = README.format(gguf=model.file.name, megabytes=model.file.stat().st_size / 1e6, card=card(cfg))
-        files.write_text(made / "README.md", shown)
+        about = (made / "README.md").read_text(encoding="utf-8")
+        megabytes = model.file.stat().st_size / 1e6
+        files.write_text(made / "README.md", about.format(gguf=model.file.name, megabytes=megabytes, card=card(cfg)))
         if folder.exists():
             if added := _added(folder, made):
                 raise files.StageError(f"{folder} holds {added[0]}, which is no part of a bundle: name a new folder")

@@ -23,7 +23,8 @@ class Lists:
         definitions = {d.get(f"{W}abstractNumId"): d for d in numbering.iter(f"{W}abstractNum")}
         for entry in numbering.iter(f"{W}num"):
             number, base = entry.get(f"{W}numId"), _val(entry, "abstractNumId")
-            levels = {_int(lvl.get(f"{W}ilvl")): lvl for lvl in _each(definitions.get(base), "lvl")}
+            shared = definitions[base].findall(f"{W}lvl") if base in definitions else ()
+            levels = {_int(lvl.get(f"{W}ilvl")): lvl for lvl in shared}
             starts = {}
             for change in entry.iter(f"{W}lvlOverride"):
                 at = _int(change.get(f"{W}ilvl"))
@@ -86,10 +87,6 @@ def _written(number: int, kind: str) -> str:
             number %= value
         return text.upper() if kind == "upperRoman" else text
     return f"{number:02}" if kind == "decimalZero" else str(number)
-
-
-def _each(element: Any, name: str) -> list[Any]:
-    return [] if element is None else element.findall(f"{W}{name}")
 
 
 def _val(element: Any, name: str) -> str | None:

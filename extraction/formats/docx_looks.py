@@ -27,7 +27,7 @@ class Looks:
 
     def unseen(self, run: Any) -> bool:
         """Whether nobody sees the run: it is hidden, smaller than two points, or in the color of its ground."""
-        if self._switch(run, "vanish"):
+        if self._value(run, "vanish") not in (None, "0", "false", "off"):
             return True
         size = self._value(run, "sz")
         if size and size.isdigit() and int(size) < 4:  # half-points
@@ -73,9 +73,6 @@ class Looks:
                 if found is not None:
                     return found.get(f"{W}val", "true")
         return None
-
-    def _switch(self, run: Any, name: str) -> bool:
-        return self._value(run, name) not in (None, "0", "false", "off")
 
     def _ground(self, run: Any) -> str:
         """The color behind a run, from the nearest thing that has one."""

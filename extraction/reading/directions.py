@@ -19,7 +19,7 @@ def groups(words: Sequence[Word]) -> tuple[list[list[int]], list[int]]:
     The rows are those along the edges of the page, if there are any to speak of: a watermark may have more words.
     """
     long = [i for i, word in enumerate(words) if word.width > 1.5 * word.height]
-    along = [i for i in long if abs(_residue(words[i].angle)) < math.radians(12)]
+    along = [i for i in long if abs(math.remainder(words[i].angle, QUARTER)) < math.radians(12)]
     certain = sum(len(words[i].text) for i in along if words[i].score is None)
     if certain < 20 and _length(words, along) < max(0.1 * _length(words, long), 1):
         return [list(range(len(words)))], []  # all of the page is turned, or there is nothing to tell it by
@@ -40,10 +40,6 @@ def groups(words: Sequence[Word]) -> tuple[list[list[int]], list[int]]:
         else:
             found[main].append(i)  # too short to have a clear angle
     return [found[quarter] for quarter in order], others
-
-
-def _residue(angle: float) -> float:
-    return math.remainder(angle, QUARTER)
 
 
 def _length(words: Sequence[Word], members: list[int]) -> int:
