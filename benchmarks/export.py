@@ -29,7 +29,7 @@ from typing import Any
 import config
 from benchmarks import shared, training
 from extraction import files, handoff, stage
-from extraction.training import memory
+from extraction.training import adapter, memory
 
 MODEL = "Qwen/Qwen3-30B-A3B"
 TYPES = ("Q4_K_M", "Q3_K_M")
@@ -38,51 +38,28 @@ CHECKPOINT = "random-checkpoint"
 # --- an adapter without training -------------------------------------------------------------------------------
 
 
-def adapter_shapes(shape: memory.Shape, rank: int) -> dict[str, tuple[int, int]]:
-    """Names and shapes of a PEFT adapter on attention and on the stacked experts, as `save_pretrained` writes them."""
-    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    sides = {"q": (shape.hidden, queries), "k": (shape.hidden, keys), "v": (shape.hidden, keys)}
-    sides["o"] = (queries, shape.hidden)
-    found = {}
-    for layer in range(shape.layers):
-        prefix = f"base_model.model.model.layers.{layer}."
-        for name, (inside, outside) in sides.items():
-            found[f"{prefix}self_attn.{name}_proj.lora_A.weight"] = (rank, inside)
-            found[f"{prefix}self_attn.{name}_proj.lora_B.weight"] = (outside, rank)
-        stacked = rank * shape.experts  # one wrapper around the other, in PEFT's order
-        for wrapper, inside, outside in (
-            ("experts.base_layer", shape.hidden, 2 * shape.expert_width),
-            ("experts", shape.expert_width, shape.hidden),
-        ):
-            found[f"{prefix}mlp.{wrapper}.lora_A.weight"] = (stacked, inside)
-            found[f"{prefix}mlp.{wrapper}.lora_B.weight"] = (outside, stacked)
-    return found
-
-
 def write_adapter(folder: Path, shape: memory.Shape, rank: int) -> Path:
-    """Write and seal a random adapter, whose changes are about a tenth of the base model's random weights."""
+    """Write and seal a random adapter on attention and experts, whose changes are about a tenth of the base model's
+    random weights."""
     import torch
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
     from safetensors.torch import save_file
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
+    targets = {"target_modules": adapter.ATTENTION, "target_parameters": adapter.EXPERTS}
+    settings = LoraConfig(r=rank, lora_alpha=2 * rank, **targets, base_model_name_or_path=MODEL)
+    with torch.device("meta"):  # its names and shapes alone
+        model = get_peft_model(Qwen3MoeForCausalLM(Qwen3MoeConfig(**training.model_config(shape))), settings)
     generator = torch.Generator().manual_seed(2)
-    staging = handoff.begin(folder)
     tensors = {
-        name: (torch.randn(sides, generator=generator) * (0.02 if ".lora_A." in name else 0.01)).bfloat16()
-        for name, sides in adapter_shapes(shape, rank).items()
+        name: (torch.randn(factor.shape, generator=generator) * (0.02 if ".lora_A." in name else 0.01)).bfloat16()
+        for name, factor in get_peft_model_state_dict(model).items()
     }
+    staging = handoff.begin(folder)
+    settings.save_pretrained(staging)
+    path = staging / "adapter_config.json"
+    files.write_json(path, files.read_json(path) | {"lora_B_layout": adapter.B_LAYOUT})
     save_file(tensors, staging / "adapter_model.safetensors", metadata={"format": "pt"})
-    settings = {
-        "peft_type": "LORA",
-        "r": rank,
-        "lora_alpha": 2 * rank,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "target_modules": [f"{name}_proj" for name in "koqv"],
-        "target_parameters": ["mlp.experts.down_proj", "mlp.experts.gate_up_proj"],
-        "lora_B_layout": "rank_major",
-        "base_model_name_or_path": MODEL,
-    }
-    files.write_json(staging / "adapter_config.json", settings)
     handoff.seal(staging, stage="train_moe", settings={"random": True, "rank": rank})
     return folder
 
@@ -259,10 +236,10 @@ def main(argv: list[str] | None = None) -> int:
         whole = memory.KNOWN[MODEL]
     used = base if layers == shape.layers else first_layers(base, layers, work / "first-layers")
     print("writing a random adapter", file=sys.stderr, flush=True)
-    adapter = write_adapter(work / "adapter", part, args.rank)
+    random_adapter = write_adapter(work / "adapter", part, args.rank)
 
     command = [sys.executable, str(config.ROOT / "export_gguf.py"), "--profile", args.profile, "--force"]
-    command += ["--base", str(used), "--adapter", str(adapter)]
+    command += ["--base", str(used), "--adapter", str(random_adapter)]
     for item in (*args.overrides, f"output.dir={work.resolve()}"):
         command += ["--set", item]
     command += ["--llama-cpp", str(args.llama_cpp)] if args.llama_cpp else []

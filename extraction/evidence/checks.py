@@ -231,14 +231,9 @@ def _apart(sums: list[tuple[Decimal, str | None]], detail: str | None) -> tuple[
 def _heads(record: dict, read: Read) -> Decimal:
     """The sum of those items that are what several items right before or behind them add up to."""
     whole = [read(item.get("amount") or "") or Decimal(0) for item in record["line_items"]]
-    return sum(
-        (
-            amount
-            for i, amount in enumerate(whole)
-            if amount and any(amount in list(accumulate(run))[1:] for run in (whole[i + 1 :], whole[:i][::-1]))
-        ),
-        Decimal(0),
-    )
+    runs = ((amount, (whole[i + 1 :], whole[:i][::-1])) for i, amount in enumerate(whole) if amount)
+    heads = (amount for amount, beside in runs if any(amount in list(accumulate(run))[1:] for run in beside))
+    return sum(heads, Decimal(0))
 
 
 def _first(options: Iterable[tuple[Decimal, str | None]], stated: Decimal) -> tuple[str, str | None] | None:
@@ -456,9 +451,8 @@ def _tax_id(record: dict) -> Iterator[dict]:
 def _currency(record: dict) -> Iterator[dict]:
     named = record.get("currency")
     rows = [row for _, row in line_items(record.get("line_items"), "")]
-    texts = [row.get(name) for row in rows for name in OF_ITEMS] + [
-        record.get(name) for name in AMOUNTS[:6] + ["total"]
-    ]
+    texts = [row.get(name) for row in rows for name in OF_ITEMS]
+    texts += [record.get(name) for name in (*AMOUNTS[:6], "total")]
     marks = {text: codes for text in [named, *texts] if text and (codes := values.currency(text))}
     if named:
         marks = {named: values.currency(named)} | marks

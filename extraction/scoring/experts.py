@@ -238,7 +238,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     pairs = list(found["adapter"]["divergence"])
     columns = max(len(kinds), len(pairs), 2)
     figure, axes = plt.subplots(3, columns, figsize=(5 * columns, 12), layout="constrained", squeeze=False)
-    for axis in axes.flat[:]:
+    for axis in axes.flat:
         axis.set_visible(False)
 
     def heat(axis: Any, values: list, title: str, label: str, **limits: Any) -> None:
@@ -253,9 +253,8 @@ def draw(found: dict[str, Any], path: Path) -> None:
     for axis, kind in zip(axes[0], kinds, strict=False):
         title = f"{kind}: {found['documents'][kind]} documents, {found['tokens'][kind]:,} tokens"
         heat(axis, found["adapter"]["load"][kind], title, "load after training", vmin=0, vmax=top)
-    highest = (
-        max(max(c["layers"]) for s in ("base", "adapter") for c in found[s]["divergence"].values()) if pairs else 1
-    )
+    every = [c for state in ("base", "adapter") for c in found[state]["divergence"].values()]
+    highest = max((max(c["layers"]) for c in every), default=1)
     for axis, pair in zip(axes[1], pairs, strict=False):
         axis.set_visible(True)
         for state, color in (("base", "tab:gray"), ("adapter", "tab:red")):
@@ -265,20 +264,14 @@ def draw(found: dict[str, Any], path: Path) -> None:
             axis.fill_between(layers, null["low"], null["high"], color=color, alpha=0.25, linewidth=0)
         axis.set(title=pair, xlabel="layer", ylabel="Jensen-Shannon divergence, bits", ylim=(0, 1.05 * highest))
         axis.legend(title="band: 95 % with types shuffled", fontsize=8)
-    heat(
-        axes[2][0],
-        found["moved"]["experts"],
-        "experts, by the adapter",
-        "norm of the difference / of the weight",
-        vmin=0,
-    )
+    norms = found["moved"]
+    heat(axes[2][0], norms["experts"], "experts, by the adapter", "norm of the difference / of the weight", vmin=0)
     axis = axes[2][1]
     axis.set_visible(True)
     for kind in kinds:
         axis.plot(layers, found["changed_routing"][kind], label=f"routing, {kind} (divergence, bits)")
-    axis.plot(
-        layers, [values[0] for values in found["moved"]["attention"]], "k--", label="attention weights (relative norm)"
-    )
+    attention = [values[0] for values in norms["attention"]]
+    axis.plot(layers, attention, "k--", label="attention weights (relative norm)")
     axis.set(title="what training changed", xlabel="layer", ylim=(0, None))
     axis.legend(fontsize=8)
     figure.suptitle(f"{found['name']}: {found['experts_per_token']} of {found['experts']} experts a token")

@@ -428,34 +428,27 @@ def _flat(text: str) -> str:
 # --- intervals -----------------------------------------------------------------------------------------------
 
 
-def estimate(
-    metric: Callable[[Sequence[Any]], float], values: Sequence[Any], samples: int = 1000, seed: int = 0
-) -> dict[str, float]:
+Metric = Callable[[Sequence[Any]], float]
+
+
+def estimate(metric: Metric, values: Sequence[Any], samples: int = 1000) -> dict[str, float]:
     """`{"value", "low", "high"}`: the metric, and its 95 % percentile bootstrap interval over documents."""
     if not values:
         raise ValueError("a metric needs at least one document")
-    draw = random.Random(seed)
+    draw = random.Random(0)
     drawn = sorted(metric(draw.choices(values, k=len(values))) for _ in range(samples))
     low, high = drawn[int(0.025 * samples)], drawn[min(int(0.975 * samples), samples - 1)]
     return {"value": metric(values), "low": low, "high": high}
 
 
-def paired(
-    metric: Callable[[Sequence[Any]], float],
-    first: Sequence[Any],
-    second: Sequence[Any],
-    samples: int = 1000,
-    seed: int = 0,
-) -> dict[str, float]:
+def paired(metric: Metric, first: Sequence[Any], second: Sequence[Any], samples: int = 1000) -> dict[str, float]:
     """`{"value", "low", "high"}`: the metric of the first model minus that of the second, on the same documents.
 
     The interval is the 95 % percentile of the paired bootstrap (Efron and Tibshirani 1993): each sample draws
     documents, and both models are scored on those.
     """
     together = list(zip(first, second, strict=True))
-    return estimate(
-        lambda drawn: metric([a for a, _ in drawn]) - metric([b for _, b in drawn]), together, samples, seed
-    )
+    return estimate(lambda drawn: metric([a for a, _ in drawn]) - metric([b for _, b in drawn]), together, samples)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
