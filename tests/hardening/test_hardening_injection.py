@@ -1,6 +1,7 @@
 """Injected instructions: template tokens stay text, hidden text stays out, what an order says is named."""
 
 import json
+import math
 import unicodedata
 from pathlib import Path
 
@@ -202,7 +203,8 @@ def test_a_model_that_obeys_everything_does_not_read_the_orders_that_are_known_a
 def test_other_seeds_give_other_documents_and_the_same_result():
     first, second = ([case.name for case in injection.cases(12, seed)] for seed in (0, 1))
     assert first != second
-    row = injection.measure(short=True, seed=1)["models"]["obeys everything"]["attacks"]
+    others = injection.cases(6, seed=1)
+    row = injection.attack_all(injection.Obedient(), others, CFG, 1, math.inf)["attacks"]
     assert {name for name in row if row[name]["unnamed"]} == {"said as a fact", "order in other words"}
 
 
