@@ -252,7 +252,7 @@ def page_under_load(folder: Path, seconds: float, seed: int) -> dict:
 
 
 def batch_under_load(folder: Path, seconds: float, seed: int) -> dict:
-    """A folder of documents with eight workers, stopped by SIGTERM at four fifths and run again to its end."""
+    """A folder of documents with eight workers, stopped by SIGTERM four seconds before its end and run again."""
     (folder / "tmp").mkdir(parents=True)
     (folder / "documents").mkdir()
     draw, count = random.Random(f"load/{seed}"), int(seconds * RATE)
@@ -271,7 +271,7 @@ def batch_under_load(folder: Path, seconds: float, seed: int) -> dict:
         started = time.monotonic()
         process = start()
         memory = Memory(process)
-        while process.poll() is None and lines_of(rows) < count * 4 // 5:
+        while process.poll() is None and lines_of(rows) < count - 4 * RATE:
             time.sleep(0.2)
         memory.stop()
         ran = time.monotonic() - started
