@@ -289,21 +289,22 @@ def look(work: Path, short: bool, seed: int) -> dict:
     run.stage("inference_gguf", "inference.py", documents / "good.txt", "--ask", f"Who is {run.canary}?", *options)
     with chat_server.running(echo) as server:
         url = server.address
-        with_password = ("--model", url.replace("//", f"//ann:{run.secret}url@"), *options)
-        run.stage("url_test", "test_moe.py", *with_password)
-        run.stage("inference_url", "inference.py", documents / "good.txt", *with_password)
-        run.stage("url_check", "inference.py", "--check", *with_password)
+        run.stage("test_server", "test_moe.py", "--model", url, *options)
         model = ("--model", url, *options)
+        run.stage("inference_one", "inference.py", documents / "good.txt", *model)
         run.stage("inference_unreadable", "inference.py", documents / "not_json.txt", *model, status=1)
-        if not short:
-            run.stage("batch", "inference.py", documents, "-o", work / "results" / "rows.jsonl", *model, status=1)
+        run.stage("batch", "inference.py", documents, "-o", work / "results" / "rows.jsonl", *model, status=1)
         csv = ("-o", work / "results" / "rows.csv", "--format", "csv", "--workers", 2, "--timings")
         run.stage("batch_csv", "inference.py", documents, *csv, *model, status=1)
         for moment in run.moments(draw, 2 if short else 8, 4):
             one = work / "results" / "terminated.jsonl"
             run.terminate("batch_terminated", moment, "inference.py", documents, "-o", one, "--overwrite", *model)
         visit(run, url, options)
-    run.stage("url_dead", "inference.py", documents / "good.txt", *with_password, status=3)
+        with_password = url.replace("//", f"//ann:{run.secret}url@")
+        run.stage("inference_url", "inference.py", documents / "good.txt", "--model", with_password, *options)
+        run.stage("url_test", "test_moe.py", "--model", with_password, *options)
+        run.stage("url_check", "inference.py", "--check", "--model", with_password, *options)
+    run.stage("url_dead", "inference.py", documents / "good.txt", "--model", with_password, *options, status=3)
     return found_in(run) | {"seconds": round(time.monotonic() - started, 1)}
 
 

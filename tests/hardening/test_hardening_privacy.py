@@ -31,7 +31,7 @@ def found(tmp_path_factory):
 
 def test_every_stage_ran_and_ended_as_it_should(found):
     assert found["went_wrong"] == []
-    assert found["runs"] == 17 and found["signals"] >= 2 and found["files_searched"] > 50
+    assert found["runs"] >= 20 and found["signals"] >= 2 and found["files_searched"] > 50
 
 
 def test_text_of_a_document_stands_only_where_it_is_meant_to(found):
