@@ -76,6 +76,10 @@ class DataConfig:
     samples_dir: str = "data/samples"
     datasets_dir: str = "data/datasets"
     training_dir: str = "data/training"
+    own: str | None = None  # documents of your own: a folder with schema.json, or a folder of such folders
+    own_test_fraction: float = 0.2  # of own documents, where none lie in a folder called test
+    own_documents: int | None = None  # of each own type to learn from; None: all that are not for the test
+    replay: float | None = None  # public training rows for each own one; None: all there are
     images: bool = False  # hub only: also keep page images (CORD 2.3 GB, DocVQA 12 GB)
     max_documents: int | None = None  # per dataset and split; None takes them all
     eval_fraction: float = 0.1  # of the training documents, where a dataset publishes no eval split
@@ -98,7 +102,18 @@ class DataConfig:
             _one_of("data.datasets", name, DATASETS)
         if not 0 < self.eval_fraction < 0.5:
             raise ConfigError(f"data.eval_fraction must be between 0 and 0.5, got {self.eval_fraction}")
-        _at_least(self, "data", max_documents=1, window_chars=200, window_overlap=0, negative_ratio=0)
+        if not 0 < self.own_test_fraction < 1:
+            raise ConfigError(f"data.own_test_fraction must be between 0 and 1, got {self.own_test_fraction}")
+        _at_least(
+            self,
+            "data",
+            own_documents=2,
+            replay=0,
+            max_documents=1,
+            window_chars=200,
+            window_overlap=0,
+            negative_ratio=0,
+        )
         for name in ("item_questions", "general", "own_fields", "inject"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"data.{name} must be between 0 and 1, got {getattr(self, name)}")
@@ -231,7 +246,9 @@ class Config:
 
     # What a profile's stages make is in its own part of the output folder; the data folders are settings.
     samples_dir = property(lambda self: ROOT / self.data.samples_dir)
+    own_dir = property(lambda self: ROOT / self.data.own if self.data.own else None)
     datasets_dir = property(lambda self: ROOT / self.data.datasets_dir)
+    own_datasets_dir = property(lambda self: self.datasets_dir / "own")
     training_dir = property(lambda self: ROOT / self.data.training_dir)
     cache_dir = property(lambda self: ROOT / self.output.cache_dir)
     output_dir = property(lambda self: ROOT / self.output.dir / self.profile)
@@ -251,7 +268,8 @@ class Config:
     def command(self, stage: str, *arguments: object) -> str:
         """What to type to run a stage with this profile, say `python train_moe.py --profile gpu --resume`."""
         profile = () if self.profile == default_profile() else ("--profile", self.profile)
-        return " ".join(map(str, ("python", f"{stage}.py", *profile, *arguments)))
+        own = ("--set", f"data.own={self.data.own}") if self.data.own and stage in BEFORE_USE else ()
+        return " ".join(map(str, ("python", f"{stage}.py", *profile, *own, *arguments)))
 
     def gguf_file(self, quantization: str) -> Path:
         """The GGUF build of one quantization type, whether or not it exists yet."""
@@ -301,6 +319,13 @@ PROFILES = {
     ),
 }
 
+# What learning from documents of one's own changes in a profile; docs/own.md says how it was found.
+OWN = {
+    "cpu": ("data.replay=1", "train.learning_rate=2e-4", "train.max_steps=-1", "train.epochs=5", "train.eval_steps=20"),
+    "gpu": ("data.replay=1", "train.learning_rate=1e-4", "train.epochs=4", "train.eval_steps=20"),
+}
+BEFORE_USE = ("download_datasets", "prepare_training_data", "train_moe", "test_moe")  # stages that need to know of them
+
 
 def default_profile() -> str:
     return os.environ.get("PIPELINE_PROFILE", "cpu")
@@ -333,7 +358,8 @@ def read(p: argparse.ArgumentParser, argv: list[str] | None) -> tuple[argparse.N
         if args.profile not in PROFILES:  # argparse does not check a default, and ours comes from the environment
             raise ConfigError(f"PIPELINE_PROFILE={args.profile}: the profiles are {', '.join(PROFILES)}")
         cfg = PROFILES[args.profile]
-        for item in args.overrides:
+        own = any(item.startswith("data.own=") and item != "data.own=null" for item in args.overrides)
+        for item in [*(OWN[args.profile] if own else ()), *args.overrides]:
             cfg = override(cfg, item)
         check_together(cfg)
     except ConfigError as error:

@@ -1,15 +1,17 @@
-"""Stage 1 of 7: fetch the public datasets, or lay out the bundled samples in the same form.
+"""Stage 1 of 7: fetch the public datasets, or lay out the bundled samples in the same form, and documents of your own.
 
-Reads   data/samples/ (--source samples), or the Hugging Face hub and GitHub (--source hub)
+Reads   data/samples/ (--source samples), or the Hugging Face hub and GitHub (--source hub); --own: your documents
 Writes  data/datasets/{cord,cuad,docvqa,tatqa}/   one sealed folder per dataset, with revision and license
+        data/datasets/own/<name>/                 texts and records of your own documents, checked
 Next    python prepare_training_data.py
 
     python download_datasets.py
     python download_datasets.py --profile gpu
     python download_datasets.py --source hub --dataset cord --set data.images=true
+    python download_datasets.py --own data/own                      # docs/own.md tells what the folder holds
 
 A folder that already holds what was asked for is left alone; --force makes it again. A download that was
-interrupted goes on where it stopped.
+interrupted goes on where it stopped. Of your own documents each is read once; a change of a record is checked at once.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ from typing import Any
 
 import config
 from extraction import files, handoff, stage
-from extraction.download import hub, web
+from extraction.download import hub, own, web
 from extraction.download.sources import SOURCES, Source
+from extraction.tasks import custom, own_types
 
 STAGE = "download_datasets"
 CUAD_CATEGORIES = 41
@@ -328,15 +331,41 @@ def make(name: str, cfg: config.Config, force: bool) -> dict[str, int]:
     return found["counts"]
 
 
+def make_own(name: str, folder: Path, cfg: config.Config, force: bool) -> dict:
+    """The sealed folder of own documents of one type, made now or found complete. Returns its manifest's settings."""
+    task = custom.read(folder / own_types.SCHEMA)
+    out, inputs = cfg.own_datasets_dir / name, {"documents": {"fingerprint": own_types.contents(folder)}}
+    request = {"limits": own.limits_of(cfg.inference)}
+    before = handoff.manifest_of(out)
+    if not force and before:
+        settings = files.plain(request) | {"counts": before["settings"].get("counts")}
+        if handoff.is_current(out, stage=STAGE, settings=settings, inputs=inputs):
+            return settings["counts"]
+    with handoff.alone(out):
+        found = own.lay_out(
+            folder, name, task, cfg.inference, {} if force else own.texts(out, request["limits"], before)
+        )
+        staging = handoff.begin(out)
+        try:
+            own.write(found, folder, staging)
+            counts = {"labeled": len(found.rows), **found.left_out, "values not found": len(found.not_found)}
+            handoff.seal(staging, stage=STAGE, settings=request | {"counts": counts}, inputs=inputs)
+        finally:
+            handoff.abandon(staging)
+    own.say(found, folder)
+    return counts
+
+
 def main(argv: list[str] | None = None) -> int:
     p = config.parser(__doc__)
+    p.add_argument("--own", metavar="FOLDER", help="documents of your own: short for --set data.own=FOLDER")
     p.add_argument("--source", choices=("samples", "hub"), help="where from (default: data.source of the profile)")
     p.add_argument(
         "--dataset", nargs="+", choices=config.DATASETS, help="which (default: data.datasets of the profile)"
     )
     p.add_argument("--force", action="store_true", help="make folders again that are complete")
     args, cfg = config.read(p, argv)
-    data = dataclasses.replace(cfg.data, source=args.source or cfg.data.source)
+    data = dataclasses.replace(cfg.data, source=args.source or cfg.data.source, own=args.own or cfg.data.own)
     data = dataclasses.replace(data, datasets=tuple(dict.fromkeys(args.dataset or data.datasets)))
     cfg = dataclasses.replace(cfg, data=data)
 
@@ -345,7 +374,9 @@ def main(argv: list[str] | None = None) -> int:
             f"there are no bundled samples of {', '.join(missing)} (its terms do not allow them). "
             f"Choose others, such as --dataset {' '.join(SAMPLES)}, or --source hub"
         )
+    folders = own_types.folders(cfg.own_dir) if cfg.own_dir else {}
     made = {name: make(name, cfg, args.force) for name in data.datasets}
+    made |= {f"own/{name}": make_own(name, folder, cfg, args.force) for name, folder in folders.items()}
 
     for name, counts in made.items():
         print(f"[1/7] {name}: {shown(counts)} in {cfg.datasets_dir / name}")

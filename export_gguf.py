@@ -36,7 +36,7 @@ import config
 from extraction import files, handoff, stage
 from extraction.export import bundle, fit, gguf_build, llama_source, quality
 from extraction.models import backends, base_model, lora, rows
-from extraction.tasks import completions, prompts, schemas
+from extraction.tasks import completions, own_types, prompts, schemas
 
 STAGE = "export_gguf"
 IMATRIX = "imatrix.gguf"
@@ -196,18 +196,20 @@ GO_TEMPLATE = """{{- if .System }}<|im_start|>system
 NO_THINKING = "<think>\n\n</think>\n\n"
 
 
-def modelfile(cfg: config.Config, model_type: str, gguf: str) -> str:
+def modelfile(cfg: config.Config, model_type: str, gguf: str, task: schemas.Task = schemas.RECEIPT) -> str:
     """The Ollama model of a GGUF file: prompt and decoding as everywhere else in this project."""
     ending = prompts.chat_template(model_type) == prompts.chat_template("qwen3")
     lines = [
-        "# Written by export_gguf.py from config.py and extraction/tasks.   ollama create doc-intel -f Modelfile",
+        "# Written by export_gguf.py from config.py and extraction/tasks.   ollama create doc-intel -f Modelfile"
+        if task is schemas.RECEIPT
+        else f"# For {task.name}.   ollama create doc-intel-{task.name} -f Modelfile-{task.name}",
         f"FROM {gguf}",
         f'TEMPLATE """{GO_TEMPLATE}{NO_THINKING if ending else ""}"""',
-        f'SYSTEM """{schemas.RECEIPT.instructions}"""',
+        f'SYSTEM """{quoted(task.instructions)}"""',
         f"PARAMETER num_ctx {cfg.export.num_ctx}",
         f"PARAMETER num_predict {cfg.export.num_predict}",
         # where a prompt is cut, the instructions stay: an English token has more than three characters
-        f"PARAMETER num_keep {len(schemas.RECEIPT.instructions) // 3 + 8}",
+        f"PARAMETER num_keep {len(task.instructions) // 3 + 8}",
         "PARAMETER temperature 0",
         "PARAMETER top_k 1",
         "PARAMETER repeat_penalty 1.0",
@@ -216,6 +218,18 @@ def modelfile(cfg: config.Config, model_type: str, gguf: str) -> str:
         "LICENSE Apache-2.0",
     ]
     return "\n".join(lines) + "\n"
+
+
+def quoted(text: str) -> str:
+    """The text as it may stand between the triple quotes of a Modelfile, where nothing can be escaped."""
+    return text.replace('"""', "'''") + " " * text.endswith('"')
+
+
+def write_modelfiles(cfg: config.Config, model_type: str, gguf: str, out: Path) -> None:
+    """The Modelfile, and one for each own document type that the model knows."""
+    files.write_text(out / "Modelfile", modelfile(cfg, model_type, gguf))
+    for name, task in own_types.load(out).items():
+        files.write_text(out / f"Modelfile-{name}", modelfile(cfg, model_type, gguf, task))
 
 
 def write_repository_modelfile(cfg: config.Config, path: Path) -> Path:
@@ -346,7 +360,8 @@ def build(
         sizes = fit.sizes(path)
         cards = [asdict(fit.advise(sizes, cfg.export.num_ctx, card)) for card in fit.CARDS]
         result["files"][path.name]["cards"] = cards
-    files.write_text(out / "Modelfile", modelfile(cfg, base.model_type, f"./{paths[kinds[0]].name}"))
+    own_types.save(out, adapter)
+    write_modelfiles(cfg, base.model_type, f"./{paths[kinds[0]].name}", out)
     return result
 
 

@@ -10,6 +10,7 @@ Next    python app.py
     python inference.py invoices/ -o results.jsonl --workers 2
     python inference.py invoices/ -o results.csv --format csv
     python inference.py invoice.pdf --schema my_schema.json
+    python inference.py note.pdf --type delivery_note        # a document type of your own; docs/own.md
     python inference.py invoice.pdf --model http://127.0.0.1:11434/v1#doc-intel
     python inference.py scans/ --label data/own/notes
 
@@ -47,7 +48,7 @@ from extraction import files, handoff, stage, steps
 from extraction.models import backends, choice
 from extraction.reading import documents
 from extraction.runs import environment, label, results, workers
-from extraction.tasks import custom, detection, records, schemas
+from extraction.tasks import custom, detection, own_types, records, schemas
 
 UNSEEN = ("threads", "gpu_layers", "timeout_seconds", "api_key_env")  # settings that change no row
 
@@ -70,7 +71,7 @@ def extract(
     name: str = "-",
     document_type: str = "auto",
     questions: Sequence[str] = (),
-    own: custom.CustomTask | None = None,
+    own: schemas.Task | None = None,
     progress: Callable[[int, int], Any] | None = None,
 ) -> dict:
     """The result object of one document: record, summary, answers, fields with their places, checks, problems.
@@ -133,6 +134,8 @@ class Run:
     def __init__(self, args: Any, cfg: config.Config, own: custom.CustomTask | None):
         self.args, self.cfg, self.own = args, cfg, own
         self.model = choice.choose(cfg, args.model)
+        if own is None and args.type not in schemas.DOCUMENT_TYPES:
+            self.own = own = own_types.task(args.type, self.model.types())
         calibration = self.model.calibration()
         decoding = {k: v for k, v in asdict(cfg.inference).items() if k not in UNSEEN}
         self.settings = files.fingerprint(
@@ -265,7 +268,8 @@ def checked(p: Any, args: Any) -> None:
 def main(argv: list[str] | None = None) -> int:
     p = config.parser(__doc__)
     p.add_argument("inputs", nargs="*", metavar="FILE", help="files, folders, or - for stdin")
-    p.add_argument("--type", choices=("auto", *schemas.DOCUMENT_TYPES), default="auto", help="document type")
+    kinds = ", ".join(schemas.DOCUMENT_TYPES)
+    p.add_argument("--type", default="auto", help=f"document type: auto (default), {kinds}, or one that you trained")
     p.add_argument("--schema", type=Path, metavar="FILE", help="fields of your own: a JSON schema or a template")
     p.add_argument("--ask", action="append", default=[], metavar="TEXT", help="a question; repeat it")
     p.add_argument("--model", default="gguf", metavar="MODEL", help=choice.NAMES)
@@ -288,12 +292,12 @@ def main(argv: list[str] | None = None) -> int:
     if args.label:
         return label_documents(args, cfg)
     own = custom.read(args.schema) if args.schema else None
+    run = Run(args, cfg, own)
     names, skipped = workers.find_inputs(args.inputs)
     if skipped:
         print(f"{skipped} files of other kinds were skipped", file=sys.stderr)
     if not names:
         raise files.StageError("there is no document to read")
-    run = Run(args, cfg, own)
     with handoff.alone(args.output) if args.output else contextlib.nullcontext():
         return read_all(run, names)
 

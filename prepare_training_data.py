@@ -1,12 +1,14 @@
 """Stage 2 of 7: turn the raw datasets into training rows.
 
-Reads   data/datasets/{cord,cuad,docvqa,tatqa}/   made by download_datasets.py
-Writes  data/training/    train.jsonl, eval.jsonl, test.jsonl, stats.json, stats.png, manifest.json
+Reads   data/datasets/{cord,cuad,docvqa,tatqa}/, data/datasets/own/   made by download_datasets.py
+Writes  data/training/    train.jsonl, eval.jsonl, test.jsonl, stats.json, stats.png, manifest.json; schemas.json
 Next    python train_moe.py
 
     python prepare_training_data.py
     python prepare_training_data.py --set data.generate.receipt=500     # more synthetic documents
     python prepare_training_data.py --set data.datasets_dir=/my/data --set data.training_dir=/my/rows
+    python prepare_training_data.py --set data.own=data/own             # with documents of your own; docs/own.md
+    python prepare_training_data.py --set data.own=data/own --set data.replay=0    # on these alone
 
 A row holds the prompt as messages, the completion we want, and the target record. Published test splits stay whole;
 a document is only ever in one split; what is left out is counted by reason in stats.json.
@@ -17,9 +19,9 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,31 +30,15 @@ from extraction import cord, files, handoff, stage
 from extraction.formats import plain
 from extraction.models import base_model
 from extraction.models.rows import encode_row
+from extraction.preparing import duplicates, labeled, statistics
+from extraction.preparing.sources import SPLITS, Sources, chosen
 from extraction.reading import layout
 from extraction.reading.words import Word
 from extraction.synthetic import general, generate, injected, own, questions, variations
-from extraction.tasks import completions, custom, prompts, records, schemas, sentences
+from extraction.tasks import completions, custom, own_types, prompts, records, schemas, sentences
 
 STAGE = "prepare_training_data"
-SPLITS = ("train", "eval", "test")
 MAX_ANSWER = schemas.QUESTION.schema["properties"]["answer"]["maxLength"]  # characters
-NEAR_DUPLICATE = 0.8  # Jaccard similarity of five-word shingles from which two documents count as the same
-CANDIDATE = 0.5  # similarity that the hashes look for: lower, so that they miss no pair, and each pair is then measured
-
-
-@dataclass
-class Sources:
-    """What the datasets gave: documents by split, and how many were left out, by reason."""
-
-    documents: dict[str, list[dict]] = field(default_factory=lambda: {split: [] for split in SPLITS})
-    left_out: Counter = field(default_factory=Counter)
-    not_injected: int = 0  # rows that data.inject left as they were: an instruction would have moved their sentences
-
-    def add(self, split: str, document: dict) -> None:
-        self.documents[split].append(document)
-
-    def leave_out(self, source: str, split: str, reason: str, count: int = 1) -> None:
-        self.left_out[f"{source}/{split}: {reason}"] += count
 
 
 # --- documents: {"id", "source", "rows": [{"task", "text", "question", "record", "answers"}], "text"} ----------
@@ -335,61 +321,6 @@ def from_generator(data: config.DataConfig, sources: Sources) -> None:
 READERS = {"cord": from_cord, "cuad": from_cuad, "tatqa": from_tatqa, "docvqa": from_docvqa}
 
 
-def chosen(names: Iterable[str], fraction: float, seed: int) -> set[str]:
-    """A share of the names (at least one), the same for the same seed whatever their order."""
-    names = sorted(set(names))
-    return set(random.Random(seed).sample(names, max(1, round(len(names) * fraction)))) if names else set()
-
-
-# --- separation ----------------------------------------------------------------------------------------------
-
-
-def remove_near_duplicates(sources: Sources, seed: int) -> list[dict]:
-    """Take documents out of train and eval that nearly equal one of a later split. Returns the pairs found.
-
-    MinHash and locality-sensitive hashing (datasketch) name candidates; the similarity of each is then computed.
-    """
-    from datasketch import MinHash, MinHashLSH
-
-    index = MinHashLSH(threshold=CANDIDATE, num_perm=128)
-    indexed: dict[str, set[str]] = {}
-    found = []
-    for split in reversed(SPLITS):
-        kept, hashed = [], []
-        for document in sources.documents[split]:
-            passages = shingles(document["text"])
-            signature = MinHash(num_perm=128, seed=seed % 2**32)
-            signature.update_batch([passage.encode() for passage in passages])
-            nearest = max(
-                ((jaccard(passages, indexed[name]), name) for name in index.query(signature)), default=(0, "")
-            )
-            if nearest[0] >= NEAR_DUPLICATE:
-                found.append({"document": document["id"], "split": split, "twin": nearest[1]})
-                sources.leave_out(document["source"], split, "nearly equals a document of a later split")
-                continue
-            kept.append(document)
-            hashed.append((f"{split}: {document['id']}", signature, passages))
-        names = {document["id"] for document in kept}
-        orphans = [document for document in kept if document.get("varies", document["id"]) not in names]
-        if orphans:
-            sources.leave_out(orphans[0]["source"], split, "variation of a document that was left out", len(orphans))
-        sources.documents[split] = [document for document in kept if document not in orphans]
-        for name, signature, passages in hashed:  # after the split, so that twins within one split stay
-            index.insert(name, signature)
-            indexed[name] = passages
-    return found
-
-
-def shingles(text: str) -> set[str]:
-    """Every five neighboring words of a text."""
-    words = text.casefold().split()
-    return {" ".join(words[i : i + 5]) for i in range(max(len(words) - 4, 1))}
-
-
-def jaccard(a: set[str], b: set[str]) -> float:
-    return len(a & b) / len(a | b)
-
-
 # --- rows ----------------------------------------------------------------------------------------------------
 
 
@@ -431,15 +362,15 @@ def to_rows(document: dict) -> Iterator[dict]:
 
 
 def task_of(row: dict) -> schemas.Task:
-    if row["task"] == custom.NAME:
-        return custom.parse(row["template"], "template")
+    if "template" in row:
+        return custom.task_of(row)
     return schemas.GENERAL if row["task"] == schemas.GENERAL.name else schemas.TASKS[row["task"]]
 
 
 def answer_of(row: dict, task: schemas.Task) -> str:
     """What we want the model to write."""
-    if task.name == custom.NAME:  # every field is written, null where the document has none
-        return json.dumps(row["record"], ensure_ascii=False, separators=(",", ":"))
+    if isinstance(task, custom.CustomTask):  # every field is written, null where the document has none
+        return json.dumps(task.whole(row["record"]), ensure_ascii=False, separators=(",", ":"))
     if task is schemas.QUESTION:
         return completions.completion({"answer": row["answers"][0]} if row["answers"] else {})
     return completions.completion(row.get("answer", row["record"]))
@@ -467,82 +398,16 @@ def fitting(rows: list[dict], split: str, limit: int, sources: Sources) -> list[
     return kept
 
 
-# --- statistics ----------------------------------------------------------------------------------------------
-
-
-def describe(splits: dict[str, list[dict]], sources: Sources, twins: list[dict]) -> dict:
-    """What a reader wants to know about the rows before training on them."""
-    stats: dict[str, Any] = {"rows": {}, "documents": {}, "tokens": {}, "labels": {}, "injected": {}}
-    for split, rows in splits.items():
-        by_source = Counter(f"{row['task']}/{row['source']}" for row in rows)
-        stats["rows"][split] = {"all": len(rows), **dict(sorted(by_source.items()))}
-        stats["documents"][split] = len({row["document"] for row in rows})
-        stats["tokens"][split] = {
-            task: {
-                part: spread([row["tokens"][part] for row in rows if row["task"] == task]) for part in rows[0]["tokens"]
-            }
-            for task in sorted({row["task"] for row in rows})
-        }
-        labels: dict[str, Counter] = defaultdict(Counter)
-        for row in rows:
-            if row["task"] != "question":
-                labels[row["task"]].update(labels_of(row) or ["(none)"])
-        stats["labels"][split] = {task: dict(found.most_common()) for task, found in sorted(labels.items())}
-        changed = Counter(row["task"] for row in rows if "injected" in row)
-        stats["injected"][split] = {"all": sum(changed.values()), **dict(sorted(changed.items()))}
-    stats["injected"]["left as they were"] = sources.not_injected
-    stats["left_out"] = dict(sorted(sources.left_out.items()))
-    stats["near_duplicates"] = twins
-    return stats
-
-
-def labels_of(row: dict) -> list[str]:
-    """The categories of a contract's clauses, or the paths of a record's fields, each once, in one order."""
-    if row["task"] == "contract":
-        return list(row["target"]["clauses"])
-    return sorted({path for path, _ in leaves(row["target"])})
-
-
-def spread(values: list[int]) -> dict[str, int]:
-    ordered = sorted(values)
-    median, p95 = (ordered[min(int(share * len(ordered)), len(ordered) - 1)] for share in (0.5, 0.95))
-    return {"total": sum(ordered), "min": ordered[0], "median": median, "p95": p95, "max": ordered[-1]}
-
-
-def draw(splits: dict[str, list[dict]], limit: int, path: Path) -> None:
-    """Rows by split and task, token lengths, and the most frequent labels, as one picture."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(16, 5), layout="constrained")
-    names = sorted({row["task"] for rows in splits.values() for row in rows})
-    bottom = [0] * len(splits)
-    for name in names:
-        counts = [sum(row["task"] == name for row in rows) for rows in splits.values()]
-        left.bar(list(splits), counts, bottom=bottom, label=name)
-        bottom = [b + c for b, c in zip(bottom, counts, strict=True)]
-    left.set_title("rows by split and task")
-    left.legend()
-    lengths = {name: [sum(r["tokens"].values()) for r in splits["train"] if r["task"] == name] for name in names}
-    middle.hist(lengths.values(), bins=30, stacked=True, label=lengths.keys())
-    middle.axvline(limit, color="black", linestyle="--", label="train.max_seq_length")
-    middle.set_title("tokens of a training row, prompt and completion")
-    middle.legend()
-    labels = Counter()
-    for row in splits["train"]:
-        if row["task"] in ("contract", "receipt"):
-            labels.update(labels_of(row))
-    top = labels.most_common(25)[::-1]
-    right.barh([name for name, _ in top], [count for _, count in top])
-    right.set_title("most frequent labels in train")
-    right.tick_params(axis="y", labelsize=7)
-    figure.savefig(path, dpi=100, metadata={"Software": None})
-    plt.close(figure)
-
-
 # --- the stage -----------------------------------------------------------------------------------------------
+
+
+def checked_own(cfg: config.Config, name: str, folder: Path) -> dict:
+    """The manifest of own documents. Raises StageError if they have changed since stage 1 read them."""
+    download = cfg.command("download_datasets")
+    manifest = handoff.require(cfg.own_datasets_dir / name, made_by=download)
+    if manifest["inputs"].get("documents") != own_types.contents(folder):
+        raise files.StageError(f"{folder} has changed since its documents were read. Run: {download}")
+    return manifest
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -551,6 +416,8 @@ def main(argv: list[str] | None = None) -> int:
     args, cfg = config.read(p, argv)
     download = cfg.command("download_datasets")
     inputs = {name: handoff.require(cfg.datasets_dir / name, made_by=download) for name in cfg.data.datasets}
+    own_folders = own_types.folders(cfg.own_dir) if cfg.own_dir else {}
+    inputs |= {f"own/{name}": checked_own(cfg, name, folder) for name, folder in own_folders.items()}
     settings = {
         "profile": cfg.profile,
         "base_model": cfg.train.base_model,
@@ -567,7 +434,9 @@ def main(argv: list[str] | None = None) -> int:
     for name in cfg.data.datasets:
         READERS[name](cfg.datasets_dir / name, cfg.data, sources)
     from_generator(cfg.data, sources)
-    twins = remove_near_duplicates(sources, cfg.data.seed)
+    for name in own_folders:
+        labeled.add(cfg.own_datasets_dir / name, name, cfg.data, sources)
+    twins = duplicates.remove(sources, cfg.data.seed)
     general.ask(sources.documents["train"], cfg.data.general, cfg.data.seed)
     own.ask(sources.documents["train"], cfg.data.own_fields, cfg.data.seed)
     with_injections(sources.documents["train"], cfg.data.inject, cfg.data.seed, sources)
@@ -577,20 +446,24 @@ def main(argv: list[str] | None = None) -> int:
         rows = [row for document in sources.documents[split] for row in to_rows(document)]
         count_tokens(rows, tokenizer)
         splits[split] = fitting(rows, split, cfg.train.max_seq_length, sources)
+        splits[split] = labeled.with_replay(splits[split], split, cfg.data, sources)
         if not splits[split]:
             raise files.StageError(f"no {split} rows are left; python config.py shows the data settings")
     random.Random(cfg.data.seed).shuffle(splits["train"])
 
     for split, rows in splits.items():
         files.write_jsonl(out / f"{split}.jsonl", rows)
-    files.write_json(out / "stats.json", describe(splits, sources, twins))
-    draw(splits, cfg.train.max_seq_length, out / "stats.png")
+    labeled.write_schemas(out, cfg.own_datasets_dir, own_folders)
+    files.write_json(out / "stats.json", statistics.describe(splits, sources, twins))
+    statistics.draw(splits, cfg.train.max_seq_length, out / "stats.png")
     handoff.seal(out, stage=STAGE, settings=settings, inputs=inputs)
 
     print(f"[2/7] {', '.join(f'{len(rows):,} {split}' for split, rows in splits.items())} rows in {cfg.training_dir}")
     print(
         f"      {sum(sources.left_out.values()):,} left out by reason, token lengths and labels: stats.json, stats.png"
     )
+    for line in labeled.summary(splits):
+        print(f"      {line}")
     print(f"Next: {cfg.command('train_moe')}")
     return 0
 

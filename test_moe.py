@@ -30,11 +30,13 @@ import config
 from extraction import files, handoff, stage, steps
 from extraction.models import backends, choice, confidence
 from extraction.scoring import experts, metrics, report, scores, tables
-from extraction.tasks import completions, prompts, records, schemas
+from extraction.tasks import completions, custom, prompts, records, schemas
 
 STAGE = "test_moe"
 JUDGE = 4  # goes up when a metric is defined anew, so that finished predictions are scored again
 CHUNK = 32  # rows between two savings of the predictions
+TEXTS = {False: "gold OCR words and published texts (not our own OCR)"}  # what the test rows show; with own documents:
+TEXTS[True] = f"{TEXTS[False]}; own documents as they are read in use"
 
 
 # --- rows ----------------------------------------------------------------------------------------------------
@@ -87,8 +89,10 @@ def problem_of(row: Any) -> str | None:
         value = row.get(key)
         if not isinstance(value, str) and (value is not None or key in ("id", "task")):
             return f"{key!r} is not text"
-    if row["task"] not in schemas.TASKS:
-        return f"no task called {row['task']!r}"
+    try:
+        task = task_of(row)
+    except files.StageError as error:
+        return str(error)
     if row["task"] == "contract" and row.get("form") != schemas.CONTRACT_FORM:
         return (
             "a contract answered with quotes, as in an earlier version; python prepare_training_data.py makes new rows"
@@ -96,31 +100,43 @@ def problem_of(row: Any) -> str | None:
     prompt = row["prompt"]
     if not isinstance(prompt, list) or not prompt or not all(map(_is_message, prompt)):
         return "the prompt is not a list of messages"
-    return problem_of_target(row["task"], row["target"])
+    return problem_of_target(task, row["target"])
+
+
+def task_of(row: dict) -> schemas.Task:
+    """The task of a row: one of ours, or that of the schema it carries. Raises StageError for another."""
+    name = row["task"]
+    if "template" in row and name not in schemas.TASKS:
+        if not isinstance(row["template"], str):
+            raise files.StageError("'template' is not text")
+        return custom.task_of(row)
+    if name not in schemas.TASKS:
+        raise files.StageError(f"no task called {name!r}")
+    return schemas.TASKS[name]
 
 
 def _is_message(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("role", "content"))
 
 
-def problem_of_target(task: str, target: Any) -> str | None:
+def problem_of_target(task: schemas.Task, target: Any) -> str | None:
     """Why a target cannot be scored, if it cannot. A contract window without clauses is a target like any other."""
     if not isinstance(target, dict):
         return "the target is not an object"
-    if task == "question":
+    if task is schemas.QUESTION:
         answers = target.get("answers")
         if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
             return "the target has no list of answers"
         return None if any(answer.strip() for answer in answers) else "empty target"
-    if "clauses" not in target if task == "contract" else not metrics.scored(target):
+    if "clauses" not in target if task is schemas.CONTRACT else not metrics.scored(target):
         return "empty target"
-    wrong = misfit(schemas.TASKS[task].schema, target, "target")
-    return wrong and f"not a {task} record: {wrong}"
+    wrong = misfit(task.schema, target, "target")
+    return wrong and f"not a {task.name} record: {wrong}"
 
 
 def misfit(schema: dict, value: Any, name: str) -> str | None:
     """What of a value does not have the form of a schema. Limits of length bind an answer, not what is printed."""
-    if schema["type"] == "string":
+    if "anyOf" in schema or schema["type"] == "string":  # of own fields, texts may be null
         return None if isinstance(value, str) else f"{name} is not text"
     if schema["type"] == "array":
         if not isinstance(value, list):
@@ -163,7 +179,7 @@ def predict(rows: list[dict], backend: backends.Backend, partial: Path, choose: 
     with tqdm(total=len(rows), initial=len(rows) - len(left), desc=backend.name, unit="row", disable=None) as bar:
         for start in range(0, len(left), CHUNK):
             chunk = left[start : start + CHUNK]
-            asked = [steps.request(schemas.TASKS[row["task"]], row["prompt"], choose) for row in chunk]
+            asked = [steps.request(task_of(row), row["prompt"], choose) for row in chunk]
             answers = backend.complete(asked, bar.update)
             with open(partial, "a", encoding="utf-8") as f:
                 for row, answer in zip(chunk, answers, strict=True):
@@ -195,7 +211,7 @@ def saved(partial: Path) -> dict[str, dict]:
 
 def prediction(row: dict, answer: backends.Completion) -> dict:
     """What is kept of an answer: the raw text, the record or the reason there is none, tokens and seconds."""
-    task = schemas.TASKS[row["task"]]
+    task = task_of(row)
     shown = prompts.numbered(task, row["prompt"])
     reading = (
         completions.Reading(None, answer.error)
@@ -388,7 +404,7 @@ class Evaluation:
         return {
             "profile": self.cfg.profile,
             "rows": said if own else f"{said}; not among the training rows beside them",
-            "text": None if own else "gold OCR words and published texts (not our own OCR)",
+            "text": None if own else TEXTS[any("template" in row for row in self.rows)],
             "decoding": f"{self.predicting['decoding']}, {self.predicting['max_new_tokens']} new tokens at "
             "most, and one more for each character of a document with lists",
             "confidences": "calibrated on the eval rows" if self.calibration else "not calibrated",
@@ -536,7 +552,11 @@ def main(argv: list[str] | None = None) -> int:
     for problem, lines in left_out.items():
         print(f"warning: {len(lines)} lines of {path} are not scored: {problem} (line {lines[0]})", file=sys.stderr)
     types = experts.document_types(rows)
-    rows = select(rows, args.limit or cfg.evaluate.rows_per_task)
+    if args.limit:
+        rows = select(rows, args.limit)
+    else:  # of own documents there are few, and they are what is asked about
+        kept = {row["id"] for row in select([r for r in rows if "template" not in r], cfg.evaluate.rows_per_task)}
+        rows = [row for row in rows if "template" in row or row["id"] in kept]
     if args.experts:
         return study_experts(cfg, rows, types, args.force)
     return evaluate(args, cfg, rows, path, left_out)

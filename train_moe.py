@@ -34,7 +34,7 @@ import config
 from extraction import files, handoff, stage
 from extraction.models import base_model, upcycle
 from extraction.models.rows import encode_row, take_turns
-from extraction.tasks import schemas
+from extraction.tasks import own_types, schemas
 from extraction.training import adapter, batches, callback, checkpoints, log, memory, unsloth_model
 
 STAGE = "train_moe"
@@ -454,6 +454,7 @@ def seal_adapter(
     adapter.save(trainer.model, trainer.processing_class, staging, cfg.train.base_model)
     files.write_jsonl(staging / LOG, entries)
     log.draw_losses(entries, staging / "loss.png")
+    own_types.save(staging, cfg.init_adapter_dir, cfg.training_dir)
     if plan:
         measured = memory.measured(plan, progress.loading, entries)
         files.write_json(staging / "memory_plan.json", {**plan.as_dict(), "measured_gib": measured})

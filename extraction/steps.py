@@ -200,12 +200,12 @@ class Extraction:
         if calibration:
             found = [_calibrated(leaf, self.task, calibration) for leaf in found]
         written = None
-        if self.task.name != custom.NAME:
+        if not isinstance(self.task, custom.CustomTask):
             written = next((leaf.value for leaf in found if leaf.path == "summary"), None)
             found = [leaf for leaf in found if leaf.path != "summary"]
         record = ({"clauses": {}} if self.task is schemas.CONTRACT else {}) | records.build(found)
         self.record = with_nulls(self.task.schema, record)
-        if self.task.name != custom.NAME:
+        if not isinstance(self.task, custom.CustomTask):
             self.record.pop("summary", None)
         # a document with instructions may have told the model what to say in it
         self._judge(found, None if self.shown.injected else written)

@@ -22,7 +22,7 @@ ROWS = """
 extraction.reading: limits
 config
 extraction: files handoff stage
-extraction.tasks: schemas definitions custom sentences records prompts completions detection
+extraction.tasks: schemas definitions custom own_types sentences records prompts completions detection
 extraction.download: sources web hub
 extraction.reading: words
 extraction.formats: plain kinds einvoice archives docx_looks docx_lists docx html mail unpack unpaged
@@ -31,9 +31,11 @@ extraction.reading: columns directions paper layout documents
 extraction: cord own_folder
 extraction.models: rows base_file upcycle base_model lora confidence backends http choice
 extraction.evidence: values injections problems checks grounding printed
+extraction.download: labels own
 extraction: steps drafts
 extraction.synthetic: words parts till receipt_items receipt_totals receipts
 extraction.synthetic: invoices letters injected variations generate general own questions
+extraction.preparing: sources duplicates labeled statistics
 extraction.training: memory log checkpoints adapter unsloth_model callback batches
 extraction.scoring: metrics differences places scores report tables experts
 extraction.runs: workers results label environment
@@ -47,7 +49,13 @@ ORDER = [
     for name in names.split()
 ]
 OWNERS = {"download": "download_datasets", "synthetic": "prepare_training_data", "training": "train_moe"}
-OWNERS |= {"scoring": "test_moe", "runs": "inference", "export": "export_gguf", "page": "app"}
+OWNERS |= {
+    "preparing": "prepare_training_data",
+    "scoring": "test_moe",
+    "runs": "inference",
+    "export": "export_gguf",
+    "page": "app",
+}
 
 
 def imports_of(path: Path) -> set[str]:

@@ -10,6 +10,7 @@ import config
 import download_datasets
 import prepare_training_data as prepare
 from extraction import files, handoff
+from extraction.preparing import duplicates
 from extraction.reading import layout
 from extraction.scoring import metrics
 from extraction.tasks import completions, custom, prompts, records, schemas
@@ -240,7 +241,7 @@ def test_a_near_copy_of_a_test_document_is_taken_out_of_training():
         ("test", "t", text),
     ):
         sources.add(split, {"id": name, "source": "made", "text": content, "rows": []})
-    found = prepare.remove_near_duplicates(sources, seed=1)
+    found = duplicates.remove(sources, seed=1)
     assert [entry["document"] for entry in found] == ["copy"]
     assert [d["id"] for d in sources.documents["train"]] == ["other"]
     assert [d["id"] for d in sources.documents["test"]] == ["t"]
@@ -259,7 +260,7 @@ def test_a_document_is_taken_out_from_a_similarity_of_four_fifths_and_not_below(
         shared, all_passages = 196 - changed, 196 + changed
         similar[f"copy/{number}"] = shared / all_passages >= 0.8
         sources.add("train", {"id": f"copy/{number}", "source": "made", "text": " ".join(copy), "rows": []})
-    prepare.remove_near_duplicates(sources, seed=1)
+    duplicates.remove(sources, seed=1)
     kept = {document["id"] for document in sources.documents["train"]}
     assert kept == {name for name, same in similar.items() if not same}
     assert 10 < sum(similar.values()) < 50
@@ -333,7 +334,7 @@ def test_a_limit_on_documents_is_counted(tmp_path, rows):
 def test_labels_stand_in_the_same_order_in_every_process():
     """Sets of words have another order in each process, and the fingerprint of the rows must not depend on it."""
     code = (
-        "import prepare_training_data as p; from collections import Counter\n"
+        "from extraction.preparing import statistics as p; from collections import Counter\n"
         "row = {'task': 'receipt', 'target': {'total': '1', 'tax': '2', 'merchant': {'name': 'A', 'phone': '3'}}}\n"
         "print(*Counter(p.labels_of(row)))"
     )

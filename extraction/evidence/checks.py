@@ -16,6 +16,7 @@ from functools import lru_cache
 from itertools import accumulate, product
 
 from extraction.evidence import values
+from extraction.tasks.custom import CustomTask
 from extraction.tasks.records import leaves
 from extraction.tasks.schemas import CONTRACT, RECEIPT, Task
 
@@ -29,10 +30,10 @@ def check(record: dict | None, task: Task) -> list[dict]:
     rules: dict[str, Sequence[Callable[[dict], Iterator[dict]]]] = {
         RECEIPT.name: (_sums, _dates, _tax_id, _ibans, _currency),
         CONTRACT.name: (_term,),
-        "custom": (_ibans,),  # what a user's own fields mean is not known
     }
+    usual = (_ibans,) if isinstance(task, CustomTask) else (_written_dates, _ibans)  # what own fields mean is not known
     with localcontext(prec=500):  # no digit of a number that a record can have is rounded away
-        return [verdict for rule in rules.get(task.name, (_written_dates, _ibans)) for verdict in rule(record)]
+        return [verdict for rule in rules.get(task.name, usual) for verdict in rule(record)]
 
 
 def _verdict(rule: str, verdict: bool | None | str, detail: str | None = None) -> dict:

@@ -110,7 +110,7 @@ def kind(leaf: Leaf, task: Task) -> str:
         return "number"
     if leaf.key in DATES and values.dates(leaf.value) and (task is CONTRACT or len(leaf.value) <= 30):
         return "date"
-    if (task is DOCUMENT and leaf.key == "value") or task.name == "custom":
+    if (task is DOCUMENT and leaf.key == "value") or isinstance(task, CustomTask):
         if [(0, len(leaf.value))] == [(a, b) for a, b, _ in values.dates(leaf.value)]:
             return "date"
         if values.readings(leaf.value) and re.search(r"[.,]\d\d\b|[$€£¥]|\b[A-Z]{3}\b", leaf.value):

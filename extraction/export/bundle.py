@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from extraction import files, handoff
 from extraction.models import choice
+from extraction.tasks import own_types
 
 if TYPE_CHECKING:
     from config import Config
@@ -60,14 +61,17 @@ def _added(folder: Path, made: Path) -> list[str]:
 
 
 def _copy_model(model: choice.Choice, manifest: dict, made: Path) -> None:
-    """The build, its calibration, their manifest, and the Modelfile."""
+    """The build, its calibration, the schemas it knows, their manifest, and the Modelfiles."""
     shutil.copy2(model.file, made)
     if model.calibration():
         shutil.copy2(model.calibration_file, made)
     inputs = {name: {"fingerprint": fingerprint} for name, fingerprint in manifest["inputs"].items()}
     handoff.write_manifest(made, stage=manifest["stage"], settings=manifest["settings"], inputs=inputs)
-    text = (model.folder / "Modelfile").read_text(encoding="utf-8")
-    files.write_text(made / "Modelfile", re.sub(r"^FROM .*$", f"FROM ./{model.file.name}", text, flags=re.M))
+    for path in model.folder.glob("Modelfile*"):
+        text = re.sub(r"^FROM .*$", f"FROM ./{model.file.name}", path.read_text(encoding="utf-8"), flags=re.M)
+        files.write_text(made / path.name, text)
+    if (model.folder / own_types.SCHEMAS).is_file():
+        shutil.copy2(model.folder / own_types.SCHEMAS, made)
 
 
 def _copy_code(root: Path, made: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from extraction import files, handoff
 from extraction.models import backends, base_model, confidence, http
-from extraction.tasks import schemas
+from extraction.tasks import custom, own_types, schemas
 
 if TYPE_CHECKING:
     from config import Config
@@ -76,6 +76,11 @@ class Choice:
         """The calibration that was fitted for the model as it is now, if there is one."""
         path = self.calibration_file
         return confidence.load(path, self.weights) if path and path.is_file() else None
+
+    def types(self) -> dict[str, custom.CustomTask]:
+        """The own document types that the model was trained on. A server is taken to have this machine's build."""
+        folder = self.cfg.gguf_dir if self.is_server else self.folder or (self.file and self.file.parent)
+        return {} if self.name in ("base", "base-gguf") else own_types.load(folder)
 
     # --- opening it ------------------------------------------------------------------------------------------
 

@@ -115,19 +115,20 @@ def _values(task: str, groups: list[list[dict]]) -> dict[str, tuple[Callable[[Se
     return {
         "field_f1": (metrics.f1, list(map(metrics.total, each(metrics.field_counts)))),
         **({"row_f1": (metrics.f1, rows)} if any(c.tp + c.fn for c in rows) else {}),
-        "nted": (flat_mean, each(metrics.nted_accuracy)),
+        **({"nted": (flat_mean, each(metrics.nted_accuracy))} if task in schemas.TASKS else {}),  # of CORD's tree
         "anls_star": (flat_mean, each(metrics.anls_star)),
         "exact_record": (flat_mean, each(metrics.exact_record)),
         **_trust(groups),
-        **_places(schemas.TASKS[task], groups),
+        **_places(task, groups),
     }
 
 
-def _places(task: schemas.Task, groups: list[list[dict]]) -> dict[str, tuple[Callable, list]]:
+def _places(name: str, groups: list[list[dict]]) -> dict[str, tuple[Callable, list]]:
     """The places of the records' values against the words annotated for each field; as a control, the next
     document's target on this document's words."""
     if not all(entry.get("words") for group in groups for entry in group):
         return {}
+    task = schemas.TASKS[name]
     counts = [
         metrics.total(places.record_counts(entry["words"], entry["record"], task) for entry in group)
         for group in groups

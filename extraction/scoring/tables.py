@@ -16,6 +16,7 @@ METRICS = {  # what the report has a line for, measured or not
     "contract": ("clause_f1", "clause_accuracy", "span_f1", "aupr", "precision_at_80_recall", *CONFIDENCE),
     "question": ("anls", "exact_match", *CONFIDENCE),
 }
+OWN_METRICS = tuple(name for name in RECORD_METRICS if name != "nted")  # of a user's own document type
 TITLES = {
     "field_f1": "field F1",
     "row_f1": "row-bound line-item F1",
@@ -67,7 +68,7 @@ def _scores(models: list[dict]) -> report.Table:
         rows.append([task, title, *(told(m["tasks"][task]) if task in m["tasks"] else "" for m in models)])
 
     for task in sorted({task for m in models for task in m["tasks"]}):
-        for metric in METRICS[task]:
+        for metric in METRICS.get(task, OWN_METRICS):
             add(task, TITLES[metric], lambda scored, metric=metric: cell(scored["metrics"].get(metric)))
         for key, title in (("n", "rows"), ("documents", "documents"), ("unreadable", "unreadable answers")):
             add(task, title, lambda scored, key=key: str(scored[key]))

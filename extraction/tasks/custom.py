@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ from extraction.files import StageError
 from extraction.tasks import definitions
 from extraction.tasks.schemas import Fields, Task
 
-NAME = "custom"
+NAME = "custom"  # of a task that was given with a call; a document type of the user's own has its folder's name
 
 
 class CustomFields(Fields):
@@ -47,6 +47,10 @@ class CustomTask(Task):
         """By path, `number`, `integer`, `date` or `boolean` for the values that the schema wants to be one."""
         return {path: node["as"] for path, node in _walk(self.definition) if "as" in node}
 
+    def whole(self, record: dict) -> dict:
+        """The record as the model writes it: every field in the order of the schema, null for a missing value."""
+        return _whole(self.definition, record)
+
     def missing(self, record: dict) -> list[str]:
         """Paths that the schema requires and the record does not have."""
         return list(_missing(self.definition, record, ""))
@@ -62,7 +66,17 @@ def read(path: Path) -> CustomTask:
         raise StageError(f"{path} cannot be opened: {error.strerror}") from error
 
 
-def parse(text: str, name: str) -> CustomTask:
+def task_of(row: dict) -> CustomTask:
+    """The task of a training row that carries its schema."""
+    return _parsed(row["template"], row["task"])
+
+
+@cache
+def _parsed(text: str, called: str) -> CustomTask:
+    return parse(text, f"the schema of {called}", called)
+
+
+def parse(text: str, name: str, called: str = NAME) -> CustomTask:
     """The task of a schema or template as JSON text; `name` is what an error speaks of."""
     try:
         definition = definitions.read(json.loads(text))
@@ -75,7 +89,7 @@ def parse(text: str, name: str) -> CustomTask:
         raise StageError(f"{name}: {error}") from error
     except ValueError as error:  # also a number of more than 4,300 digits
         raise StageError(f"{name} is not valid JSON: {error}") from error
-    return CustomTask(NAME, _model(definition), _instructions(definition), definition)
+    return CustomTask(called, _model(definition), _instructions(definition), definition)
 
 
 # --- the task ------------------------------------------------------------------------------------------------
@@ -90,6 +104,14 @@ def _walk(node: dict, path: str = "") -> Iterator[tuple[str, dict]]:
             yield from _walk(inner, at)
     elif node["type"] == "array":
         yield from _walk(node["items"], f"{path}[]")
+
+
+def _whole(node: dict, value: Any) -> Any:
+    if node["type"] == "object":
+        return {name: _whole(inner, (value or {}).get(name)) for name, inner in node["properties"].items()}
+    if node["type"] == "array":
+        return [_whole(node["items"], entry) for entry in value or []]
+    return value
 
 
 def _missing(node: dict, value: Any, path: str) -> Iterator[str]:

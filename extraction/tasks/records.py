@@ -160,7 +160,7 @@ def merge(task: Task, windows: Iterable[Iterable[Leaf]]) -> list[Leaf]:
                 entries[name] = max(entries[name], number + 1)
             merged.setdefault(path, replace(leaf, path=path))
         before += entries
-    if len(windows) > 1 and task.name != custom.NAME:
+    if len(windows) > 1 and not isinstance(task, custom.CustomTask):
         merged.pop("summary", None)  # it spoke of one window
     return list(merged.values())
 

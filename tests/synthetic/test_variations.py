@@ -9,6 +9,7 @@ import config
 import download_datasets
 import prepare_training_data as prepare
 from extraction import cord, files
+from extraction.preparing import duplicates
 from extraction.synthetic import variations
 
 
@@ -90,6 +91,6 @@ def test_a_variation_leaves_with_the_document_that_it_varies():
     sources.add(
         "train", {"id": "b~1", "source": "cord", "text": " ".join(f"other{n}" for n in range(60)), "varies": "b"}
     )
-    prepare.remove_near_duplicates(sources, 1)
+    duplicates.remove(sources, 1)
     assert sources.documents["train"] == []
     assert sources.left_out["cord/train: variation of a document that was left out"] == 1

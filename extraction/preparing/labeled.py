@@ -1,0 +1,90 @@
+"""A user's own documents, as stage 1 has laid them out -> documents of stage 2, by split, with the public ones."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from extraction import files
+from extraction.models.rows import take_turns
+from extraction.preparing.sources import SPLITS, Sources
+from extraction.tasks import own_types, records
+
+if TYPE_CHECKING:
+    from config import DataConfig
+
+OWN = "own/"  # what the sources of own documents begin with
+
+
+def add(folder: Path, name: str, data: DataConfig, sources: Sources) -> None:
+    """The labeled documents of one type. Of those in no folder of a split, some are watched and some only scored.
+
+    A value that its document does not print is no part of what is trained, and stays in a record that is scored.
+    Raises StageError if there are too few documents.
+    """
+    rows = list(files.read_jsonl(folder / "documents.jsonl"))
+    schema = (folder / own_types.SCHEMA).read_text(encoding="utf-8")
+    for split, row in _split(rows, name, data):
+        record, unseen = row["record"], set(row["not_found"])
+        if split != "test" and unseen:
+            record = records.build(leaf for leaf in records.leaves(record) if leaf.path not in unseen)
+            sources.leave_out(OWN + name, split, "value that is not found in its document", len(unseen))
+        made = {"task": name, "text": row["text"], "template": schema, "record": record}
+        sources.add(split, {"id": row["id"], "source": OWN + name, "text": row["text"], "rows": [made]})
+
+
+def _split(rows: list[dict], name: str, data: DataConfig) -> Iterator[tuple[str, dict]]:
+    """Each document with its split: that of its folder, or one that depends on its name and the seed alone.
+
+    With `data.own_documents` only so many are learned from, those that are watched among them; the test stays.
+    """
+    rows = sorted(rows, key=lambda row: hashlib.sha256(f"{data.seed}/{row['file']}".encode()).digest())
+    tested, watched, rest = ([row for row in rows if row["split"] == split] for split in ("test", "validation", None))
+    if not tested:
+        count = max(1, round(len(rest) * data.own_test_fraction))
+        tested, rest = rest[:count], rest[count:]
+    rest = ([row for row in rows if row["split"] == "train"] + rest)[: data.own_documents]
+    if not watched:
+        count = max(1, round(len(rest) * data.eval_fraction))
+        watched, rest = rest[:count], rest[count:]
+    if not (tested and watched and rest):
+        raise files.StageError(
+            f"{name} has {len(rows)} labeled documents; at least 3 are needed: to train on, to watch, and to test"
+        )
+    for split, part in zip(SPLITS, (rest, watched, tested), strict=True):
+        yield from ((split, row) for row in part)
+
+
+def with_replay(rows: list[dict], split: str, data: DataConfig, sources: Sources) -> list[dict]:
+    """The rows of a split with `data.replay` public training rows for each own one, tasks in turn, so that nothing is
+    forgotten. With none of them no public row is watched either; the test stays whole."""
+    own = [row for row in rows if row["source"].startswith(OWN)]
+    if data.replay is None or not own or split == "test" or (split == "eval" and data.replay):
+        return rows
+    public = [row for row in rows if not row["source"].startswith(OWN)]
+    random.Random(data.seed).shuffle(public)
+    kept = round(data.replay * len(own))
+    if len(public) > kept:
+        sources.leave_out("public rows", split, "beyond data.replay", len(public) - kept)
+    return own + take_turns(public)[:kept]
+
+
+def write_schemas(out: Path, datasets: Path, names: Iterable[str]) -> None:
+    """Write the schemas of the own document types, which go along with what is trained on the rows."""
+    schemas = {name: files.read_json(datasets / name / own_types.SCHEMA) for name in names}
+    if schemas:
+        files.write_json(out / own_types.SCHEMAS, schemas)
+
+
+def summary(splits: dict[str, list[dict]]) -> list[str]:
+    """A line for each own document type: how many of its documents are in each split."""
+    found: dict[str, Counter] = defaultdict(Counter)
+    for split, rows in splits.items():
+        for row in rows:
+            if row["source"].startswith(OWN):
+                found[row["source"]][split] += 1
+    return [f"{name}: {', '.join(f'{counts[split]} {split}' for split in SPLITS)}" for name, counts in found.items()]

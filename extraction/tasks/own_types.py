@@ -1,0 +1,89 @@
+"""Document types of a user's own: the folders of their documents, and the schemas that go along with a model.
+
+A folder holds `schema.json`, documents, and beside each labeled document its record: `note_01.pdf` and
+`note_01.pdf.json`, or `note_01.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from extraction import files
+from extraction.tasks import custom, schemas
+
+SCHEMA = "schema.json"
+DRAFT = ".draft.json"  # the ending of a record that no person has accepted
+NOT_FOUND = "values_not_found.json"  # what stage 1 could not find in the documents, beside them
+SCHEMAS = "schemas.json"  # beside rows, adapters and GGUF builds: the schemas by the names of their types
+RESERVED = {*schemas.TASKS, schemas.GENERAL.name, custom.NAME, "auto", "none", "all"}
+
+
+def folders(root: Path) -> dict[str, Path]:
+    """The folders of own documents by name: `root` itself if it holds a schema, else those in it that do.
+
+    Raises StageError if there is none, or if a name cannot be that of a document type.
+    """
+    if not root.is_dir():
+        raise files.StageError(f"{root} is no folder: make it, with {SCHEMA} and your documents in it")
+    found = [root] if (root / SCHEMA).is_file() else sorted(p.parent for p in root.glob(f"[!.]*/{SCHEMA}"))
+    if not found:
+        raise files.StageError(f"neither {root} nor a folder in it holds {SCHEMA}")
+    for folder in found:
+        name = folder.resolve().name
+        if name in RESERVED or not re.fullmatch(r"[A-Za-z][\w-]{0,39}", name, re.ASCII):
+            raise files.StageError(
+                f"{folder}: {name!r} cannot be a document type: take a letter, then up to 39 letters, digits, _ or -, "
+                f"and none of {', '.join(sorted(RESERVED))}"
+            )
+    return {folder.resolve().name: folder for folder in found}
+
+
+def contents(folder: Path) -> str:
+    """A fingerprint of the documents and records of a folder; drafts and hidden files do not count."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and counts(p))
+    return files.fingerprint({str(p.relative_to(folder)): files.sha256(p) for p in paths})
+
+
+def counts(path: Path) -> bool:
+    """Whether a file belongs to the data set."""
+    return not path.name.startswith(".") and not path.name.endswith(DRAFT) and path.name != NOT_FOUND
+
+
+# --- what a model knows --------------------------------------------------------------------------------------
+
+
+def load(folder: Path | None) -> dict[str, custom.CustomTask]:
+    """The own document types of the rows, the adapter or the GGUF build in a folder, by name."""
+    path = folder and folder / SCHEMAS
+    if path is None or not path.is_file():
+        return {}
+    stored = files.read_json(path)
+    return {name: custom.parse(json.dumps(schema), f"{path}, {name}", name) for name, schema in stored.items()}
+
+
+def save(folder: Path, *sources: Path | None) -> None:
+    """Write the schemas of several folders together; of two with one name the later counts."""
+    stored: dict = {}
+    for source in sources:
+        if source is not None and (source / SCHEMAS).is_file():
+            stored |= files.read_json(source / SCHEMAS)
+    if stored:
+        files.write_json(folder / SCHEMAS, stored)
+
+
+def task(name: str, own: Mapping[str, custom.CustomTask]) -> schemas.Task | None:
+    """The task of a document type that was named; None for `auto`. Raises StageError for an unknown name."""
+    if name == "auto":
+        return None
+    if name in own:
+        return own[name]
+    if name in schemas.DOCUMENT_TYPES:
+        return schemas.TASKS[name]
+    raise files.StageError(f"there is no document type {name!r}; this model knows {', '.join(known(own))}")
+
+
+def known(own: Iterable[str]) -> list[str]:
+    return ["auto", *schemas.DOCUMENT_TYPES, *own]
