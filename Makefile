@@ -1,4 +1,5 @@
 # make demo          install, run stages 1 to 6 on the laptop profile, show the records of a photo, an invoice and a contract
+# make own           learn 20 delivery notes of our own making, and show what that changed on 20 others; see docs/own.md
 # make install-inference   only what inference.py and app.py need with a GGUF build or a server: no PyTorch
 # make test          install, check the style, run every test that needs no GPU
 # make tools         build llama-server, llama-imatrix and llama-quantize once (some minutes); tests that need them are skipped without
@@ -16,9 +17,13 @@ PY = .venv/bin/python
 INSTALLED = .venv/installed
 SAMPLES = data/samples/documents
 DEMO = output/cpu/demo.jsonl
+OWN = output/own_example
+OWN_SET = --set data.own=$(OWN)/documents --set data.datasets_dir=$(OWN)/datasets \
+	--set data.training_dir=$(OWN)/training --set output.dir=$(OWN) --set export.quantization=Q8_0
+BEFORE = $(OWN)/before/cpu/gguf/doc-intel-Q8_0.gguf
 NO_COMPILER = { command -v c++ > /dev/null || echo "error: there is no C++ compiler; on Debian: apt-get install build-essential"; exit 2; }
 
-.PHONY: install install-inference demo tools test lint lock audit clean screenshots hardening fuzz
+.PHONY: install install-inference demo own tools test lint lock audit clean screenshots hardening fuzz
 
 install: $(INSTALLED)
 
@@ -51,6 +56,17 @@ demo: install
 	@echo "Records:  $(DEMO)"
 	@echo "Report:   output/cpu/evaluation/gguf-Q8_0/report.html"
 	@echo "Page:     $(PY) app.py"
+
+own: install
+	$(PY) -m benchmarks.delivery_notes $(OWN)/documents/delivery_note
+	$(PY) download_datasets.py $(OWN_SET)
+	$(PY) prepare_training_data.py $(OWN_SET)
+	$(PY) train_moe.py $(OWN_SET)
+	$(PY) export_gguf.py $(OWN_SET)
+	$(PY) export_gguf.py $(OWN_SET) --set output.dir=$(OWN)/before --base $(OWN)/cpu/base_model --adapter data/embedded/adapter
+	$(PY) test_moe.py $(OWN_SET) --model $(BEFORE)
+	$(PY) test_moe.py $(OWN_SET) --model gguf --compare $(BEFORE)
+	$(PY) inference.py $(OWN_SET) $(OWN)/documents/delivery_note/new_00[1-3].* --type delivery_note --format table
 
 tools: install
 	$(PY) -m pip install --quiet cmake==4.4.4 ninja==1.13.2

@@ -35,7 +35,7 @@ from extraction.models import backends, choice
 from extraction.page import jobs, review, server, view, widgets
 from extraction.page.opened import Opened, conversation, pages, picture
 from extraction.reading import documents
-from extraction.tasks import custom, schemas
+from extraction.tasks import custom, own_types
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -68,7 +68,7 @@ def open_document(
     `tell` is called with the document once it is read, then with lines that say how far the model is.
     Raises DocumentError if the document cannot be read, StageError if the schema cannot be used.
     """
-    task = None if document_type == "auto" else schemas.TASKS[document_type]
+    task = own_types.task(document_type, own_types.of(backend))
     if schema and schema.strip():
         task = custom.parse(schema, "the schema")
     started = time.monotonic()
@@ -124,7 +124,7 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
     import gradio as gr
 
     opened = gr.State(None, time_to_live=24 * HOUR)  # of each visitor their own
-    source, photo, kind, schema, button, stop, examples = widgets.given(cfg)
+    source, photo, kind, schema, button, stop, examples = widgets.given(cfg, own_types.of(handlers.backend))
     made = widgets.shown()
     handlers.question = question = made["question"]
     handlers.document = {"opened": opened, **{name: made[name] for name in OUTPUTS}}
@@ -155,7 +155,7 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
 def _batch_tab(handlers: Handlers, cfg: config.Config) -> None:
     import gradio as gr
 
-    sources, kind, start, stop, rows, jsonl, fields = widgets.batch(cfg)
+    sources, kind, start, stop, rows, jsonl, fields = widgets.batch(cfg, own_types.of(handlers.backend))
 
     def run(chosen: list[str] | None, document_type: str, progress: Any = gr.Progress()) -> Iterator[tuple]:  # noqa: B008
         yield from handlers.batch(chosen, document_type, progress)

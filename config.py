@@ -138,6 +138,7 @@ class TrainConfig:
     gradient_accumulation_steps: int = 4
     epochs: float = 1.0
     max_steps: int = -1  # optimizer steps; -1: as many as the epochs need
+    min_steps: int = 0  # optimizer steps at least: of few rows, more epochs are made
     learning_rate: float = 2e-4
     warmup_ratio: float = 0.05
     router_aux_loss_coef: float = 0.001  # weight of the router's load-balancing loss
@@ -159,8 +160,10 @@ class TrainConfig:
         _at_least(self, "train", experts=1, experts_per_token=1, max_seq_length=64, lora_rank=1, lora_alpha=1)
         if self.shared_width < 256 or self.shared_width % 256:
             raise ConfigError(f"train.shared_width must be a multiple of 256, got {self.shared_width}")
-        _at_least(self, "train", expert_lora_rank=1, batch_size=1, gradient_accumulation_steps=1, max_steps=-1)
-        _at_least(self, "train", eval_steps=1, eval_rows=1, warmup_ratio=0, router_aux_loss_coef=0)
+        _at_least(
+            self, "train", expert_lora_rank=1, batch_size=1, gradient_accumulation_steps=1, max_steps=-1, min_steps=0
+        )
+        _at_least(self, "train", min_steps=0, eval_steps=1, eval_rows=1, warmup_ratio=0, router_aux_loss_coef=0)
         _at_least(self, "train", offload_layers=0, loss_chunk_tokens=16, expert_chunk=0)
         for name in ("max_hours", "tokens_per_second"):
             if getattr(self, name) is not None and getattr(self, name) <= 0:
@@ -319,10 +322,13 @@ PROFILES = {
     ),
 }
 
-# What learning from documents of one's own changes in a profile; docs/own.md says how it was found.
+# What learning from documents of one's own changes in a profile; docs/own.md says what was measured.
 OWN = {
-    "cpu": ("data.replay=1", "train.learning_rate=2e-4", "train.max_steps=-1", "train.epochs=5", "train.eval_steps=20"),
-    "gpu": ("data.replay=1", "train.learning_rate=1e-4", "train.epochs=4", "train.eval_steps=20"),
+    "cpu": (
+        "data.replay=0.5 train.learning_rate=5e-4 train.max_steps=-1 train.epochs=2 train.min_steps=30"
+        " train.eval_steps=15 train.eval_rows=6"
+    ).split(),
+    "gpu": "data.replay=1 train.epochs=2 train.min_steps=30 train.eval_steps=20".split(),
 }
 BEFORE_USE = ("download_datasets", "prepare_training_data", "train_moe", "test_moe")  # stages that need to know of them
 

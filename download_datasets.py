@@ -29,7 +29,7 @@ import config
 from extraction import files, handoff, stage
 from extraction.download import hub, own, web
 from extraction.download.sources import SOURCES, Source
-from extraction.tasks import custom, own_types
+from extraction.tasks import own_types
 
 STAGE = "download_datasets"
 CUAD_CATEGORIES = 41
@@ -333,7 +333,7 @@ def make(name: str, cfg: config.Config, force: bool) -> dict[str, int]:
 
 def make_own(name: str, folder: Path, cfg: config.Config, force: bool) -> dict:
     """The sealed folder of own documents of one type, made now or found complete. Returns its manifest's settings."""
-    task = custom.read(folder / own_types.SCHEMA)
+    task = own_types.task_of(folder)
     out, inputs = cfg.own_datasets_dir / name, {"documents": {"fingerprint": own_types.contents(folder)}}
     request = {"limits": own.limits_of(cfg.inference)}
     before = handoff.manifest_of(out)

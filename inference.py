@@ -79,7 +79,7 @@ def extract(
     `own` is a task to extract against instead of those of the document types. `progress` is called with the number of
     answers so far and in all. Raises documents.DocumentError if the document cannot be read.
     """
-    task = own or (None if document_type == "auto" else schemas.TASKS[document_type])
+    task = own or own_types.task(document_type, own_types.of(backend))
     return examine(source, backend, cfg, name, task, questions, progress).result()
 
 

@@ -438,6 +438,12 @@ def say_scores(evaluation: Evaluation, result: dict, predictions: list[dict], *,
                 f"{tables.TITLES[name]} {tables.cell(value)}" for name, value in entry["metrics"].items()
             )
             print(f"      {title}: {values}; n {entry['n']}, unreadable {entry['unreadable']}")
+        for task, compared in column.get("comparison", {"tasks": {}})["tasks"].items():
+            name, found = next(iter(compared.items()))
+            print(
+                f"      {task}: {tables.TITLES[name]} {100 * found['other']:.1f} of {column['comparison']['with']}, "
+                f"{100 * found['this']:.1f} of {column['label']}: {tables.cell(found['difference'], '+')}, paired"
+            )
     print(f"Report: {folder / 'report.md'}, and report.html beside it to look through what failed")
     print(f"Next: {evaluation.cfg.command('inference', 'data/samples/documents/receipt_photo_1.jpg')}")
     if any(entry["record"] is None for entry in predictions):

@@ -260,6 +260,13 @@ def accumulation_steps(train: config.TrainConfig) -> int:
     return train.gradient_accumulation_steps // processes
 
 
+def epochs_of(train: config.TrainConfig, rows: Any) -> float:
+    """The epochs of the settings, or as many as give `train.min_steps`."""
+    tokens = sum(map(len, rows["input_ids"])) if train.min_steps else 1
+    steps = math.ceil(tokens / (train.max_seq_length * train.batch_size)) / train.gradient_accumulation_steps
+    return max(train.epochs, train.min_steps / steps)
+
+
 def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any, eval_rows: Any, progress: Any) -> Any:
     """TRL's trainer for packed, completion-only supervised fine-tuning."""
     from torch.utils.tensorboard import SummaryWriter
@@ -273,7 +280,7 @@ def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any
         per_device_train_batch_size=train.batch_size,
         per_device_eval_batch_size=train.batch_size,
         gradient_accumulation_steps=accumulation_steps(train),
-        num_train_epochs=train.epochs,
+        num_train_epochs=epochs_of(train, train_rows),
         max_steps=train.max_steps,
         learning_rate=train.learning_rate,
         warmup_steps=train.warmup_ratio,  # below 1: a share of all steps

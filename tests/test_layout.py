@@ -22,13 +22,14 @@ ROWS = """
 extraction.reading: limits
 config
 extraction: files handoff stage
-extraction.tasks: schemas definitions custom own_types sentences records prompts completions detection
+extraction.tasks: schemas definitions custom sentences records prompts completions detection
 extraction.download: sources web hub
 extraction.reading: words
 extraction.formats: plain kinds einvoice archives docx_looks docx_lists docx html mail unpack unpaged
 extraction.reading: ocr pdf pdf_text pdf_fonts pdf_page pages worker
 extraction.reading: columns directions paper layout documents
 extraction: cord own_folder
+extraction.tasks: own_types
 extraction.models: rows base_file upcycle base_model lora confidence backends http choice
 extraction.evidence: values injections problems checks grounding printed
 extraction.download: labels own

@@ -7,7 +7,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from extraction.evidence import values
+from extraction.tasks import completions, schemas
 from extraction.tasks.custom import CustomTask
 
 NO_FIT = "record does not fit the schema"
@@ -39,17 +42,25 @@ def read(source: Path | str) -> Any:
     return value["gt_parse"]
 
 
-def fitting(task: CustomTask, value: Any, text: str) -> dict:
+def fitting(task: schemas.Task, value: Any, text: str) -> dict:
     """The record in words as the document prints them, without nulls. Raises Wrong with the path that does not fit.
 
     A number, or a date as `2026-03-04`, is replaced by what the document prints for it.
     """
     if not isinstance(value, dict):
         raise Wrong(NO_FIT, "the record is not an object")
-    record = _fit(task.definition, value, "", text)
+    record = _fit(task.definition, value, "", text) if isinstance(task, CustomTask) else _ordered(task, value)
     if not record:
         raise Wrong("record is empty", "the record has no value")
     return record
+
+
+def _ordered(task: schemas.Task, value: dict) -> dict:
+    try:
+        return completions.ordered(task, {name: inner for name, inner in value.items() if name != "summary"})
+    except ValidationError as error:
+        path = ".".join(map(str, error.errors()[0]["loc"]))
+        raise Wrong(NO_FIT, f"{path} does not fit the fields of a {task.name}") from None
 
 
 def _fit(node: dict, value: Any, path: str, text: str) -> Any:

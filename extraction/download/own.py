@@ -16,8 +16,9 @@ from extraction import files
 from extraction.download import labels
 from extraction.evidence import grounding
 from extraction.formats import kinds
+from extraction.own_folder import SCHEMA
 from extraction.reading import documents, limits
-from extraction.tasks import own_types, records
+from extraction.tasks import own_types, records, schemas
 from extraction.tasks.custom import CustomTask
 
 SPLITS = ("train", "validation", "test")  # folders whose documents are in that split, as in Donut's datasets
@@ -67,7 +68,7 @@ def _labeled(folder: Path, split: str | None, found: Found) -> Iterator[Labeled]
     claims: dict[str, list[str]] = defaultdict(list)
     for name in names:
         for record in dict.fromkeys((f"{name}.json", f"{Path(name).stem}.json")):
-            if record in paths and record != own_types.SCHEMA:
+            if record in paths and record != SCHEMA:
                 claims[name].append(record)
     owners: dict[str, list[str]] = defaultdict(list)
     for name, its in claims.items():
@@ -89,7 +90,7 @@ def _labeled(folder: Path, split: str | None, found: Found) -> Iterator[Labeled]
         else:
             yield Labeled(paths[name], split, its[0], paths[its[0]])
     for name in paths:
-        if name.endswith(".json") and name not in owners and name != own_types.SCHEMA:
+        if name.endswith(".json") and name not in owners and name != SCHEMA:
             _leave_out(found, "a record whose document is missing", f"{name}: its document is missing")
 
 
@@ -113,7 +114,7 @@ def _metadata(path: Path, paths: dict[str, Path]) -> dict[str, str]:
 # --- reading and checking ------------------------------------------------------------------------------------
 
 
-def lay_out(folder: Path, name: str, task: CustomTask, run: limits.Limits, known: dict[str, dict]) -> Found:
+def lay_out(folder: Path, name: str, task: schemas.Task, run: limits.Limits, known: dict[str, dict]) -> Found:
     """Read the labeled documents and check their records. `known` are texts of an earlier run by the document's hash.
 
     Raises StageError if no document is left.
@@ -156,8 +157,8 @@ def _text(path: Path, run: limits.Limits, known: dict[str, dict]) -> tuple[str, 
     return documents.read_part(parts[0], run).text, digest
 
 
-def _chosen(path: str, task: CustomTask) -> bool:
-    return re.sub(r"\[\d+\]", "[]", path) in task.choices
+def _chosen(path: str, task: schemas.Task) -> bool:
+    return isinstance(task, CustomTask) and re.sub(r"\[\d+\]", "[]", path) in task.choices
 
 
 def _leave_out(found: Found, reason: str, said: str) -> None:
@@ -180,8 +181,8 @@ def texts(folder: Path, run: dict[str, Any], manifest: dict | None) -> dict[str,
 def write(found: Found, folder: Path, staging: Path) -> None:
     """Write what was found: rows and schema for stage 2, and the values that are not printed beside the documents."""
     files.write_jsonl(staging / "documents.jsonl", found.rows)
-    schema = files.read_json(folder / own_types.SCHEMA)
-    files.write_text(staging / own_types.SCHEMA, json.dumps(schema, ensure_ascii=False) + "\n")
+    schema = files.read_json(folder / SCHEMA)
+    files.write_text(staging / SCHEMA, json.dumps(schema, ensure_ascii=False) + "\n")
     path = folder / own_types.NOT_FOUND
     if found.not_found:
         files.write_json(path, found.not_found)
@@ -197,7 +198,7 @@ def say(found: Found, folder: Path) -> None:
         print(f"left out: {len(found.said) - SHOWN} more", file=sys.stderr)
     if found.left_out[labels.NO_FIT]:
         print(
-            f"{found.left_out[labels.NO_FIT]} records do not fit {own_types.SCHEMA}: if it was changed after they were "
+            f"{found.left_out[labels.NO_FIT]} records do not fit {SCHEMA}: if it was changed after they were "
             "made, change them too; nothing was deleted",
             file=sys.stderr,
         )

@@ -11,14 +11,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from extraction import files
 from extraction.models import base_model, confidence
+from extraction.tasks.custom import CustomTask
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Backend(Protocol):
 
     name: str
     calibration: confidence.Calibration | None
+    types: Mapping[str, CustomTask]  # own document types that the model was trained on
     prompt_limit: int  # tokens that a prompt may have
 
     def count(self, text: str) -> int: ...
@@ -86,6 +89,7 @@ class OneByOne:
     """A backend that answers requests one after the other."""
 
     calibration: confidence.Calibration | None = None
+    types: Mapping[str, CustomTask] = MappingProxyType({})
 
     def complete(self, requests: Sequence[Request], done: Callable[[], Any] = lambda: None) -> list[Completion]:
         answers = []
@@ -204,6 +208,7 @@ class TransformersBackend:
     """The base model, with or without the adapter, by transformers; several prompts are decoded together."""
 
     calibration: confidence.Calibration | None = None
+    types: Mapping[str, CustomTask] = MappingProxyType({})
 
     def __init__(
         self,

@@ -91,7 +91,7 @@ class Choice:
         """
         try:
             backend = self._opened(parallel)
-            backend.calibration = self.calibration()
+            backend.calibration, backend.types = self.calibration(), self.types()
         except files.StageError as error:
             raise files.StageError(str(error), status=3) from error
         return backend

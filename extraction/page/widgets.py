@@ -7,7 +7,7 @@ run or fetch it, gr.Chatbot even without Markdown. JSON is shown as code, becaus
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,12 @@ def example_rows(folder: Path) -> list[list[str]]:
     return [[str(folder / name), "auto"] for name in EXAMPLES if (folder / name).is_file()]
 
 
-def given(cfg: config.Config) -> tuple:
+def document_types(own: Iterable[str]) -> list[tuple[str, str]]:
+    """What can be chosen: with the document types that the model was trained on besides ours."""
+    return [*DOCUMENT_TYPES, *((name, name) for name in own)]
+
+
+def given(cfg: config.Config, own: Iterable[str] = ()) -> tuple:
     """What a visitor gives: file, photo, document type, fields of their own; the buttons; the examples."""
     import gradio as gr
 
@@ -55,7 +60,7 @@ def given(cfg: config.Config) -> tuple:
                     buttons=[], elem_id="photo",
                 )  # fmt: skip
         with gr.Column(scale=4, min_width=300):
-            kind = gr.Radio(DOCUMENT_TYPES, value="auto", label="Document type", elem_id="type")
+            kind = gr.Radio(document_types(own), value="auto", label="Document type", elem_id="type")
             with gr.Row():
                 button = gr.Button("Extract", variant="primary", scale=4, elem_id="extract")
                 stop = gr.Button("Stop", scale=1, min_width=80, elem_id="stop_one")
@@ -116,7 +121,7 @@ def shown() -> dict[str, Any]:
     return parts
 
 
-def batch(cfg: config.Config) -> tuple:
+def batch(cfg: config.Config, own: Iterable[str] = ()) -> tuple:
     """Documents and their type, the buttons, the table of what was read, and its exports."""
     import gradio as gr
 
@@ -127,7 +132,7 @@ def batch(cfg: config.Config) -> tuple:
                 elem_id="documents",
             )  # fmt: skip
         with gr.Column(scale=3, min_width=300):
-            kind = gr.Radio(DOCUMENT_TYPES, value="auto", label="Document type", elem_id="batch_type")
+            kind = gr.Radio(document_types(own), value="auto", label="Document type", elem_id="batch_type")
             with gr.Row():
                 start = gr.Button("Extract all", variant="primary", elem_id="batch")
                 stop = gr.Button("Stop", elem_id="stop")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from extraction import files
 from extraction.models.rows import take_turns
+from extraction.own_folder import SCHEMA
 from extraction.preparing.sources import SPLITS, Sources
 from extraction.tasks import own_types, records
+from extraction.tasks.schemas import TASKS
 
 if TYPE_CHECKING:
     from config import DataConfig
@@ -27,13 +30,17 @@ def add(folder: Path, name: str, data: DataConfig, sources: Sources) -> None:
     Raises StageError if there are too few documents.
     """
     rows = list(files.read_jsonl(folder / "documents.jsonl"))
-    schema = (folder / own_types.SCHEMA).read_text(encoding="utf-8")
+    schema = files.read_json(folder / SCHEMA)
     for split, row in _split(rows, name, data):
         record, unseen = row["record"], set(row["not_found"])
         if split != "test" and unseen:
             record = records.build(leaf for leaf in records.leaves(record) if leaf.path not in unseen)
             sources.leave_out(OWN + name, split, "value that is not found in its document", len(unseen))
-        made = {"task": name, "text": row["text"], "template": schema, "record": record}
+        if isinstance(schema, str):  # a document type of ours
+            made = {"task": schema, "record": record | {"summary": records.summarize(TASKS[schema], record)}}
+        else:
+            made = {"task": name, "template": json.dumps(schema, ensure_ascii=False), "record": record}
+        made["text"] = row["text"]
         sources.add(split, {"id": row["id"], "source": OWN + name, "text": row["text"], "rows": [made]})
 
 
@@ -75,9 +82,10 @@ def with_replay(rows: list[dict], split: str, data: DataConfig, sources: Sources
 
 def write_schemas(out: Path, datasets: Path, names: Iterable[str]) -> None:
     """Write the schemas of the own document types, which go along with what is trained on the rows."""
-    schemas = {name: files.read_json(datasets / name / own_types.SCHEMA) for name in names}
-    if schemas:
-        files.write_json(out / own_types.SCHEMAS, schemas)
+    found = {name: files.read_json(datasets / name / SCHEMA) for name in names}
+    own = {name: schema for name, schema in found.items() if not isinstance(schema, str)}
+    if own:
+        files.write_json(out / own_types.SCHEMAS, own)
 
 
 def summary(splits: dict[str, list[dict]]) -> list[str]:

@@ -1,8 +1,4 @@
-"""Document types of a user's own: the folders of their documents, and the schemas that go along with a model.
-
-A folder holds `schema.json`, documents, and beside each labeled document its record: `note_01.pdf` and
-`note_01.pdf.json`, or `note_01.json`.
-"""
+"""Document types of a user's own: the folders of their documents, and the schemas that go along with a model."""
 
 from __future__ import annotations
 
@@ -12,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from extraction import files
+from extraction.own_folder import DRAFT, SCHEMA, Folder
 from extraction.tasks import custom, schemas
 
-SCHEMA = "schema.json"
-DRAFT = ".draft.json"  # the ending of a record that no person has accepted
 NOT_FOUND = "values_not_found.json"  # what stage 1 could not find in the documents, beside them
 SCHEMAS = "schemas.json"  # beside rows, adapters and GGUF builds: the schemas by the names of their types
 RESERVED = {*schemas.TASKS, schemas.GENERAL.name, custom.NAME, "auto", "none", "all"}
@@ -32,13 +27,21 @@ def folders(root: Path) -> dict[str, Path]:
     if not found:
         raise files.StageError(f"neither {root} nor a folder in it holds {SCHEMA}")
     for folder in found:
-        name = folder.resolve().name
-        if name in RESERVED or not re.fullmatch(r"[A-Za-z][\w-]{0,39}", name, re.ASCII):
-            raise files.StageError(
-                f"{folder}: {name!r} cannot be a document type: take a letter, then up to 39 letters, digits, _ or -, "
-                f"and none of {', '.join(sorted(RESERVED))}"
-            )
+        if not re.fullmatch(r"[A-Za-z][\w-]{0,39}", folder.resolve().name, re.ASCII):
+            said = "take a letter, then up to 39 letters, digits, _ or -"
+            raise files.StageError(f"{folder}: {folder.resolve().name!r} cannot be a document type: {said}")
     return {folder.resolve().name: folder for folder in found}
+
+
+def task_of(folder: Path) -> schemas.Task:
+    """What is asked of the documents in a folder, by its schema, or by the document type that stands in its place."""
+    task = Folder(folder).task
+    if isinstance(task, custom.CustomTask) and folder.resolve().name in RESERVED:
+        said = f"none of {', '.join(sorted(RESERVED))} can be the name of a document type of your own"
+        raise files.StageError(f"{folder}: {said}")
+    if task is schemas.CONTRACT:
+        raise files.StageError(f"{folder}: contracts of your own cannot be trained on; move the folder elsewhere")
+    return task
 
 
 def contents(folder: Path) -> str:
@@ -72,6 +75,11 @@ def save(folder: Path, *sources: Path | None) -> None:
             stored |= files.read_json(source / SCHEMAS)
     if stored:
         files.write_json(folder / SCHEMAS, stored)
+
+
+def of(backend: object) -> Mapping[str, custom.CustomTask]:
+    """The own document types of a model that was opened."""
+    return getattr(backend, "types", {})
 
 
 def task(name: str, own: Mapping[str, custom.CustomTask]) -> schemas.Task | None:

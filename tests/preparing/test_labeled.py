@@ -9,14 +9,13 @@ import config
 from extraction import files
 from extraction.preparing import labeled
 from extraction.preparing.sources import Sources
-from extraction.tasks import own_types
 
 DATA = config.DataConfig()
 
 
 def write(folder, rows):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / own_types.SCHEMA).write_text('{"number": "", "day": ""}')
+    (folder / "schema.json").write_text('{"number": "", "day": ""}')
     files.write_jsonl(folder / "documents.jsonl", rows)
 
 
