@@ -257,6 +257,10 @@ def checked(p: Any, args: Any) -> None:
         p.error("--label needs files: a document from stdin has no name")
     if args.workers < 1:
         p.error(f"--workers must be at least 1, got {args.workers}")
+    if args.label and args.type not in ("auto", *schemas.DOCUMENT_TYPES):
+        p.error(
+            f"--label: --type {args.type} is none of {', '.join(schemas.DOCUMENT_TYPES)}; name a file with --schema"
+        )
     if args.schema and args.type != "auto":
         p.error("--schema replaces the document type: leave out --type")
     if args.format == "csv" and not args.output:

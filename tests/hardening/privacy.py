@@ -41,6 +41,7 @@ WORD = "quetzal"  # with it a canary of a document begins, with the other one a 
 SECRET = "axolotl"
 # Where a document's text may be stored. SECURITY.md has the same table, and a test compares them.
 MAY_HOLD_TEXT = {
+    "data/own/*": "documents of your own, their records, and the values in them that no document prints",
     "data/datasets/*/*.json*": "the datasets, as published",
     "data/training/train.jsonl": "training rows",
     "data/training/eval.jsonl": "rows whose loss is watched",
@@ -130,6 +131,22 @@ def write_documents(folder: Path, canary: str) -> None:
     image.save(folder / "photo.png")
 
 
+def write_own(folder: Path, canary: str) -> None:
+    """A folder of own documents: labeled ones, a draft, and records with every fault that is told of."""
+    folder.mkdir(parents=True)
+    (folder / "schema.json").write_text('{"number": "", "name": ""}')
+    records = {str(n): json.dumps({"number": str(n), "name": f"{canary}{n}"}) for n in range(6)}
+    records |= {"7": f'{{"name": "{canary}', "8": json.dumps({"name": [canary]}), "9": json.dumps([canary])}
+    records |= {"10": json.dumps({"name": f"{canary}unprinted"})}
+    for name, record in records.items():
+        (folder / f"{name}.txt").write_text(f"Slip {name}\nName    {canary}{name}\n")
+        (folder / f"{name}.txt.json").write_text(record)
+    (folder / "11.txt").write_text(f"Slip of {canary}\n")
+    (folder / "11.txt.draft.json").write_text(records["1"])
+    (folder / "12.pdf").write_bytes(f"%PDF-1.4\n{canary}\n%%EOF".encode())
+    (folder / "12.pdf.json").write_text(records["1"])
+
+
 WRONG_ANSWERS = ("not_json", "foreign_keys", "cut_off", "status_400")
 
 
@@ -195,6 +212,7 @@ class Run:
             "data.samples_dir": self.work / "samples",
             "data.datasets_dir": self.work / "data" / "datasets",
             "data.training_dir": self.work / "data" / "training",
+            "data.own": self.work / "data" / "own",
             "output.dir": self.work / "output",
             "train.base_model": model,
             "train.init_adapter": "null",
@@ -273,6 +291,7 @@ def look(work: Path, short: bool, seed: int) -> dict:
     tiny_moe.build(work / "model")
     write_samples(work / "samples", run.canary)
     write_documents(work / "documents", run.canary)
+    write_own(work / "data" / "own" / "slip", run.canary)
     options = run.options(work / "model")
     documents = work / "documents"
 
@@ -286,6 +305,8 @@ def look(work: Path, short: bool, seed: int) -> dict:
             run.terminate("export_terminated", moment, "export_gguf.py", *options)
     run.stage("export", "export_gguf.py", *options)
     run.stage("test_gguf", "test_moe.py", *options)
+    own = ("--type", "slip", "-o", work / "results" / "own.jsonl")
+    run.stage("inference_own", "inference.py", work / "data" / "own" / "slip" / "1.txt", *own, *options)
     run.stage("inference_gguf", "inference.py", documents / "good.txt", "--ask", f"Who is {run.canary}?", *options)
     with chat_server.running(echo) as server:
         url = server.address
