@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from extraction.evidence import checks, grounding, injections, printed, problems
+from extraction.evidence import checks, grounding, injections, printed, problems, typed
 from extraction.evidence.problems import Problem
 from extraction.files import StageError
 from extraction.models import backends
@@ -239,6 +239,8 @@ class Extraction:
             self.summary = summary or records.summarize(self.task, record)
         self.leaves = found
         self.fields = grounding.ground(found, self.task, self.shown.document, self.shown.injected)
+        if types:
+            self.fields = typed.settle(self.fields, types, self.shown.document.text)
         self.checks = checks.check(record, self.task)
         self.of_values = [*problems.missing(required), *problems.of_types(self.fields, types)]
         self.of_values += self._of_places(chosen)
@@ -268,6 +270,12 @@ class Extraction:
                 found.append(problems.only_injected(entry["question"], entry["answer"]))
         return found
 
+    def _typed(self) -> dict:
+        """Of a user's own schema, the record once more with its types."""
+        if self.record is None or not isinstance(self.task, custom.CustomTask):
+            return {}
+        return {"typed": typed.record(self.record, self.fields, self.task.types)}
+
     def result(self) -> dict[str, Any]:
         document = self.shown.document
         return {
@@ -275,6 +283,7 @@ class Extraction:
             "document_type": self.task.name,
             "source": "xml" if self.invoice else "model",
             "record": self.record,
+            **self._typed(),
             "summary": self.summary,
             "answers": [{key: entry[key] for key in ("question", "answer")} for entry in self.answers],
             "fields": self.fields,

@@ -31,7 +31,7 @@ extraction.reading: columns directions paper layout documents
 extraction: cord own_folder
 extraction.tasks: own_types
 extraction.models: rows base_file upcycle base_model lora confidence backends http choice
-extraction.evidence: values injections problems checks grounding printed
+extraction.evidence: values injections problems checks grounding printed typed
 extraction.download: labels own
 extraction: steps drafts
 extraction.synthetic: words parts till receipt_items receipt_totals receipts

@@ -104,7 +104,8 @@ def kind(leaf: Leaf, task: Task) -> str:
     asks for, `integer` and `boolean` too, if the value can be that."""
     wanted = task.types.get(re.sub(r"\[\d+\]", "[]", leaf.path)) if isinstance(task, CustomTask) else None
     if wanted:
-        fits = {"date": values.dates, "boolean": ("true", "false").count}.get(wanted, values.readings)
+        of_kind = {"date": values.dates, "date-time": values.dates, "boolean": ("true", "false").count}
+        fits = of_kind.get(wanted, values.readings)
         return wanted if fits(leaf.value) else "text"
     if leaf.key in NUMBERS and values.readings(leaf.value):
         return "number"
@@ -127,9 +128,25 @@ def normalized(leaf: Leaf, what: str) -> float | str | None:
         return int(whole) if whole is not None and whole == int(whole) else None
     if what == "number":
         return float(values.amount(leaf.value))
-    if what == "date" and len(meant := values.only_date(leaf.value) or []) == 1:
-        return meant[0].isoformat()
+    if what in ("date", "date-time") and len(meant := values.only_date(leaf.value) or []) == 1:
+        found = values.dates(leaf.value)
+        clock = _clock(leaf.value[: found[0][0]] + " " + leaf.value[found[-1][1] :]) if what == "date-time" else ""
+        return clock and f"{meant[0].isoformat()}T{clock}" if what == "date-time" else meant[0].isoformat()
     return None
+
+
+def _clock(text: str) -> str | None:
+    """The time of day that is printed, as ISO: `2:05 pm`, `14.05`, `14h05`, `14:05:30`; None if it is not just one."""
+    times = re.findall(r"(?<!\d)(\d{1,2})\s?[:.h]\s?(\d{2})(?:[:.](\d{2}))?(?!\d)\s*([ap]\.?m)?", text.casefold())
+    if len(times) != 1:
+        return None
+    hour, minute, second, half = times[0]
+    if half and not 1 <= int(hour) <= 12:
+        return None
+    hours = int(hour) % 12 + 12 * half.startswith("p") if half else int(hour)
+    if hours > 23 or int(minute) > 59 or int(second or 0) > 59:
+        return None
+    return f"{hours:02}:{minute}:{second or '00'}"
 
 
 # --- what a document prints ----------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ AMOUNT, DATE, TIME = "amount", "date", "time"
 # A count is often not printed at all ("1" for one line), so counts are written, not chosen.
 _COUNTS = {"quantity", "item_count", "item_type_count"}
 _RECEIPT = dict.fromkeys(grounding.NUMBERS - _COUNTS, AMOUNT) | {"date": DATE, "due_date": DATE, "time": TIME}
-_TYPES = {"number": AMOUNT, "integer": AMOUNT, "date": DATE, "date-time": DATE}
+_TYPES = {"number": AMOUNT, "integer": AMOUNT, "date": DATE}  # a date with its time is no value of a list
 MOST = 4000  # values of one kind; a text with more leaves the kind free
 LONGEST = 40  # characters of one value
 

@@ -40,12 +40,12 @@ class CustomTask(Task):
     @cached_property
     def choices(self) -> set[str]:
         """Paths whose values are chosen rather than copied."""
-        return {path for path, node in _walk(self.definition) if "enum" in node}
+        return {path for path, node in _values(self.definition) if "enum" in node}
 
     @cached_property
     def types(self) -> dict[str, str]:
-        """By path, `number`, `integer`, `date` or `boolean` for the values that the schema wants to be one."""
-        return {path: node["as"] for path, node in _walk(self.definition) if "as" in node}
+        """By path, `number`, `integer`, `date`, `date-time` or `boolean` for the values that are to be one."""
+        return {path: node["as"] for path, node in _values(self.definition) if "as" in node}
 
     def whole(self, record: dict) -> dict:
         """The record as the model writes it: every field in the order of the schema, null for a missing value."""
@@ -104,6 +104,17 @@ def _walk(node: dict, path: str = "") -> Iterator[tuple[str, dict]]:
             yield from _walk(inner, at)
     elif node["type"] == "array":
         yield from _walk(node["items"], f"{path}[]")
+
+
+def _values(node: dict, path: str = "") -> Iterator[tuple[str, dict]]:
+    """Every value below this node with its path, those of lists of values too."""
+    if node["type"] == "object":
+        for name, inner in node["properties"].items():
+            yield from _values(inner, f"{path}.{name}" if path else name)
+    elif node["type"] == "array":
+        yield from _values(node["items"], f"{path}[]")
+    else:
+        yield path, node
 
 
 def _whole(node: dict, value: Any) -> Any:

@@ -28,7 +28,7 @@ KEYWORDS = {
 REMARKS = {"$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "examples", "default"}
 REMARKS |= {"deprecated", "readOnly", "writeOnly"}  # they bind nothing
 _MARKS = {"type", "$ref", "enum", "const", "properties", "items", "anyOf", "oneOf", "allOf"}
-_FORMATS = {"date": "date", "date-time": "date"}  # which are dates; others, such as email, bind nothing
+_FORMATS = {"date": "date", "date-time": "date-time"}  # which are dates; others, such as email, bind nothing
 
 
 class Refused(ValueError):

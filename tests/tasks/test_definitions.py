@@ -100,8 +100,8 @@ def test_what_pydantic_writes_is_read_with_its_references_and_types():
     assert properties["first"]["properties"]["price"] == {"description": "net of tax", **TEXT, "as": "number"}
     assert properties["state"]["enum"] == ["open", "paid"] and properties["fixed"]["enum"] == ["x"]
     assert read.types == {
-        "number": "number", "issued": "date", "sent": "date", "total": "number", "count": "integer", "paid": "boolean",
-        "level": "number", "first.price": "number", "lines[].price": "number",
+        "number": "number", "issued": "date", "sent": "date-time", "total": "number", "count": "integer",
+        "paid": "boolean", "level": "number", "first.price": "number", "lines[].price": "number",
     }  # fmt: skip
     assert read.definition["required"][:4] == ["vendor", "number", "issued", "total"]
     assert '"as"' not in json.dumps(read.schema) and "$ref" not in json.dumps(read.schema)
