@@ -236,11 +236,13 @@ def test_a_category_without_a_quote_is_not_in_the_contract(tmp_path):
 
 
 def test_a_window_without_clauses_and_a_target_longer_than_an_answer_may_be_are_scored():
-    assert test_moe.problem_of_target("contract", {"clauses": {}}) is None
-    assert test_moe.problem_of_target("contract", {"clauses": {"Parties": ["word " * 500] * 20}}) is None
-    assert test_moe.problem_of_target("contract", {}) == "empty target"
-    assert test_moe.problem_of_target("question", {"answers": [""]}) == "empty target"
-    assert test_moe.problem_of_target("contract", {"clauses": {"Poem": ["x"]}}).startswith("not a contract record")
+    assert test_moe.problem_of_target(schemas.CONTRACT, {"clauses": {}}) is None
+    assert test_moe.problem_of_target(schemas.CONTRACT, {"clauses": {"Parties": ["word " * 500] * 20}}) is None
+    assert test_moe.problem_of_target(schemas.CONTRACT, {}) == "empty target"
+    assert test_moe.problem_of_target(schemas.QUESTION, {"answers": [""]}) == "empty target"
+    assert test_moe.problem_of_target(schemas.CONTRACT, {"clauses": {"Poem": ["x"]}}).startswith(
+        "not a contract record"
+    )
 
 
 @pytest.mark.parametrize(
