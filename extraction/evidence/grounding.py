@@ -129,14 +129,15 @@ def normalized(leaf: Leaf, what: str) -> float | str | None:
     if what == "number":
         return float(values.amount(leaf.value))
     if what in ("date", "date-time") and len(meant := values.only_date(leaf.value) or []) == 1:
-        found = values.dates(leaf.value)
-        clock = _clock(leaf.value[: found[0][0]] + " " + leaf.value[found[-1][1] :]) if what == "date-time" else ""
-        return clock and f"{meant[0].isoformat()}T{clock}" if what == "date-time" else meant[0].isoformat()
+        day, clock = meant[0].isoformat(), _clock(leaf.value) if what == "date-time" else None
+        return day if what == "date" else clock and f"{day}T{clock}"
     return None
 
 
 def _clock(text: str) -> str | None:
-    """The time of day that is printed, as ISO: `2:05 pm`, `14.05`, `14h05`, `14:05:30`; None if it is not just one."""
+    """The time of day beside a date, as ISO: `2:05 pm`, `14.05`, `14h05`, `14:05:30`; None if it is not just one."""
+    for start, end, _ in values.dates(text):
+        text = text[:start] + "_" * (end - start) + text[end:]
     times = re.findall(r"(?<!\d)(\d{1,2})\s?[:.h]\s?(\d{2})(?:[:.](\d{2}))?(?!\d)\s*([ap]\.?m)?", text.casefold())
     if len(times) != 1:
         return None
