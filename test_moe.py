@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -370,7 +370,7 @@ class Evaluation:
             "bootstrap_samples": self.cfg.evaluate.bootstrap_samples,
             "judge": JUDGE,
             "left_out": self.left_out,
-            "calibration": self.calibration and files.fingerprint(self.calibration.curves),
+            "calibration": self.calibration and files.fingerprint(asdict(self.calibration)),
             "compared_with": self.other and [self.other[0], self.other[2]["files"]["predictions.jsonl"]["sha256"]],
         }
 
@@ -491,16 +491,24 @@ def calibrate(args: Any, cfg: config.Config) -> int:
     values = _by_task(documents)
     if not values:
         raise files.StageError(f"--calibrate: {backend.name} gave no value with a confidence for the eval rows")
-    confidence.save(path, confidence.fit(values), weights, values, fingerprint)
+    held_out, promise = _held_out(documents), cfg.evaluate.wrong_share
+    accept = confidence.thresholds(held_out, promise)
+    fitted = replace(confidence.fit(values), promise=promise, accept=accept)
+    confidence.save(path, fitted, weights, values, fingerprint)
     partial.unlink(missing_ok=True)
 
     print(f"[4/7] confidences of {len(rows)} eval rows calibrated: {path}")
-    held_out = _held_out(documents)
     for task, before in values.items():
         after = f"{metrics.expected_calibration_error(held_out[task]):.3f}" if held_out[task] else "not measured"
         error = f"{metrics.expected_calibration_error(before):.3f}"
         print(
             f"      {task}: {len(before)} values; calibration error {error}, and by a curve of other documents {after}"
+        )
+        sure = fitted.accepted_from(task)
+        kept = [right for value, right in held_out[task] if value >= sure]
+        print(
+            f"      {task}: {len(kept)} of {len(held_out[task])} values need no review if {promise:.0%} of these may "
+            f"be wrong; {kept.count(False)} of them are"
         )
     return 0
 

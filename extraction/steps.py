@@ -153,6 +153,7 @@ class Extraction:
     summary: str | None = None
     confidences: str | None = None  # what they mean
     fields: list[dict] | None = None
+    accepted_from: float | None = None  # the confidence from which a value needs no review; None: not known
     checks: list[dict] | None = None
     of_answers: list[Problem] = field(default_factory=list)
     of_values: list[Problem] = field(default_factory=list)
@@ -198,6 +199,7 @@ class Extraction:
         if any(leaf.confidence is not None for leaf in found):
             self.confidences = "calibrated" if calibration else "not calibrated"
         if calibration:
+            self.accepted_from = calibration.accepted_from(self.task.name)
             found = [_calibrated(leaf, self.task, calibration) for leaf in found]
         written = None
         if not isinstance(self.task, custom.CustomTask):
@@ -241,9 +243,19 @@ class Extraction:
         self.fields = grounding.ground(found, self.task, self.shown.document, self.shown.injected)
         if types:
             self.fields = typed.settle(self.fields, types, self.shown.document.text)
+        self.fields = [entry | {"review": self._needs_review(entry)} for entry in self.fields]
         self.checks = checks.check(record, self.task)
         self.of_values = [*problems.missing(required), *problems.of_types(self.fields, types)]
         self.of_values += self._of_places(chosen)
+
+    def _needs_review(self, entry: dict) -> bool | None:
+        """Whether a person should look at a value: it stands nowhere, or the model was not sure enough of it. None if
+        nothing tells how sure it has to be."""
+        if entry["grounding"] == "none":
+            return True
+        if self.accepted_from is None or entry["confidence"] is None:
+            return None
+        return entry["confidence"] < self.accepted_from
 
     def _of_places(self, chosen: set[str]) -> Iterator[Problem]:
         if self.invoice is None:

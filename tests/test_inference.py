@@ -725,6 +725,18 @@ def test_each_field_has_its_confidence_and_says_whether_it_is_calibrated():
     assert found["confidences"] == "calibrated"
 
 
+def test_a_value_that_the_model_is_not_sure_enough_of_or_that_stands_nowhere_needs_a_review():
+    answer = '{"total":"6.00","tax":"0.50","cash":"77.00","change":"4.00"}'
+    backend = Sure(lambda _: answer, {"total": 0.9, "tax": 0.4, "cash": 0.9})
+    plain = inference.extract(RECEIPT.encode(), backend, CFG)
+    wanted = {"total": None, "tax": None, "cash": True, "change": None}
+    assert {f["path"]: f["review"] for f in plain["fields"]} == wanted
+    same = [[0.0, 0.0], [1.0, 1.0]]
+    backend.calibration = confidence.Calibration({"all": same}, 0.05, {"receipt": 0.8, "all": 0.99})
+    found = inference.extract(RECEIPT.encode(), backend, CFG)
+    assert {f["path"]: f["review"] for f in found["fields"]} == wanted | {"total": False, "tax": True}
+
+
 def test_a_backend_without_probabilities_gives_no_confidence():
     result = inference.extract(RECEIPT.encode(), Scripted(lambda _: '{"total":"6.00"}'), CFG)
     assert [f["confidence"] for f in result["fields"]] == [None] and result["confidences"] is None

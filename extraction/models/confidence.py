@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
@@ -19,6 +19,7 @@ from extraction.tasks import completions
 
 FORMAT = 1  # goes up when a confidence is computed anew: those of another format are not comparable
 FEWEST = 20  # right values, and wrong ones, that a task needs for a curve of its own: ten for each of two parameters
+NEVER = 2.0  # a confidence that no value has
 ISOTONIC = 1000  # values from which the isotonic curve beats Platt's (Niculescu-Mizil and Caruana 2005)
 
 Scored = Sequence[tuple[float, bool]]  # (confidence, correct)
@@ -119,9 +120,15 @@ def at(curve: Curve, confidence: float) -> float:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Curves by task, and one over all tasks under `all` for those that had too few values for their own."""
+    """Curves by task, and one over all tasks under `all` for those that had too few values for their own.
+
+    `accept` has by task, and under `all`, the confidence from which a value needs no review if the share of wrong
+    values among those that are accepted may be `promise`; None where too few values were sure enough.
+    """
 
     curves: dict[str, Curve]
+    promise: float | None = None
+    accept: Mapping[str, float | None] = field(default_factory=dict)
 
     def __call__(self, task: str, confidences: Mapping[str, float] | None) -> dict[str, float] | None:
         """What the confidences of a record's values mean: the share of values as sure as that which were right."""
@@ -131,6 +138,14 @@ class Calibration:
 
     def share(self, task: str, confidence: float) -> float:
         return at(self.curves.get(task, self.curves["all"]), confidence)
+
+    def accepted_from(self, task: str) -> float | None:
+        """The confidence from which a value of this task needs no review; above 1 if none is sure enough, None where
+        no share of wrong values was promised."""
+        if self.promise is None:
+            return None
+        found = self.accept.get(task, self.accept.get("all"))
+        return NEVER if found is None else found
 
 
 def fit(judged: Mapping[str, Scored]) -> Calibration:
@@ -147,10 +162,33 @@ def _curve(judged: Scored) -> Curve:
     return isotonic(judged) if len(judged) >= ISOTONIC else platt(judged)
 
 
+def threshold(judged: Scored, promise: float) -> float | None:
+    """The lowest confidence from which at most the promised share of values is wrong; None if there is none.
+
+    One more wrong value is counted than there were, since a few values say little about the next ones: the correction
+    of conformal risk control (Angelopoulos et al. 2022).
+    """
+    lowest, kept, wrong = None, 0, 0
+    for sure, group in groupby(sorted(judged, reverse=True), key=itemgetter(0)):
+        outcomes = [right for _, right in group]
+        kept, wrong = kept + len(outcomes), wrong + outcomes.count(False)
+        if wrong + 1 <= promise * (kept + 1):
+            lowest = sure
+    return lowest
+
+
+def thresholds(judged: Mapping[str, Scored], promise: float) -> dict[str, float | None]:
+    """`threshold` for each task that has values enough to tell, and under `all` for the values of all tasks."""
+    every = [value for values in judged.values() for value in values]
+    enough = {task: values for task, values in judged.items() if len(values) >= 1 / promise}
+    return {task: threshold(values, promise) for task, values in {**enough, "all": every}.items()}
+
+
 def save(path: Path, calibration: Calibration, model: str, judged: Mapping[str, Scored], rows: str) -> Path:
     """Write a calibration with what it was fitted on: the fingerprints of the model and of the rows."""
     values = {task: len(found) for task, found in judged.items()}
     stored = {"format": FORMAT, "model": model, "rows": rows, "values": values, "curves": calibration.curves}
+    stored |= {"promise": calibration.promise, "accept": dict(calibration.accept)}
     return files.write_json(path, {**stored, "check": files.fingerprint(stored)})
 
 
@@ -170,6 +208,9 @@ def load(path: Path, model: str) -> Calibration | None:
         curves = {task: [[float(x), float(y)] for x, y in curve] for task, curve in stored["curves"].items()}
         if not curves["all"] or not all(0 <= y <= 1 for curve in curves.values() for _, y in curve):
             raise ValueError("a share is not between 0 and 1")
+        promise, accept = stored.get("promise"), stored.get("accept") or {}
+        if not all(value is None or 0 <= value <= 1 for value in (promise, *accept.values())):
+            raise ValueError("a threshold is not between 0 and 1")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise files.StageError(f"{path} is not a calibration. Delete it, or run test_moe.py --calibrate") from error
-    return Calibration(curves)
+    return Calibration(curves, promise, accept)

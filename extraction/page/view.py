@@ -207,7 +207,7 @@ def headline(result: dict) -> dict:
     verdicts_made = [check["verdict"] for check in result.get("checks") or []]
     fails = verdicts_made.count(checks.FAILS)
     sums = f"{fails} check{'' if fails == 1 else 's'} fail{'s' if fails == 1 else ''}" if fails else "checks hold"
-    review = sum(field["grounding"] == "none" for field in result.get("fields") or [])
+    review = sum(bool(field.get("review")) for field in result.get("fields") or [])
     return {
         "title": ", ".join(" ".join(part.split())[:80] for part in parts if part),
         "sums": sums if verdicts_made and (fails or checks.HOLDS in verdicts_made) else "",

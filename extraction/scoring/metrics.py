@@ -394,6 +394,16 @@ def risk_coverage(judged: Scored) -> list[tuple[float, float]]:
     return curve
 
 
+def accepted(judged: Sequence[tuple[bool, bool]]) -> float:
+    """The share of values that need no review, of pairs (needs none, right)."""
+    return mean([kept for kept, _ in judged])
+
+
+def wrong_among_accepted(judged: Sequence[tuple[bool, bool]]) -> float:
+    """The share of wrong values among those that need no review; 0 if there are none."""
+    return mean([not right for kept, right in judged if kept] or [False])
+
+
 def area_under_risk_coverage(curve: Sequence[tuple[float, float]]) -> float:
     """Mean risk over coverage; 0 is best (Geifman, Uziel and El-Yaniv 2019)."""
     before = [0.0, *(coverage for coverage, _ in curve)]

@@ -16,7 +16,12 @@ def with_confidences(predictions: list[dict], calibration: confidence.Calibratio
     if calibration is None:
         return [{**entry, "confidences": entry.get("token_confidences"), "calibrated": False} for entry in predictions]
     return [
-        {**entry, "confidences": calibration(entry["task"], entry.get("token_confidences")), "calibrated": True}
+        {
+            **entry,
+            "confidences": calibration(entry["task"], entry.get("token_confidences")),
+            "calibrated": True,
+            "accepted_from": calibration.accepted_from(entry["task"]),
+        }
         for entry in predictions
     ]
 
@@ -168,6 +173,11 @@ def _trust(groups: list[list[dict]]) -> dict[str, tuple[Callable, list]]:
     if any(values) and all(entry.get("calibrated") for group in groups for entry in group):
         before = [judged(group, "token_confidences") for group in groups]
         found["ece_before"] = over_all(metrics.expected_calibration_error), before
+    sure = groups[0][0].get("accepted_from")
+    if any(values) and sure is not None:
+        accepted = [[(confidence >= sure, right) for confidence, right in document] for document in values]
+        found["accepted"] = over_all(metrics.accepted), accepted
+        found["accepted_wrong"] = over_all(metrics.wrong_among_accepted), accepted
     return found
 
 

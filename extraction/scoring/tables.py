@@ -7,7 +7,7 @@ from typing import Any
 
 from extraction.scoring import differences, report
 
-CONFIDENCE = ("ece", "ece_before", "aurc")
+CONFIDENCE = ("ece", "ece_before", "aurc", "accepted", "accepted_wrong")
 RECORD_METRICS = ("field_f1", "row_f1", "nted", "anls_star", "exact_record", *CONFIDENCE)
 PLACES = ("grounding_precision", "grounding_recall", "grounding_f1", "foreign_found")
 METRICS = {  # what the report has a line for, measured or not
@@ -33,6 +33,8 @@ TITLES = {
     "ece": "expected calibration error",
     "ece_before": "expected calibration error before calibration",
     "aurc": "area under the risk-coverage curve",
+    "accepted": "values that need no review",
+    "accepted_wrong": "wrong among values that need no review",
     "grounding_precision": "grounding precision, words",
     "grounding_recall": "grounding recall, words",
     "grounding_f1": "grounding F1, words",

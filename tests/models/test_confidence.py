@@ -153,3 +153,42 @@ def test_a_calibration_is_read_back_for_its_own_model_only(tmp_path):
     path.write_text(json.dumps({**json.loads(path.read_text()), "curves": {"all": [[0.5, 7]]}}))
     with pytest.raises(files.StageError, match="is not a calibration"):
         confidence.load(path, "weights")
+
+
+# --- what needs no review ------------------------------------------------------------------------------------
+
+
+def test_of_the_values_that_need_no_review_no_more_than_promised_are_wrong_on_values_that_did_not_fit():
+    def drawn(count, seed):
+        draw = random.Random(seed)
+        return [(sure, draw.random() < sure) for sure in (draw.random() ** 0.2 for _ in range(count))]
+
+    for promise in (0.02, 0.05, 0.1):
+        shares = []
+        for seed in range(40):
+            lowest = confidence.threshold(drawn(400, seed), promise)
+            kept = [right for sure, right in drawn(4000, seed + 1000) if lowest is not None and sure >= lowest]
+            shares.append(kept.count(False) / len(kept) if kept else 0)
+        assert sum(shares) / len(shares) <= promise
+
+
+def test_a_few_values_are_too_few_to_promise_anything():
+    assert confidence.threshold([(0.99, True)] * 18, 0.05) is None
+    assert confidence.threshold([(0.99, True)] * 19, 0.05) == 0.99
+    assert confidence.threshold([(0.9, True)] * 40 + [(0.9, False)] * 10, 0.05) is None
+
+
+def test_values_that_are_as_sure_are_accepted_together():
+    judged = [(0.9, True)] * 60 + [(0.5, True)] * 20 + [(0.5, False)] * 20
+    assert confidence.threshold(judged, 0.05) == 0.9
+
+
+def test_a_task_with_too_few_values_takes_the_threshold_of_all():
+    accept = confidence.thresholds({"receipt": [(0.9, True)] * 100, "question": [(0.7, True)] * 5}, 0.05)
+    found = confidence.Calibration({"all": [[0.0, 0.0]]}, 0.05, accept)
+    assert accept == {"receipt": 0.9, "all": 0.7}
+    assert found.accepted_from("question") == 0.7
+    assert (
+        confidence.Calibration({"all": [[0.0, 0.0]]}, 0.05, {"all": None}).accepted_from("receipt") == confidence.NEVER
+    )
+    assert confidence.Calibration({"all": [[0.0, 0.0]]}).accepted_from("receipt") is None

@@ -174,3 +174,16 @@ def test_calibrated_confidences_are_reported_with_the_error_before():
     calibration = confidence.Calibration({"all": [[0.5, 0.9]]})
     scored = scores.score(scores.with_confidences(rows, calibration), 100)["question"]["metrics"]
     assert (scored["ece"]["value"], scored["ece_before"]["value"]) == pytest.approx((0.1, 0.5))
+
+
+def test_the_share_of_values_that_need_no_review_and_of_wrong_ones_among_them_is_reported():
+    target = {"total": "1", "tax": "2", "cash": "3", "change": "4"}
+    record, sureness = target | {"tax": "9", "cash": "8"}, {"total": 0.9, "tax": 0.95, "cash": 0.2, "change": 0.1}
+    rows = [sure("receipt", target, record, sureness)]
+    same = [[0.0, 0.0], [1.0, 1.0]]
+    found = {}
+    for lowest in (0.8, None):
+        calibration = confidence.Calibration({"all": same}, 0.05, {"all": lowest})
+        found[lowest] = scores.score(scores.with_confidences(rows, calibration), 100)["receipt"]["metrics"]
+    assert (found[0.8]["accepted"]["value"], found[0.8]["accepted_wrong"]["value"]) == (0.5, 0.5)
+    assert (found[None]["accepted"]["value"], found[None]["accepted_wrong"]["value"]) == (0.0, 0.0)
