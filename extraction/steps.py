@@ -305,6 +305,9 @@ class Extraction:
             "problems": list(map(str, self.all_problems())),
             "pages": document.pages,
             "pages_skipped": document.pages_skipped,
+            "page_numbers": document.numbers,
+            "document": document.part[0],
+            "documents": document.part[1],
             "model": self.model,
             "timings": self.timings,
         }

@@ -33,7 +33,7 @@ extraction.tasks: own_types
 extraction.models: rows base_file upcycle base_model lora confidence backends http choice
 extraction.evidence: values injections problems checks grounding printed typed
 extraction.download: labels own
-extraction: steps drafts
+extraction: splitting steps drafts
 extraction.synthetic: words parts till receipt_items receipt_totals receipts
 extraction.synthetic: invoices letters injected variations generate general own questions
 extraction.preparing: sources duplicates labeled statistics

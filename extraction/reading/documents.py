@@ -27,7 +27,8 @@ class Document:
 
     Boxes are where the words stand on the page as `render` draws it, skew and all. `pages_skipped` counts what was over
     the limit, too slow or broken. `ocr` is the OCR engine, if one was used. `invoice` is the electronic invoice that
-    the file is or that is attached to it, as `einvoice.read` gives it.
+    the file is or that is attached to it, as `einvoice.read` gives it. `numbers` are those of the pages that were read,
+    `part` says which of how many documents in its file it is.
     """
 
     text: str
@@ -39,6 +40,8 @@ class Document:
     reader: str = "text"
     ocr: str | None = None
     invoice: dict | None = None
+    numbers: list[int] = field(default_factory=lambda: [1])
+    part: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True)
@@ -142,12 +145,13 @@ def _bound(size: int, limits: Limits) -> None:
 
 def _read_pages(data: bytes, kind: str, limits: Limits) -> Document:
     """The pages of a PDF or an image, one below the other, an empty line between them."""
-    layouts, readers, problems, engine, count, invoice = [], [], [], None, 0, None
+    layouts, numbers, readers, problems, engine, count, invoice = [], [], [], [], None, 0, None
     for message in worker.read(data, kind, limits):
         count, invoice = message.get("pages", count), message.get("invoice", invoice)
         problems += [problem for problem in message["problems"] if problem not in problems]
         if "words" in message:
             readers += message["readers"]
+            numbers.append(message["page"])
             engine = engine or message["ocr"]
             words = [placed(text, corners, message["page"], score) for text, corners, score in message["words"]]
             layouts.append(page_layout(words, message.get("width", math.inf)))
@@ -169,4 +173,5 @@ def _read_pages(data: bytes, kind: str, limits: Limits) -> Document:
         reader=" and ".join(sorted(set(readers), reverse=True)),
         ocr=engine,
         invoice=invoice,
+        numbers=numbers,
     )

@@ -138,8 +138,10 @@ TERMS = (
 ).split(",")
 
 
-def invoice(draw: random.Random, faker: Any, country: parts.Country) -> tuple[parts.Page, dict]:
-    """A page and the record of what is printed on it."""
+def invoice(
+    draw: random.Random, faker: Any, country: parts.Country, items: int | None = None
+) -> tuple[parts.Page, dict]:
+    """A page and the record of what is printed on it, with so many items if that is said."""
     made = Invoice(draw, faker, country, SHARES)
     made.seller()
     made.parties()
@@ -147,7 +149,7 @@ def invoice(draw: random.Random, faker: Any, country: parts.Country) -> tuple[pa
         made.record["currency"] = country.currency
         made.page.line((0, f"{draw.choice(('Currency', 'Currency:', 'All amounts in'))} {country.currency}"))
     made.rate = draw.choice(country.rates)
-    made.totals(made.table())
+    made.totals(made.table(items))
     made.below()
     return made.page, made.record
 
@@ -212,7 +214,7 @@ class Invoice(parts.Sheet):
         if self.has("ship to"):
             page.line((0, f"Ship to: {parts.company(faker)}, {' '.join(parts.address(faker, 2))}"[: width + 10]))
 
-    def table(self) -> int:
+    def table(self, items: int | None = None) -> int:
         """Print the items; returns what they come to."""
         draw, page, width = self.draw, self.page, self.width
         start = 9 if self.has("item codes") else 0
@@ -223,6 +225,7 @@ class Invoice(parts.Sheet):
         cells += [(end, head, "right") for end, head in zip(ends.values(), heads[1:], strict=True)]
         page.line(*cells)
         count = draw.randint(10, 24) if self.has("long") else draw.choice((1, 1, 2, 2, 3, 4, 5, 6, 8))
+        count = items or count
         wrapped = {draw.randrange(count)} if self.has("wrapped names") else set()
         reduced = {draw.randrange(count)} if self.has("item discount") else set()
         running, scale, net = draw.random() < 0.5, draw.choice((1, 4, 15)), 0

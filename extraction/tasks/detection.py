@@ -58,13 +58,12 @@ def signs(text: str) -> dict[str, float]:
     # a row of an invoice has a column of amounts at its end; one of a report has a column for each year
     ends = sum(bool(re.search(r"\d[\d.,]*[-)A-Z%€]?$", row)) for row in rows)
     column = sum(1 <= len(found) <= 4 and len(row.split()) <= 16 for row, found in zip(rows, amounts, strict=True))
-    totals = sum(bool(_TOTAL.search(row) and re.search(r"\d{2}", row) and len(row.split()) <= 10) for row in rows)
     prose = sum(len(row.split()) for row in rows if len(row.split()) > 12 or re.search(r"[^\W\d_]{3}[.;:]$", row))
     return {
         "words": log(words),
         "amounts": column / len(rows),
         "ends": ends / len(rows),
-        "totals": min(totals, 4) / 4,
+        "totals": min(totals(text), 4) / 4,
         "head": min(len(set(map(str.casefold, _HEAD.findall(text[:20_000])))), 4) / 4,
         "tax": min(len(set(map(str.casefold, _TAX.findall(text[:20_000])))), 3) / 3,
         "dates": min(len(_DATE.findall(text[:20_000])), 2) / 2,
@@ -72,6 +71,12 @@ def signs(text: str) -> dict[str, float]:
         "legal": min(len(_LEGAL.findall(text)) / words, 0.08) / 0.08,
         "elsewhere": min(len(_LEGAL_ELSEWHERE.findall(text)) / words, 0.08) / 0.08,
     }
+
+
+def totals(text: str) -> int:
+    """How many rows of a text name a sum."""
+    rows = (row for row in text.split("\n") if len(row.split()) <= 10)
+    return sum(bool(_TOTAL.search(row) and re.search(r"\d{2}", row)) for row in rows)
 
 
 # How much each sign speaks for a receipt or invoice and for a contract, against any other document: fitted by logistic
