@@ -19,6 +19,9 @@ neither is one that failed, unless with --retry-errors. A format that cannot be 
 beside it. CSV has a line per document in FILE.csv and one per line item in FILE.items.csv; a cell that a spreadsheet
 would take for a formula, so any that begins with = + - or @, gets an apostrophe before it.
 
+A PDF or TIFF of several documents gives a row for each, with the same file and its page_numbers; --split pages takes
+each page for a document, --split never the whole file. What cannot be told apart is kept together and named.
+
 --label FOLDER copies the documents into a folder of your own, whose schema.json says the fields (or --schema, --type),
 and writes a draft of the record beside each; a person accepts it: python app.py --review FOLDER. Run again, it goes on;
 what was accepted or corrected is left alone.
@@ -44,7 +47,7 @@ from pathlib import Path
 from typing import Any
 
 import config
-from extraction import files, handoff, stage, steps
+from extraction import files, handoff, splitting, stage, steps
 from extraction.models import backends, choice
 from extraction.reading import documents
 from extraction.runs import environment, label, results, workers
@@ -76,6 +79,7 @@ def extract(
 ) -> dict:
     """The result object of one document: record, summary, answers, fields with their places, checks, problems.
 
+    A file is read as one document; `splitting.split` finds those in it.
     `own` is a task to extract against instead of those of the document types. `progress` is called with the number of
     answers so far and in all. Raises documents.DocumentError if the document cannot be read.
     """
@@ -94,7 +98,8 @@ def examine(
 ) -> steps.Extraction:
     """What `extract` gives the result of. The task is found by the document's words unless it is given."""
     started = time.monotonic()
-    document = source if isinstance(source, documents.Document) else read(source, cfg)
+    whole = isinstance(source, documents.Document)
+    document = source if whole else splitting.split(read(source, cfg), "never")[0]
     read_seconds = time.monotonic() - started
     task = task or (schemas.RECEIPT if document.invoice else detection.detect(document.text))
     shown = steps.Shown(document, task)
@@ -141,6 +146,7 @@ class Run:
         self.settings = files.fingerprint(
             {
                 "type": args.type,
+                "split": args.split,
                 "questions": args.ask,
                 "schema": own.definition if own else None,
                 "model": args.model,
@@ -150,7 +156,7 @@ class Run:
                 **decoding,
             }
         )
-        self.done: dict[tuple[str, str], dict] = {}
+        self.done: dict[tuple[str, str], dict[int, dict]] = {}  # by file and key: rows by the document's number
         self.reused: list[dict] = []
         self._backend: backends.Backend | None = None
         self._opening = threading.Lock()
@@ -163,8 +169,9 @@ class Run:
 
     def remember(self, rows: Sequence[dict], *, retry_errors: bool) -> None:
         """Rows of an earlier run, which are not made again; those that failed are if that is wanted."""
-        kept = (row for row in rows if row["key"] and not (retry_errors and "error" in row))
-        self.done = {(row["file"], row["key"]): row for row in kept}
+        for row in rows:
+            if row["key"] and not (retry_errors and "error" in row):
+                self.done.setdefault((row["file"], row["key"]), {})[row.get("document", 1)] = row
 
     def backend(self) -> backends.Backend:
         with self._opening:
@@ -187,29 +194,51 @@ class Run:
         for part in parts:
             key = self.key(part.data or data)
             if part.data is data or not self.has(part.name, key):
-                yield self.row(part, key, progress)
+                for row in self.part(part, key, progress):
+                    yield {**row, "key": key}
 
     def has(self, name: str, key: str) -> bool:
-        """Whether an earlier run has the row; it is counted then."""
-        if (name, key) in self.done:
-            self.reused.append(self.done[name, key])
-        return (name, key) in self.done
+        """Whether an earlier run has the rows of all documents in a file; they are counted then."""
+        rows = self.done.get((name, key), {})
+        whole = bool(rows) and len(rows) == max(row.get("documents", 1) for row in rows.values())
+        self.reused += rows.values() if whole else []
+        return whole
 
-    def row(self, part: documents.Part, key: str, progress: Callable[[str, int, int], Any]) -> dict:
-        """The result of a document, or why there is none."""
-        name = part.name
+    def part(self, part: documents.Part, key: str, progress: Callable[[str, int, int], Any]) -> Iterator[dict]:
+        """The result of each document on the pages of a file, or why there is none; none of an earlier run."""
         try:
             if part.error:  # said without a model having been loaded
                 raise documents.DocumentError(part.error)
-            backend = self.backend()
+            self.backend()
             started = time.monotonic()
-            document = documents.read_part(part, self.cfg.inference)
-            seconds = time.monotonic() - started
+            found = splitting.split(documents.read_part(part, self.cfg.inference), self.args.split)
+            seconds = (time.monotonic() - started) / len(found)
+        except documents.DocumentError as error:
+            yield {"file": part.name, "error": str(error), "reason": "unreadable"}
+            return
+        except files.StageError:
+            raise
+        except Exception as error:  # a bug, shown as one; the other documents are still read
+            yield _failed(part.name, error)
+            return
+        earlier = self.done.get((part.name, key), {})
+        for document in found:
+            number, of = document.part
+            if number in earlier and earlier[number].get("documents", 1) == of:
+                self.reused.append(earlier[number])
+            else:
+                yield self.row(part.name, document, seconds, progress)
+
+    def row(
+        self, name: str, document: documents.Document, seconds: float, progress: Callable[[str, int, int], Any]
+    ) -> dict:
+        """The result of a document that was read in so many seconds, or why there is none."""
+        try:
             # A model in this process answers one document at a time; a server is asked about several.
             with contextlib.nullcontext() if self.model.is_server else self._answering:
                 result = extract(
                     document,
-                    backend,
+                    self.backend(),
                     self.cfg,
                     name=name,
                     document_type=self.args.type,
@@ -217,17 +246,19 @@ class Run:
                     own=self.own,
                     progress=lambda answered, of: progress(name, answered, of),
                 )
-            result["timings"]["read"] = round(seconds, 3)
-            if result["record"] is None:
-                result |= {"error": f"no record: {'; '.join(result['problems'][:3])}", "reason": "no record"}
-            return {**result, "key": key}
-        except documents.DocumentError as error:
-            return {"file": name, "error": str(error), "reason": "unreadable", "key": key}
         except files.StageError:
             raise
-        except Exception as error:  # a bug, shown as one; the other documents are still read
-            stage.show_bug(error)
-            return {"file": name, "error": f"failed with {type(error).__name__}", "reason": "bug", "key": key}
+        except Exception as error:
+            return _failed(name, error) | {"document": document.part[0], "documents": document.part[1]}
+        result["timings"]["read"] = round(seconds, 3)
+        if result["record"] is None:
+            result |= {"error": f"no record: {'; '.join(result['problems'][:3])}", "reason": "no record"}
+        return result
+
+
+def _failed(name: str, error: Exception) -> dict:
+    stage.show_bug(error)
+    return {"file": name, "error": f"failed with {type(error).__name__}", "reason": "bug"}
 
 
 # --- the command ---------------------------------------------------------------------------------------------
@@ -274,6 +305,9 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("inputs", nargs="*", metavar="FILE", help="files, folders, or - for stdin")
     kinds = ", ".join(schemas.DOCUMENT_TYPES)
     p.add_argument("--type", default="auto", help=f"document type: auto (default), {kinds}, or one that you trained")
+    p.add_argument(
+        "--split", choices=splitting.WAYS, default="auto", help="are several documents looked for on a file's pages?"
+    )
     p.add_argument("--schema", type=Path, metavar="FILE", help="fields of your own: a JSON schema or a template")
     p.add_argument("--ask", action="append", default=[], metavar="TEXT", help="a question; repeat it")
     p.add_argument("--model", default="gguf", metavar="MODEL", help=choice.NAMES)

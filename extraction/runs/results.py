@@ -1,6 +1,7 @@
 """The rows of a run: a JSON Lines file that a later run goes on with, and the same rows as CSV and as a table.
 
-A row is a result or `{"file": ..., "error": ...}`. Of several rows of one file in a JSON Lines file the last counts.
+A row is a result or `{"file": ..., "error": ...}`. Of a file there is a row for each document in it, by its number; of
+several rows of one document in a JSON Lines file the last counts.
 """
 
 from __future__ import annotations
@@ -60,16 +61,26 @@ def _foreign(path: Path, number: int) -> files.StageError:
 
 
 def keep_last_of_each(path: Path) -> None:
-    """Leave of several rows of a file only the last, in the place of the first; a row at a time is in memory."""
-    lines: dict[str, tuple[int, int]] = {}
+    """Leave of several rows of a document only the last, and of a file those that were made with its last row.
+
+    They stand where the first row of the file stood; a row at a time is in memory.
+    """
+    lines: dict[str, dict[int, tuple[int, int]]] = {}
+    made_with: dict[str, tuple] = {}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(path, "rb") as source, open(temporary, "wb") as target:
             start = 0
             for line in source:
-                lines[json.loads(line)["file"]] = start, len(line)
+                row = json.loads(line)
+                name, this = row["file"], (row["key"], row.get("documents", 1))
+                its = lines.setdefault(name, {})
+                if made_with.setdefault(name, this) != this:
+                    made_with[name] = this
+                    its.clear()
+                its[row.get("document", 1)] = start, len(line)
                 start += len(line)
-            for start, size in lines.values():
+            for _, (start, size) in (entry for its in lines.values() for entry in sorted(its.items())):
                 source.seek(start)
                 target.write(source.read(size))
         os.replace(temporary, path)
@@ -137,21 +148,26 @@ class ToFile:
 def write_csv(rows: Sequence[dict], path: Path) -> Path:
     """One line per document, fields in dotted columns; returns the second file, with one line per list entry.
 
-    An entry of a list of objects, such as a line item, is found there by the document's file name and its own path.
+    An entry of a list of objects, such as a line item, is found there by the document's file name, its number in the
+    file, and its own path.
     """
     documents, items = [], []
+    several = any(row.get("documents", 1) > 1 for row in rows)  # in one file: their numbers tell them apart
+    taken = ("file", "document", "path") if several else ("file", "path")
     for row in rows:
         fields, entries = _flat(row.get("record") or {})
+        named = {"file": row["file"], **({"document": row.get("document", 1)} if several else {})}
+        pages = {"page_numbers": ", ".join(map(str, row.get("page_numbers") or []))} if several else {}
         documents.append(
-            {"file": row["file"], "document_type": row.get("document_type"), "summary": row.get("summary")}
+            {**named, **pages, "document_type": row.get("document_type"), "summary": row.get("summary")}
             | {f"record.{name}": value for name, value in fields.items()}
             | _answers(row.get("answers") or [])
             | {"problems": "\n".join(row.get("problems") or []), "error": row.get("error")}
         )
-        items += [{"file": row["file"], "path": at} | _beside(values) for at, values in entries]
+        items += [{**named, "path": at} | _beside(values, taken) for at, values in entries]
     second = path.with_name(f"{path.stem}.items{path.suffix}")
     files.write_text(path, csv_text(documents, last=("problems", "error")))
-    files.write_text(second, csv_text(items, first=("file", "path")))
+    files.write_text(second, csv_text(items, first=taken))
     return second
 
 
@@ -165,9 +181,8 @@ def _answers(answers: Sequence[dict]) -> dict[str, Any]:
     return columns
 
 
-def _beside(values: dict[str, Any]) -> dict[str, Any]:
-    """The values of an entry under names that are not those of the columns beside them, `file` and `path`."""
-    taken = ("file", "path")
+def _beside(values: dict[str, Any], taken: Sequence[str]) -> dict[str, Any]:
+    """The values of an entry under names that are not those `taken` by the columns beside them."""
     return {f"record.{n}" if n in taken or n.startswith("record.") else n: value for n, value in values.items()}
 
 
@@ -215,7 +230,9 @@ def _printable(cell: Any, widest: int) -> str:
 def document_table(row: dict) -> str:
     """One row for people: the values with where they come from, answers, checks, problems."""
     error = f"error: {row['error']}" if "error" in row else None
-    lines = [table([[row["file"], row.get("document_type"), row.get("summary"), error]], widest=200)]
+    pages = ", ".join(map(str, row["page_numbers"])) if row.get("documents", 1) > 1 else ""
+    name = f"{row['file']}, page{'s' if ',' in pages else ''} {pages}" if pages else row["file"]
+    lines = [table([[name, row.get("document_type"), row.get("summary"), error]], widest=200)]
     sections: list[list[list[Any]]] = [
         [[f"{f['path']}", f["value"], f["grounding"]] for f in row.get("fields") or []],
         [[f"{a['question']}", a["answer"] or "not found"] for a in row.get("answers") or []],
