@@ -282,6 +282,8 @@ def checked(p: Any, args: Any) -> None:
         p.error("name a FILE, a folder, or - for stdin")
     if args.results and not args.label:
         p.error("--results goes with --label")
+    if args.label and args.split != "auto":
+        p.error("--label writes a draft for each file: leave out --split")
     if args.label and (args.output or args.format or args.ask or args.omit_null or args.retry_errors):
         p.error("--label writes drafts: leave out -o, --format, --ask, --omit-null and --retry-errors")
     if args.label and "-" in args.inputs:
@@ -346,7 +348,7 @@ def label_documents(args: Any, cfg: config.Config) -> int:
     known = label.earlier(args.results, folder.task) if args.results else {}
     names = workers.find_inputs(args.inputs)[0] or [row["file"] for row in known.values()]
     own = folder.task if isinstance(folder.task, custom.CustomTask) else None
-    args.type = "auto" if own else folder.task.name
+    args.type, args.split = "auto" if own else folder.task.name, "never"  # a draft is of a whole file
     run = Run(args, cfg, own)
     with handoff.alone(args.label):
         labeling = label.Labeling(folder, again=args.overwrite)

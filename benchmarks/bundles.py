@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import config
+from benchmarks import shared
 from extraction import cord
 from extraction.reading import layout
 from extraction.reading.words import Word
 from extraction.synthetic import invoices, letters, parts, receipts
 from extraction.synthetic.parts import COUNTRIES
+from extraction.tasks.records import flat
 
-SAMPLES = config.ROOT / "data/samples"
 A4, ROLL = (595.0, 842.0), (230.0, 0.0)  # points; a receipt is as long as it needs to be
 KINDS = {"invoice": 5, "receipt": 3, "letter": 4, "contract": 3, "report": 1, "cord": 1, "sample": 1}
 NUMBERED = ("Page {n} of {of}", "Page {n}/{of}", "{n} / {of}", "Seite {n} von {of}", "Page {n}", "- {n} -", "{n}")
@@ -80,12 +80,11 @@ class Maker:
         self.fakers = {c.locale: Faker(c.locale) for c in COUNTRIES.values()}
         for faker in self.fakers.values():
             faker.seed_instance(self.draw.getrandbits(32))
-        contracts = json.loads((SAMPLES / "cuad.json").read_text(encoding="utf-8"))["data"]
+        contracts = json.loads(shared.read(shared.SAMPLES / "cuad.json"))["data"]
         self.contracts = [entry["paragraphs"][0]["context"] for entry in contracts]
-        self.reports = json.loads((SAMPLES / "tatqa.json").read_text(encoding="utf-8"))
-        lines = (SAMPLES / "cord.jsonl").read_text(encoding="utf-8").splitlines()
-        self.truths = [json.loads(json.loads(line)["ground_truth"]) for line in lines]
-        self.files = sorted((SAMPLES / "documents").glob("*.pdf"))
+        self.reports = json.loads(shared.read(shared.SAMPLES / "tatqa.json"))
+        self.truths = shared.truths(shared.SAMPLES / "cord.jsonl")
+        self.files = sorted((shared.SAMPLES / "documents").glob("*.pdf"))
         self.next = seed * 31
         self.look: tuple[float, float] | None = None  # height of print and left margin, if a bundle has only one
 
@@ -101,7 +100,7 @@ class Maker:
         """An invoice; of the same seller as another one if that is given."""
         draw, pages = self.draw, self.draw.choice((1, 1, 1, 2, 2, 3, 4))
         each, look = (like.record["each"], like.look) if like else (draw.randint(28, 42), self.look)
-        items = None if pages == 1 else draw.randint(each * (pages - 1) - 8, each * pages - 24)
+        items = None if pages == 1 else draw.randint(each * (pages - 1) - 14, each * pages - 34)
         country = like.record["country"] if like else self.country()
         page, record = invoices.invoice(draw, self.fakers[country.locale], country, items)
         rows = rows_of(page.words)
@@ -148,7 +147,7 @@ class Maker:
             page.row += 1
         page.paragraph(self.running(20), 80)
         page.line((0, draw.choice(("Kind regards,", "Yours sincerely,", "Best regards"))))
-        page.line((0, parts.flattened(self.fakers[country.locale].name())))
+        page.line((0, flat(self.fakers[country.locale].name())))
         head = draw.choice(([], [], [text_of(rows[0])]))
         return Source("letter", pages=self.paged(rows_of(page.words), each, head, None))
 

@@ -12,13 +12,12 @@ The weights in `extraction.splitting` were fitted on the seeds 1 and 3.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import bundles
+from benchmarks import bundles, shared
 from extraction import files, splitting
 from extraction.reading import documents
 from extraction.reading.limits import Limits
@@ -58,7 +57,7 @@ def singles(seed: int, folder: Path | None) -> Iterator[tuple[str, Path | bytes]
 
 
 def main(argv: list[str] | None = None) -> int:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = shared.parser(__doc__)
     p.add_argument("--seed", type=int, default=11)
     p.add_argument("--bundles", type=int, default=60, metavar="N")
     p.add_argument("--singles", type=Path, metavar="FOLDER", help="PDFs of one document each")
@@ -85,8 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     for kind, counts in cut.items():
         label = f"single: {kind}, {counts['n']} documents, {counts['pages']} pages"
         rows.append([label, f"{counts['cut']} cut, {counts['noted']} with a note"])
-    print("| what | result |\n|---|---|")
-    print("\n".join(f"| {name} | {value} |" for name, value in rows))
+    print(files.markdown_table(["what", "result"], rows), end="")
     if args.output:
         command = f"python -m benchmarks.split --seed {args.seed}" + (" --singles FOLDER" if args.singles else "")
         files.write_json(args.output, {"command": command, "columns": ["what", "result"], "rows": rows})

@@ -228,7 +228,7 @@ def _flow(a: Page, b: Page) -> dict[str, float]:
     if a.paragraphs and b.paragraphs:
         before, after = a.paragraphs[-1], b.paragraphs[0]
         numbered = float(before < after and after[0] - before[0] <= 1) - float(after[0] == 1 and before[0] > 1)
-    foot, head = (set(_AMOUNT.findall("\n".join(rows))) for rows in (a.body[-3:], b.body[:8]))
+    foot, head = (set(_AMOUNT.findall("\n".join(rows))) for rows in (a.body[-3:], b.body[:6]))
     return {
         "carried": float(bool(foot & head)),
         "lower": float(b.body[0][0].islower() or not re.search(r"[^\W\d_]", b.body[0])),
@@ -303,7 +303,7 @@ def _kept(document: Document) -> Document:
     """The whole document, with a sentence if it looks like several."""
     sure, unsure = _begins(document)
     kept = _doubted(document, sorted([*sure, *unsure]), "look like" if sure else "may be")
-    return _noted(kept, _BESIDE) if _two_receipts(kept) else kept
+    return _noted(kept, _BESIDE) if _two_sides(kept) else kept
 
 
 def _noted(document: Document, problem: str) -> Document:
@@ -362,18 +362,17 @@ _BESIDE = "the page looks like two receipts side by side; they are read as one"
 
 def _beside(document: Document) -> list[Document]:
     """The two receipts that stand side by side on the page of a document, or the document."""
-    halves = _two_receipts(document)
-    if halves is None:
+    sides = _two_sides(document)
+    if not sides:
         return [document]
-    found = []
-    for half in halves:
-        laid = layout.page_layout([document.words[i] for i in half])
-        found.append(replace(document, text=laid.text, words=laid.words, spans=laid.spans))
-    return found
+    laid = [layout.page_layout([document.words[i] for i in side]) for side in sides]
+    if not all(detection.totals(one.text) and detection.detect(one.text) is schemas.RECEIPT for one in laid):
+        return [_noted(document, _BESIDE)]
+    return [replace(document, text=one.text, words=one.words, spans=one.spans) for one in laid]
 
 
-def _two_receipts(document: Document) -> tuple[list[int], list[int]] | None:
-    """The words on either side of a wide empty strip, if each side is a receipt with a total of its own."""
+def _two_sides(document: Document) -> tuple[list[int], list[int]] | None:
+    """The words on either side of a wide empty strip, if each side has rows of its own that end with an amount."""
     if len(document.numbers) != 1 or len(document.words) < 20:
         return None
     boxes = [word.box for word in layout.upright(document.words)]
@@ -381,14 +380,14 @@ def _two_receipts(document: Document) -> tuple[list[int], list[int]] | None:
     height, right = median(box[3] - box[1] for box in boxes), boxes[order[0]][2]
     for n, i in enumerate(order):
         if boxes[i][0] - right > 1.5 * height:
-            halves = order[:n], order[n:]
-            if all(_receipt([document.words[k] for k in half]) for half in halves):
-                return halves
+            sides = order[:n], order[n:]
+            if all(_priced([document.words[k] for k in side]) > 2 for side in sides):
+                return sides
         right = max(right, boxes[i][2])
     return None
 
 
-def _receipt(words: Sequence[Word]) -> bool:
-    text = layout.page_layout(words).text
-    rows = [row for row in text.split("\n") if re.search(r"[^\W\d_]{2}", row) and re.search(r"\d", row)]
-    return len(rows) > 2 and detection.totals(text) > 0 and detection.detect(text) is schemas.RECEIPT
+def _priced(words: Sequence[Word]) -> int:
+    """Rows with words and an amount at their end."""
+    rows = layout.page_layout(words).text.split("\n")
+    return sum(bool(re.search(r"[^\W\d_]{2}.*\d[.,]?\d{2,3}\W{0,3}[A-Z]?$", row)) for row in rows)

@@ -211,6 +211,37 @@ def test_each_document_in_a_file_has_a_row_of_its_own_and_is_found_again(server,
     assert json.loads(command(tmp_path / "one.eml", "--model", address(server)).stdout)["record"]["total"] == "6.00"
 
 
+def test_each_document_of_a_bundle_has_a_row_and_one_that_is_missing_is_read_alone(server, tmp_path):
+    rows = ["Corner Shop Ltd", "INVOICE", "Invoice No: {0}", "Date: 04 May 2026", "Tea 2.00", "Cake 3.50", "Total {1}"]
+    shown = [[row.format(n, f"1{n % 10}.00") for row in rows] for n in (20417, 20418, 20419)]
+    pages = ["".join(line(row, y=760 - 20 * i) for i, row in enumerate(page)) for page in shown]
+    (tmp_path / "bundle.pdf").write_bytes(pdf_of(*pages))
+    server.replies = [(200, chat(f'{{"total":"1{n}.00"}}')) for n in (7, 8, 9)]
+    out, arguments = tmp_path / "out.jsonl", (tmp_path / "bundle.pdf", "--model", address(server))
+    assert command(*arguments, "-o", out).returncode == 0
+    made = [json.loads(row) for row in out.read_text().splitlines()]
+    assert [(row["page_numbers"], row["record"]["total"], row["problems"]) for row in made] == [
+        ([1], "17.00", []), ([2], "18.00", []), ([3], "19.00", [])
+    ]  # fmt: skip
+    assert {(row["file"], row["pages"], row["documents"]) for row in made} == {(str(tmp_path / "bundle.pdf"), 1, 3)}
+    out.write_text("".join(json.dumps(row) + "\n" for row in made if row["document"] != 2))
+    server.replies = [(200, chat('{"total":"18.00"}'))]
+    assert b"1 documents in" in command(*arguments, "-o", out).stderr
+    assert [json.loads(row)["document"] for row in out.read_text().splitlines()] == [1, 2, 3]
+    assert len(server.seen) == 4
+    assert command(*arguments, "-o", out, "--split", "never").returncode == 0  # other settings: the rows are replaced
+    (whole,) = map(json.loads, out.read_text().splitlines())
+    assert whole["page_numbers"] == [1, 2, 3]
+    assert whole["problems"][0] == "pages 1, 2 and 3 look like 3 documents; they are read as one"
+    command(*arguments, "-o", tmp_path / "out.csv", "--format", "csv")
+    with open(tmp_path / "out.csv", encoding="utf-8-sig", newline="") as f:
+        assert [(row["document"], row["page_numbers"]) for row in csv.DictReader(f)] == [
+            ("1", "1"),
+            ("2", "2"),
+            ("3", "3"),
+        ]
+
+
 def test_rows_of_an_earlier_calibration_are_read_again(monkeypatch, tmp_path):
     backend = Scripted(lambda _: '{"total":"6.00"}')
     monkeypatch.setattr(choice.Choice, "open", lambda *_: backend)

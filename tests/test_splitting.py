@@ -104,7 +104,7 @@ def test_two_receipts_side_by_side_on_a_photo_are_two_documents():
 def test_no_sample_document_and_no_contract_of_twenty_pages_is_cut():
     maker = bundles.Maker(7)
     whole = [bundles.pdf([maker.contract(longest=20)])[0] for _ in range(2)]
-    files = sorted((bundles.SAMPLES / "documents").glob("*.pdf"))
+    files = maker.files
     for source in [*whole, *files]:
         document = documents.read(source)
         assert splitting.split(document) == [document]

@@ -45,7 +45,8 @@ def earlier(path: Path, task: schemas.Task) -> dict[str, dict]:
     """The results of an earlier run, by the hash of their document, that have the fields of a task."""
     found = {}
     for row in results.earlier(path):
-        if row.get("record") and row["key"] and set(row["record"]) <= set(task.schema["properties"]):
+        whole = row.get("documents", 1) == 1  # a draft is of a whole file
+        if whole and row.get("record") and row["key"] and set(row["record"]) <= set(task.schema["properties"]):
             found[row["key"].partition("-")[2]] = row
     return found
 
