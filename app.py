@@ -24,15 +24,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import config
 import inference
-from extraction import files, stage
+from extraction import files, stage, steps
 from extraction.models import backends, choice
-from extraction.page import jobs, review, server, view, widgets
+from extraction.page import jobs, review, server, strip, view, widgets
 from extraction.page.opened import Opened, conversation, pages, picture
 from extraction.reading import documents
 from extraction.tasks import custom, own_types
@@ -46,9 +46,8 @@ DARK = (
 )
 STYLE = "#text textarea { font-family: var(--font-mono); font-size: 12px; white-space: pre; overflow-x: auto }"
 HOUR = 3600  # seconds
-OUTPUTS = (
-    "status view table fields_tab verdicts checks_tab summary text json chat save_json save_csv save_jsonl".split()
-)
+OUTPUTS = "status view table fields_tab verdicts checks_tab summary text json chat strip".split()
+OUTPUTS += [f"save_{name}" for name in view.EXPORTS]
 
 
 # --- a document in somebody's hands --------------------------------------------------------------------------
@@ -62,26 +61,36 @@ def open_document(
     schema: str | None = None,
     part: documents.Part | None = None,
     tell: Callable[[Any], Any] = lambda said: None,
-) -> Opened:
-    """Read a document, or one of those in a file, and extract its record, or that of a schema.
+    way: str | Sequence[int] = "auto",
+    before: strip.Bundle | None = None,
+) -> strip.Bundle:
+    """Read a document, or one of those in a file, and extract its record, or that of a schema; of several documents on
+    its pages one after the other. `before` has what was read of the file, to be divided in another `way`.
 
     `tell` is called with the document once it is read, then with lines that say how far the model is.
     Raises DocumentError if the document cannot be read, StageError if the schema cannot be used.
     """
-    task = own_types.task(document_type, own_types.of(backend))
-    if schema and schema.strip():
-        task = custom.parse(schema, "the schema")
-    started = time.monotonic()
-    document = inference.read(part or path, cfg)
-    seconds = time.monotonic() - started
-    tell(document)
-    countdown = jobs.Countdown()
-    name = part.name if part else path.name
-    found = inference.examine(
-        document, backend, cfg, name, task, progress=lambda done, of: tell(countdown.line(done, of))
-    )
-    found.timings["read"] = round(seconds, 3)
-    return Opened(path, found)
+    if before is None:
+        task = own_types.task(document_type, own_types.of(backend))
+        if schema and schema.strip():
+            task = custom.parse(schema, "the schema")
+        started = time.monotonic()
+        before = strip.Bundle(path, part.name if part else path.name, inference.read(part or path, cfg), task)
+        before.read_seconds = time.monotonic() - started
+    tell(before.whole)
+
+    def examine(document: documents.Document) -> steps.Extraction:
+        number, of = document.part
+        at, countdown = (f"document {number} of {of}, " if of > 1 else ""), jobs.Countdown()
+        found = inference.examine(
+            document, backend, cfg, before.name, before.task,
+            progress=lambda done, all_: tell(at + countdown.line(done, all_)),
+        )  # fmt: skip
+        found.timings["read"] = round(before.read_seconds / of, 3)
+        return found
+
+    before.read(way, examine)
+    return before
 
 
 # --- what the page shows of it -------------------------------------------------------------------------------
@@ -90,6 +99,8 @@ def open_document(
 def status_line(result: dict) -> str:
     read, pages = result["pages"] - result["pages_skipped"], result["pages"]
     counted = f"{read} of {pages} pages" if read < pages else f"{pages} page{'' if pages == 1 else 's'}"
+    if result.get("documents", 1) > 1:
+        counted = f"document {result['document']} of {result['documents']}, {counted}"
     seconds = result["timings"]
     times = f"reading {seconds['read']:.1f} s, model {seconds['model']:.1f} s"
     return f"{result['file']}  ·  {result['document_type']}  ·  {counted}  ·  {result['model']}  ·  {times}"
@@ -124,24 +135,29 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
     import gradio as gr
 
     opened = gr.State(None, time_to_live=24 * HOUR)  # of each visitor their own
-    source, photo, kind, schema, button, stop, examples = widgets.given(cfg, own_types.of(handlers.backend))
+    source, photo, kind, schema, split, button, stop, examples = widgets.given(cfg, own_types.of(handlers.backend))
     made = widgets.shown()
     handlers.question = question = made["question"]
     handlers.document = {"opened": opened, **{name: made[name] for name in OUTPUTS}}
     shown, outputs = handlers.document, list(handlers.document.values())
-    read = {"fn": handlers.extract, "inputs": [source, kind, photo, schema], "outputs": outputs}
+    read = {"fn": handlers.extract, "inputs": [source, kind, photo, schema, split], "outputs": outputs}
     read |= {"show_progress_on": [shown["status"]], "concurrency_id": "model"}
     read |= {"trigger_mode": "multiple"}  # what was stopped must not keep the next from beginning
     running = [button.click(**read, api_name="extract")]
     if examples:
         running.append(examples.load_input_event.then(**read, api_visibility="private"))
-    program = {"inputs": [source, kind, schema], "outputs": gr.Textbox(visible=False), "concurrency_id": "model"}
+    program = {"inputs": [source, kind, schema, split], "outputs": gr.Textbox(visible=False), "concurrency_id": "model"}
     gr.Button(visible=False).click(handlers.results, **program, api_name="results")
+    again = {"fn": widgets.with_event(handlers.again, stream=True), "inputs": opened, "outputs": outputs}
+    again |= {"show_progress_on": [shown["status"]], "concurrency_id": "model", "api_visibility": "private"}
+    running.append(shown["strip"].again(**again))
     stop.click(lambda: "Stopped.", None, shown["status"], cancels=running, api_visibility="private")
     clear = {"js": "() => null", "api_visibility": "private"}  # what was given last is what is read
     source.upload(None, outputs=photo, **clear)
     photo.input(None, outputs=source, **clear)
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    shown["strip"].choose(widgets.with_event(handlers.choose), opened, outputs, **quiet)
+    shown["strip"].pages(widgets.with_event(handlers.show_pages), opened, shown["strip"], **quiet)
     shown["view"].turn(widgets.with_event(handlers.turn), opened, shown["view"], **quiet)
     shown["table"].edit(widgets.with_event(handlers.edit), opened, outputs, **quiet)
     shown["table"].rows(widgets.with_event(handlers.change_rows), opened, outputs, **quiet)
@@ -186,9 +202,11 @@ class Handlers:
         schema: str | None = None,
         part: documents.Part | None = None,
         tell: Callable[[Any], Any] = lambda said: None,
-    ) -> Opened:
+        way: str | Sequence[int] = "auto",
+        before: strip.Bundle | None = None,
+    ) -> strip.Bundle:
         with self.one_at_a_time, jobs.in_one_sentence():
-            return open_document(path, document_type, self.backend, self.cfg, schema, part, tell)
+            return open_document(path, document_type, self.backend, self.cfg, schema, part, tell, way, before)
 
     def _so_far(self, path: Path, said: documents.Document | str) -> dict:
         """The document as soon as it is read, then how far the model is."""
@@ -200,7 +218,7 @@ class Handlers:
         return shown | {self.document["text"]: said.text}
 
     def extract(
-        self, uploaded: str | None, document_type: str, photo: str | None, schema: str | None
+        self, uploaded: str | None, document_type: str, photo: str | None, schema: str | None, way: str = "auto"
     ) -> Iterator[dict]:
         import gradio as gr
 
@@ -211,11 +229,28 @@ class Handlers:
             return
         path = Path(uploaded)
         yield self._shown(None, f"Reading {path.name} ...")
-        job = jobs.Job(lambda tell: self._read(path, document_type, schema, tell=tell))
+        yield from self._made(path, lambda tell: self._read(path, document_type, schema, tell=tell, way=way))
+
+    def again(self, opened: Opened | None, event: gr.EventData) -> Iterator[dict]:
+        """Read the documents of a file that begin at the pages which a person named."""
+        bundle = opened and opened.bundle
+        begins = bundle and bundle.begins(event.begins)
+        if begins is None:
+            yield {self.document["status"]: "Extract a document first."}
+            return
+        yield from self._made(
+            bundle.path, lambda tell: self._read(bundle.path, "auto", tell=tell, way=begins, before=bundle)
+        )
+
+    def _made(self, path: Path, read: Callable[[Callable[[Any], Any]], strip.Bundle]) -> Iterator[dict]:
+        """What is shown while a file is read, and of the first document in it then."""
+        import gradio as gr
+
+        job = jobs.Job(read)
         try:
             for said in job.said():
                 yield self._so_far(path, said)
-            opened = job.result()
+            opened = job.result().opened
         except (documents.DocumentError, files.StageError) as error:
             sentence = f"{path.name}: {error}"
             print(sentence, file=sys.stderr)
@@ -225,6 +260,17 @@ class Handlers:
         finally:
             job.stop()
         yield self._shown(opened, status_line(opened.result))
+
+    def choose(self, opened: Opened | None, event: gr.EventData) -> dict:
+        """Show another document of the file, from its first page or at the one that was clicked."""
+        if opened is None or opened.bundle is None or not opened.bundle.choose(event.document):
+            return {}
+        chosen = opened.bundle.opened
+        page = event.page if event.page in chosen.document.numbers else None
+        return self._shown(chosen, status_line(chosen.result), page=page)
+
+    def show_pages(self, opened: Opened | None, event: gr.EventData) -> dict | None:
+        return strip.value(opened and opened.bundle, self.cfg.inference, with_pages=True)
 
     def edit(self, opened: Opened | None, event: gr.EventData) -> dict:
         import gradio as gr
@@ -283,16 +329,18 @@ class Handlers:
     def _picture(self, opened: Opened, number: int, active: str | None = None) -> dict:
         return picture(opened, number, self.cfg.inference, active)
 
-    def _shown(self, opened: Opened | None, line: str, lit: dict | None = None) -> dict:
+    def _shown(self, opened: Opened | None, line: str, lit: dict | None = None, page: int | None = None) -> dict:
         """A value for every output of the first tab; `lit` is the field whose box is lit up, on its page."""
         import gradio as gr
         from gradio.processing_utils import save_bytes_to_cache
 
         result = opened.result if opened else {"fields": [], "checks": [], "problems": []}
         files = view.exports(result) if opened else None
-        number = lit["boxes"][0]["page"] if lit and lit["boxes"] else 1
+        first = opened.document.numbers[0] if opened else 1
+        number = lit["boxes"][0]["page"] if lit and lit["boxes"] else page or first
         values = {
             "opened": opened,
+            "strip": strip.value(opened and opened.bundle, self.cfg.inference),
             "status": line,
             "view": self._picture(opened, number, lit and lit["path"]) if opened else None,
             "table": view.table(result),
@@ -329,15 +377,15 @@ class Handlers:
                 files.write_text(paths[1], view.csv_text(results))
                 yield rows, *(gr.DownloadButton(value=str(file), interactive=True) for file in paths)
 
-    def results(self, uploaded: str | None, document_type: str, schema: str | None) -> str:
+    def results(self, uploaded: str | None, document_type: str, schema: str | None, way: str = "auto") -> str:
         """For programs: the result of each document in a file, or why there is none, as JSON."""
         import gradio as gr
 
         if not uploaded:
             raise gr.Error("there is no file: upload one first", print_exception=False)
-        return json.dumps(list(self._results(Path(uploaded), document_type, schema)), ensure_ascii=False)
+        return json.dumps(list(self._results(Path(uploaded), document_type, schema, way)), ensure_ascii=False)
 
-    def _results(self, path: Path, document_type: str, schema: str | None = None) -> Iterator[dict]:
+    def _results(self, path: Path, document_type: str, schema: str | None = None, way: str = "auto") -> Iterator[dict]:
         """The result of each document in a file, or why there is none; one must not take the others with it."""
         try:
             with jobs.in_one_sentence():
@@ -347,7 +395,7 @@ class Handlers:
             return
         for part in parts:
             try:
-                yield self._read(path, document_type, schema, part).result
+                yield from (one.result for one in self._read(path, document_type, schema, part, way=way).members)
             except (documents.DocumentError, files.StageError) as error:
                 yield {"file": part.name, "error": str(error)}
 

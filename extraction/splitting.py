@@ -228,9 +228,9 @@ def _flow(a: Page, b: Page) -> dict[str, float]:
     if a.paragraphs and b.paragraphs:
         before, after = a.paragraphs[-1], b.paragraphs[0]
         numbered = float(before < after and after[0] - before[0] <= 1) - float(after[0] == 1 and before[0] > 1)
-    foot, head = (set(_AMOUNT.findall("\n".join(rows))) for rows in (a.body[-3:], b.body[:6]))
+    foot, head = (_AMOUNT.findall("\n".join(rows)) for rows in (a.body[-3:], b.body[:6]))
     return {
-        "carried": float(bool(foot & head)),
+        "carried": float(bool(foot and foot[-1:] == head[:1])),
         "lower": float(b.body[0][0].islower() or not re.search(r"[^\W\d_]", b.body[0])),
         "goes on": float(len(last.split()) > 5 and not re.search(r"[.:;!?)\"”]$", last)),
         "ended": float(bool(re.search(r"[.!?:;_\"”)]$", last)) or len(last.split()) <= 4),

@@ -117,7 +117,7 @@ def server(tmp_path_factory):
     assert said.count("Traceback") == said.count("Invalid file type")  # Gradio's own, of the upload that it refuses
 
 
-SHOWN = "status view table verdicts summary text json chat save_json save_csv save_jsonl".split()
+SHOWN = "status view table verdicts summary text json chat strip save_json save_csv save_jsonl".split()
 
 
 class Visitor:
@@ -646,6 +646,42 @@ def test_a_field_on_another_page_turns_the_page(view, tmp_path):
     view.get_by_label("Previous page").click()
     expect(view.locator("#view")).to_contain_text("Page 1 of 2")
     expect(view.locator('#view rect[data-field="line_items[0].amount"]')).to_have_count(1)
+
+
+@pytest.mark.browser
+def test_the_documents_of_a_bundle_are_chosen_and_a_person_joins_and_cuts_its_pages(view, tmp_path):
+    from playwright.sync_api import expect
+
+    head = ["INVOICE", "Invoice No: {}", "Date: 04 May 2026", "Tea 2 4.50", "Cake 1 4.75", "Total {}"]
+    shown = [
+        ("High Street Cafe", "20417", "9.25"),
+        ("Lantern Inn", "77118", "88.10"),
+        ("High Street Cafe", "31", "9.25"),
+    ]
+    pages = [[name, *(row.format(number if "No" in row else total) for row in head)] for name, number, total in shown]
+    contents = ["".join(line(row, y=760 - 20 * i) for i, row in enumerate(rows)) for rows in pages]
+    (tmp_path / "bundle.pdf").write_bytes(pdf_of(*contents))
+    upload(view, tmp_path / "bundle.pdf")
+    view.get_by_role("button", name="Extract", exact=True).click()
+    choices = view.locator("#strip .choice")
+    expect(choices).to_have_text([re.compile("page 1"), "Receipt, Lantern Inn, 88.10 (page 2)", re.compile("page 3")])
+    expect(row(view, "total").locator("textarea")).to_have_value("9.25")
+    choices.nth(1).click()
+    expect(row(view, "total").locator("textarea")).to_have_value("88.10")
+    expect(view.locator("#view")).to_contain_text("Page 2 of 2")
+    assert json.loads(saved(view, "json")[1])["page_numbers"] == [2]
+    view.get_by_label("Join pages 2 and 3").click()
+    view.get_by_role("button", name="Read as 2 documents").click()
+    expect(choices).to_have_text([re.compile("page 1"), "Receipt, Lantern Inn, 88.10 (pages 2-3)"])
+    expect(view.locator("#strip .thumbnail img")).to_have_count(3)
+    view.get_by_label("Cut between pages 2 and 3").focus()
+    view.keyboard.press("Enter")
+    expect(view.get_by_role("button", name="Read as 3 documents")).to_be_visible()
+    view.get_by_label("One document", exact=True).click()
+    view.get_by_role("button", name="Extract", exact=True).click()
+    expect(choices).to_have_text(["3 pages, read as one document. Cut it …"])
+    choices.click()
+    expect(view.locator("#strip .thumbnail img")).to_have_count(3)
 
 
 @pytest.mark.browser

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from extraction import steps
 from extraction.models import backends
@@ -25,6 +25,7 @@ class Opened:
     path: Path
     found: steps.Extraction
     edited: set[str] = field(default_factory=set)  # paths of values that were changed by hand
+    bundle: Any = None  # the documents of the file, as `strip.Bundle` has them
 
     @property
     def document(self) -> documents.Document:
@@ -74,8 +75,9 @@ class Opened:
 
 
 def pages(opened: Opened, limits: Limits) -> int:
-    """How many pages can be turned to: those that were read, and those between them that could not be."""
-    return min(opened.document.pages, limits.max_pages)
+    """Up to which page of the file can be turned: those that were read, and those between them that could not be."""
+    first, count = opened.document.numbers[0], opened.document.pages
+    return min(first + count - 1, limits.max_pages)
 
 
 def picture(opened: Opened, number: int, limits: Limits, active: str | None = None) -> dict:

@@ -37,16 +37,20 @@ FOUND = {  # grounding -> how the page says it
 }
 
 
+_OWN_FILE = {"queue": "review.js", "strip": "strip.js"}
+_STYLES = ("view.css", "review.css", "strip.css")
+
+
 @cache
 def script(part: str) -> str:
-    """The JavaScript of `picture`, `fields`, `talk` or `queue`."""
-    names = ("view.js", "review.js") if part == "queue" else ("view.js",)
+    """The JavaScript of `picture`, `fields`, `talk`, `queue` or `strip`."""
+    names = ["view.js", *([_OWN_FILE[part]] if part in _OWN_FILE else [])]
     return "\n".join([*(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in names), f"{part}();\n"])
 
 
 @cache
 def style() -> str:
-    return "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("view.css", "review.css"))
+    return "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _STYLES)
 
 
 def picture(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import config
 from extraction.formats import kinds
-from extraction.page import view
+from extraction.page import strip, view
 from extraction.page.opened import Opened
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def document_types(own: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def given(cfg: config.Config, own: Iterable[str] = ()) -> tuple:
-    """What a visitor gives: file, photo, document type, fields of their own; the buttons; the examples."""
+    """What a visitor gives: file, photo, document type, fields of their own, how the file is divided; the buttons; the
+    examples."""
     import gradio as gr
 
     examples = None
@@ -65,6 +66,7 @@ def given(cfg: config.Config, own: Iterable[str] = ()) -> tuple:
                 button = gr.Button("Extract", variant="primary", scale=4, elem_id="extract")
                 stop = gr.Button("Stop", scale=1, min_width=80, elem_id="stop_one")
             gr.Markdown(limits_line(cfg.inference), elem_id="limits")
+            split = strip.switch()
             with gr.Accordion("Fields of your own, instead of a document type", open=False):
                 schema = gr.Textbox(
                     label="A template of the record, or its JSON schema", placeholder=TEMPLATE, lines=3, max_lines=12,
@@ -80,14 +82,14 @@ def given(cfg: config.Config, own: Iterable[str] = ()) -> tuple:
                     elem_id="examples",
                     api_visibility="private",
                 )
-    return source, photo, kind, schema, button, stop, examples
+    return source, photo, kind, schema, split, button, stop, examples
 
 
 def shown() -> dict[str, Any]:
     """What is shown of a document, by name, and the box for a question."""
     import gradio as gr
 
-    parts: dict[str, Any] = {}
+    parts: dict[str, Any] = {"strip": page_part("strip", strip.TEMPLATE, "strip")}
     with gr.Row(equal_height=True):
         parts["status"] = gr.Textbox(
             show_label=False, container=False, placeholder="No document yet", max_lines=4, scale=8, elem_id="status"
@@ -177,12 +179,17 @@ def plain_table(headers: list[str], widths: list[str], name: str) -> gr.Datafram
     )
 
 
-def with_event(handle: Callable[[Opened | None, Any], Any]) -> Callable:
-    """The handler as Gradio wants it: it finds the event's parameter by its annotation, which must be the class."""
+def with_event(handle: Callable[[Opened | None, Any], Any], stream: bool = False) -> Callable:
+    """The handler as Gradio wants it: it finds the event's parameter by its annotation, which must be the class, and
+    what is a generator by its code."""
     import gradio as gr
 
     def handler(opened, event):
         return handle(opened, event)
 
-    handler.__annotations__ = {"event": gr.EventData}
-    return handler
+    def streaming(opened, event):
+        yield from handle(opened, event)
+
+    made = streaming if stream else handler
+    made.__annotations__ = {"event": gr.EventData}
+    return made
