@@ -249,6 +249,8 @@ def csv_text(results: Sequence[dict]) -> str:
             row = [result["file"], result["document_type"], field["path"], field["value"], field["normalized"]]
             row += [field["grounding"], field["confidence"], min(pages, default=None)]
             rows.append(dict(zip(CSV_HEADER, [*row, "edited" if field.get("edited") else ""], strict=True)))
+            if result.get("documents", 1) > 1:  # in one file
+                rows[-1]["document"] = result["document"]
     return files.csv_text(rows, first=CSV_HEADER)
 
 
@@ -262,10 +264,13 @@ def exports(result: dict) -> dict[str, str]:
 
 
 def batch_row(result: dict) -> list[str]:
+    name = result["file"]
+    if result.get("documents", 1) > 1:
+        name += f", document {result['document']} of {result['documents']}"
     if "error" in result:
-        return [result["file"], f"failed: {result['error']}", "", "", "", "", ""]
+        return [name, f"failed: {result['error']}", "", "", "", "", ""]
     missing = sum(field["grounding"] == "none" for field in result["fields"] or [])
     fails = sum(check["verdict"] == checks.FAILS for check in result["checks"] or [])
     seconds = sum(result["timings"].values())
     count = len(result["fields"] or [])
-    return [result["file"], "read", result["summary"] or "", str(count), str(missing), str(fails), f"{seconds:.1f}"]
+    return [name, "read", result["summary"] or "", str(count), str(missing), str(fails), f"{seconds:.1f}"]
