@@ -146,8 +146,9 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
     running = [button.click(**read, api_name="extract")]
     if examples:
         running.append(examples.load_input_event.then(**read, api_visibility="private"))
-    program = {"inputs": [source, kind, schema, split], "outputs": gr.Textbox(visible=False), "concurrency_id": "model"}
-    gr.Button(visible=False).click(handlers.results, **program, api_name="results")
+    program = {"fn": handlers.results, "outputs": gr.Textbox(visible=False), "concurrency_id": "model"}
+    gr.Button(visible=False).click(**program, inputs=[source, kind, schema], api_name="results")
+    gr.Button(visible=False).click(**program, inputs=[source, kind, schema, split], api_name="results_split")
     again = {"fn": widgets.with_event(handlers.again, stream=True), "inputs": opened, "outputs": outputs}
     again |= {"show_progress_on": [shown["status"]], "concurrency_id": "model", "api_visibility": "private"}
     running.append(shown["strip"].again(**again))

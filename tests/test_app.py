@@ -853,6 +853,10 @@ def test_a_program_with_the_token_uploads_a_document_and_gets_its_record_and_oth
         assert read["record"]["total"] == "9.25" and failed == {"file": "two.zip/e.pdf", "error": why}
         assert results("a.txt", '{"seller": "", "paid": ""}')[0]["record"]["paid"] == "9.25"
         assert results("a.txt", "{")[0]["error"].startswith("the schema is not valid JSON")
+        two_pages(tmp_path / "two.pdf")
+        given = handle_file(tmp_path / "two.pdf"), "auto", ""
+        each = json.loads(client.predict(*given, "pages", api_name="/results_split"))
+        assert [(result["page_numbers"], result["documents"]) for result in each] == [([1], 2), ([2], 2)]
         with pytest.raises(AppError, match="there is no file: upload one first"):
             client.predict(None, "auto", "", api_name="/results")
     finally:
