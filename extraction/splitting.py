@@ -23,8 +23,8 @@ WAYS = ("auto", "never", "pages")
 EDGE, HEAD = 4, 12  # rows at head or foot that print a page's number, and at the head that say what it is
 
 _OF = re.compile(
-    r"(?:^|\s{2,}|[^\W\d_]+\.?:?\s?)\W{0,3}(\d{1,3})\s?(?:/|of|von|de|di|da|van|sur|z|ze|af|av|dari)\s?(\d{1,3})\W{0,3}"
-    r"(?=\s{2,}|$)",
+    r"(?:^|\s\s|[^\W\d_]{1,12}\.?:?\s?)\W{0,3}(\d{1,3})\s?(?:/|of|von|de|di|da|van|sur|z|ze|af|av|dari)\s?(\d{1,3})\W{0,3}"
+    r"(?=\s\s|$)",
     re.IGNORECASE,
 )
 _ALONE = re.compile(r"(?:[^\W\d_]{1,9}\.?:?\s)?[-–—\[(|~.\s]{0,4}(\d{1,3})[-–—\])|~.\s]{0,4}$")
@@ -39,8 +39,13 @@ _ANNEX = re.compile(
     r"|příloha)\b(?!\s?\d+[\w.(]\S)"  # Exhibit 10.1 of a filing is a document of its own
 )
 _PARAGRAPH = re.compile(r"(?:[^\W\d_]{3,12}\s)?(?:§\s?)?(\d{1,2}(?:\.\d{1,2}){0,3})\.?(?:\s|$)")
-_MARK = re.compile(r"(?<![\w.,])(?=[\w./-]*\d{3})[A-Z0-9][\w./-]{4,}\w|[\w.-]+@[\w.-]+\w", re.IGNORECASE)
-_AMOUNT = re.compile(r"\d{1,3}(?:[., ']\d{3})*[.,]\d{2}")
+_MARK = re.compile(
+    r"(?<![\w.,])(?=[\w./-]{0,40}\d{3})[A-Z0-9][\w./-]{4,60}\w|[\w.-]{1,64}@[\w.-]{1,64}\w", re.IGNORECASE
+)
+_AMOUNT = re.compile(r"\d{1,3}(?:[., ']\d{3}){0,4}[.,]\d{2}")
+
+
+_ENDS_PRICED = re.compile(r"\d[.,]?\d{2,3}\W{0,3}[A-Z]?$")
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ class Page:
     @cached_property
     def listing(self) -> bool:
         """Whether it is a table of contents: most rows end with a page number, and those rise."""
-        ends = [int(m[1]) for row in self.body if (m := re.search(r"[^\W\d_].*[\s.](\d{1,3})$", row))]
+        ends = [int(m[1]) for row in self.body if row[0].isalnum() and (m := re.search(r"[\s.](\d{1,3})$", row))]
         rising = sum(x <= y for x, y in zip(ends, ends[1:], strict=False))
         return len(ends) > max(5, 0.5 * len(self.body)) and rising >= 0.9 * (len(ends) - 1)
 
@@ -377,17 +382,19 @@ def _two_sides(document: Document) -> tuple[list[int], list[int]] | None:
         return None
     boxes = [word.box for word in layout.upright(document.words)]
     order = sorted(range(len(boxes)), key=lambda i: boxes[i][0])
-    height, right = median(box[3] - box[1] for box in boxes), boxes[order[0]][2]
+    height, right, gaps = median(box[3] - box[1] for box in boxes), boxes[order[0]][2], []
     for n, i in enumerate(order):
         if boxes[i][0] - right > 1.5 * height:
-            sides = order[:n], order[n:]
-            if all(_priced([document.words[k] for k in side]) > 2 for side in sides):
-                return sides
+            gaps.append((boxes[i][0] - right, n))
         right = max(right, boxes[i][2])
+    for _, n in sorted(gaps, reverse=True)[:3]:
+        sides = order[:n], order[n:]
+        if all(_priced([document.words[k] for k in side]) > 2 for side in sides):
+            return sides
     return None
 
 
 def _priced(words: Sequence[Word]) -> int:
     """Rows with words and an amount at their end."""
     rows = layout.page_layout(words).text.split("\n")
-    return sum(bool(re.search(r"[^\W\d_]{2}.*\d[.,]?\d{2,3}\W{0,3}[A-Z]?$", row)) for row in rows)
+    return sum(bool(_ENDS_PRICED.search(row) and re.search(r"[^\W\d_]{2}", row)) for row in rows)

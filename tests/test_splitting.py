@@ -1,13 +1,15 @@
 """Bundles of several documents in one PDF, made here, and documents that are never taken apart."""
 
 import dataclasses
+import time
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks import bundles
 from extraction import splitting
-from extraction.reading import documents
+from extraction.reading import documents, layout
+from extraction.reading.words import Word
 from tests.helpers.papers import encoded, pdf_of
 
 TEA = ["Corner Shop Ltd", "8 Quarry Road, Wexbridge", "INVOICE", "Invoice No: CS-20417", "Date: 04 May 2026"]
@@ -108,3 +110,20 @@ def test_no_sample_document_and_no_contract_of_twenty_pages_is_cut():
     for source in [*whole, *files]:
         document = documents.read(source)
         assert splitting.split(document) == [document]
+
+
+@pytest.mark.parametrize("row", ["a-" * 20_000, "a@" * 20_000])
+def test_a_row_of_any_length_ends_at_once(row):
+    words = [Word(row, (0, 20 * i, 500, 20 * i + 10), page) for page in (1, 2) for i in range(3)]
+    laid = [layout.layout([word for word in words if word.page == page]) for page in (1, 2)]
+    shift = len(laid[0].text) + 2
+    document = documents.Document(
+        f"{laid[0].text}\n\n{laid[1].text}",
+        pages=2,
+        words=words,
+        spans=[*laid[0].spans, *((a + shift, b + shift) for a, b in laid[1].spans)],
+        numbers=[1, 2],
+    )
+    started = time.monotonic()
+    splitting.split(document)
+    assert time.monotonic() - started < 10
