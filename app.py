@@ -17,7 +17,6 @@ Exit status: 2 wrong use or a port that is taken, 3 no model, 130 stopped with C
 from __future__ import annotations
 
 import contextlib
-import html
 import json
 import secrets
 import sys
@@ -44,7 +43,6 @@ PURPOSE = "Reads receipts, invoices, contracts and other documents: their fields
 DARK = (
     "() => { document.body.classList.toggle('dark'); document.body.style.background = 'var(--body-background-fill)' }"
 )
-STYLE = "#text textarea { font-family: var(--font-mono); font-size: 12px; white-space: pre; overflow-x: auto }"
 HOUR = 3600  # seconds
 OUTPUTS = "status view table fields_tab verdicts checks_tab summary text json chat strip".split()
 OUTPUTS += [f"save_{name}" for name in view.EXPORTS]
@@ -60,14 +58,15 @@ def open_document(
     cfg: config.Config,
     schema: str | None = None,
     part: documents.Part | None = None,
-    tell: Callable[[Any], Any] = lambda said: None,
+    tell: Callable[[Any], Any] | None = None,
     way: str | Sequence[int] = "auto",
     before: strip.Bundle | None = None,
 ) -> strip.Bundle:
     """Read a document, or one of those in a file, and extract its record, or that of a schema; of several documents on
     its pages one after the other. `before` has what was read of the file, to be divided in another `way`.
 
-    `tell` is called with the document once it is read, then with lines that say how far the model is.
+    `tell` is called with the document once it is read, then with lines that say how far the model is, and with what
+    it has found so far.
     Raises DocumentError if the document cannot be read, StageError if the schema cannot be used.
     """
     if before is None:
@@ -77,15 +76,17 @@ def open_document(
         started = time.monotonic()
         before = strip.Bundle(path, part.name if part else path.name, inference.read(part or path, cfg), task)
         before.read_seconds = time.monotonic() - started
-    tell(before.whole)
+    if tell:
+        tell(before.whole)
 
     def examine(document: documents.Document) -> steps.Extraction:
         number, of = document.part
         at, countdown = (f"document {number} of {of}, " if of > 1 else ""), jobs.Countdown()
-        found = inference.examine(
-            document, backend, cfg, before.name, before.task,
-            progress=lambda done, all_: tell(at + countdown.line(done, all_)),
-        )  # fmt: skip
+        on_the_way: dict[str, Callable] = {}
+        if tell:
+            on_the_way["progress"] = lambda done, all_: tell(at + countdown.line(done, all_))
+            on_the_way["partly"] = lambda found: tell(Opened(path, found, reading=True))
+        found = inference.examine(document, backend, cfg, before.name, before.task, **on_the_way)
         found.timings["read"] = round(before.read_seconds / of, 3)
         return found
 
@@ -102,7 +103,7 @@ def status_line(result: dict) -> str:
     if result.get("documents", 1) > 1:
         counted = f"document {result['document']} of {result['documents']}, {counted}"
     seconds = result["timings"]
-    times = f"reading {seconds['read']:.1f} s, model {seconds['model']:.1f} s"
+    times = f"reading {seconds['read']:.1f} s, model {seconds['model']:.1f} s" if seconds else "stopped"
     return f"{result['file']}  ·  {result['document_type']}  ·  {counted}  ·  {result['model']}  ·  {times}"
 
 
@@ -113,13 +114,14 @@ def build_page(backend: backends.Backend, cfg: config.Config, to_review: Path | 
     """The page, not launched yet. `backend` is asked by one visitor at a time. `to_review` is a folder of drafts."""
     import gradio as gr
 
-    page = gr.Blocks(title="Doc intelligence", analytics_enabled=False, delete_cache=(HOUR, 24 * HOUR))
+    page = server.page_class()(title="Doc intelligence", analytics_enabled=False, delete_cache=(HOUR, 24 * HOUR))
     handlers = Handlers(backend, cfg, page.GRADIO_CACHE)
     with page:
         with gr.Row():
-            gr.Markdown(f"# Doc intelligence\n{PURPOSE}")
+            gr.Markdown("# Doc intelligence", elem_id="title")
             dark = gr.Button("Dark / light", size="sm", scale=0, min_width=120, elem_id="dark")
         dark.click(None, js=DARK, api_visibility="private")
+        gr.Markdown(PURPOSE)
         with gr.Tabs(selected="review" if to_review else None):
             with gr.Tab("One document"):
                 _document_tab(handlers, cfg)
@@ -135,7 +137,7 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
     import gradio as gr
 
     opened = gr.State(None, time_to_live=24 * HOUR)  # of each visitor their own
-    source, photo, kind, schema, split, button, stop, examples = widgets.given(cfg, own_types.of(handlers.backend))
+    source, photo, kind, schema, split, button, stop, tried = widgets.given(cfg, own_types.of(handlers.backend))
     made = widgets.shown()
     handlers.question = question = made["question"]
     handlers.document = {"opened": opened, **{name: made[name] for name in OUTPUTS}}
@@ -144,19 +146,21 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
     read |= {"show_progress_on": [shown["status"]], "concurrency_id": "model"}
     read |= {"trigger_mode": "multiple"}  # what was stopped must not keep the next from beginning
     running = [button.click(**read, api_name="extract")]
-    if examples:
-        running.append(examples.load_input_event.then(**read, api_visibility="private"))
+    private = {"api_visibility": "private"}
+    if tried:
+        picked = tried.pick(widgets.with_event(handlers.pick), opened, [source, kind, photo], **private)
+        running.append(picked.then(**read, **private))
     program = {"fn": handlers.results, "outputs": gr.Textbox(visible=False), "concurrency_id": "model"}
     gr.Button(visible=False).click(**program, inputs=[source, kind, schema], api_name="results")
     gr.Button(visible=False).click(**program, inputs=[source, kind, schema, split], api_name="results_split")
     again = {"fn": widgets.with_event(handlers.again, stream=True), "inputs": opened, "outputs": outputs}
-    again |= {"show_progress_on": [shown["status"]], "concurrency_id": "model", "api_visibility": "private"}
+    again |= {"show_progress_on": [shown["status"]], "concurrency_id": "model", **private}
     running.append(shown["strip"].again(**again))
-    stop.click(lambda: "Stopped.", None, shown["status"], cancels=running, api_visibility="private")
-    clear = {"js": "() => null", "api_visibility": "private"}  # what was given last is what is read
+    stop.click(handlers.stop, opened, outputs, cancels=running, **private)
+    clear = {"js": "() => null", **private}  # what was given last is what is read
     source.upload(None, outputs=photo, **clear)
     photo.input(None, outputs=source, **clear)
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    quiet = {**private, "show_progress": "hidden"}
     shown["strip"].choose(widgets.with_event(handlers.choose), opened, outputs, **quiet)
     shown["strip"].pages(widgets.with_event(handlers.show_pages), opened, shown["strip"], **quiet)
     shown["view"].turn(widgets.with_event(handlers.turn), opened, shown["view"], **quiet)
@@ -202,17 +206,41 @@ class Handlers:
         document_type: str,
         schema: str | None = None,
         part: documents.Part | None = None,
-        tell: Callable[[Any], Any] = lambda said: None,
+        tell: Callable[[Any], Any] | None = None,
         way: str | Sequence[int] = "auto",
         before: strip.Bundle | None = None,
     ) -> strip.Bundle:
         with self.one_at_a_time, jobs.in_one_sentence():
             return open_document(path, document_type, self.backend, self.cfg, schema, part, tell, way, before)
 
-    def _so_far(self, path: Path, said: documents.Document | str) -> dict:
-        """The document as soon as it is read, then how far the model is."""
+    def pick(self, opened: Opened | None, event: gr.EventData) -> dict | tuple:
+        """An example, put where a visitor's own document would be."""
+        import gradio as gr
+        from gradio.processing_utils import save_file_to_cache
+
+        if event.file not in widgets.EXAMPLES:
+            return gr.skip()
+        folder = self.cfg.samples_dir / "documents"
+        return save_file_to_cache(folder / event.file, str(self.cache)), "auto", None
+
+    def stop(self, opened: Opened | None) -> dict:
+        """What was found before stays."""
+        if opened is None or not opened.reading:
+            return {self.document["status"]: "Stopped."}
+        opened.stop()
+        return self._shown(opened, status_line(opened.result))
+
+    def _so_far(self, path: Path, said: documents.Document | Opened | str) -> dict:
+        """The document as soon as it is read, then how far the model is, and what it has found."""
+        import gradio as gr
+
         if isinstance(said, str):
             return {self.document["status"]: f"{path.name}: {said}"}
+        if isinstance(said, Opened):
+            found = view.table(said.result) | {"reading": True}
+            shown = {"opened": said, "view": view.boxes(said.fields) | {"more": True}, "table": found}
+            shown["fields_tab"] = gr.Tab(view.counted("Fields", len(found["rows"])))
+            return {self.document[name]: value for name, value in shown.items()}
         shown = self._shown(None, f"{path.name}: asking the model ...")
         with contextlib.suppress(documents.DocumentError):  # its pages cannot be drawn
             shown[self.document["view"]] = view.picture(path, 1, said.pages, [], limits=self.cfg.inference)
@@ -221,12 +249,9 @@ class Handlers:
     def extract(
         self, uploaded: str | None, document_type: str, photo: str | None, schema: str | None, way: str = "auto"
     ) -> Iterator[dict]:
-        import gradio as gr
-
         uploaded = uploaded or photo
         if not uploaded:
-            gr.Warning("Choose a document first.")
-            yield self._shown(None, "")
+            yield self._shown(None, "Choose a document first.", failed=True)
             return
         path = Path(uploaded)
         yield self._shown(None, f"Reading {path.name} ...")
@@ -245,7 +270,6 @@ class Handlers:
 
     def _made(self, path: Path, read: Callable[[Callable[[Any], Any]], strip.Bundle]) -> Iterator[dict]:
         """What is shown while a file is read, and of the first document in it then."""
-        import gradio as gr
 
         job = jobs.Job(read)
         try:
@@ -255,8 +279,7 @@ class Handlers:
         except (documents.DocumentError, files.StageError) as error:
             sentence = f"{path.name}: {error}"
             print(sentence, file=sys.stderr)
-            gr.Warning(html.escape(sentence))  # a toast shows HTML
-            yield self._shown(None, sentence)
+            yield self._shown(None, sentence, failed=True)
             return
         finally:
             job.stop()
@@ -274,30 +297,24 @@ class Handlers:
         return strip.value(opened and opened.bundle, self.cfg.inference, with_pages=True)
 
     def edit(self, opened: Opened | None, event: gr.EventData) -> dict:
-        import gradio as gr
-
-        if opened is None or opened.result["record"] is None:
+        if opened is None or opened.reading or opened.result["record"] is None:
             return {}
         try:
             with jobs.in_one_sentence():
                 opened.edit(str(event.field), str(event.value))
         except files.StageError as error:
-            gr.Warning(str(error))
-            return {}
+            return {self.document["status"]: str(error)}
         edited = next((f for f in opened.fields if f["path"] == event.field), None)
         return self._shown(opened, status_line(opened.result), edited)
 
     def change_rows(self, opened: Opened | None, event: gr.EventData) -> dict:
-        import gradio as gr
-
-        if opened is None or opened.result["record"] is None:
+        if opened is None or opened.reading or opened.result["record"] is None:
             return {}
         try:
             with jobs.in_one_sentence():
                 opened.change_rows(str(event.row), str(event.act))
         except files.StageError as error:
-            gr.Warning(str(error))
-            return {}
+            return {self.document["status"]: str(error)}
         return self._shown(opened, status_line(opened.result))
 
     def turn(self, opened: Opened | None, event: gr.EventData) -> dict | None:
@@ -308,17 +325,14 @@ class Handlers:
         return self._picture(opened, event.page, event.field)
 
     def ask(self, opened: Opened | None, question: str) -> dict:
-        import gradio as gr
-
-        if opened is None or not question.strip():
-            gr.Warning("Extract a document first." if opened is None else "Type a question first.")
-            return {self.document["status"]: gr.skip()}
+        if opened is None or opened.reading or not question.strip():
+            ready = opened is not None and not opened.reading
+            return {self.document["status"]: "Type a question first." if ready else "Extract a document first."}
         try:
             with self.one_at_a_time, jobs.in_one_sentence():
                 opened.ask(question.strip(), self.backend, self.cfg.data)
         except files.StageError as error:
-            gr.Warning(html.escape(str(error)))
-            return {self.document["status"]: gr.skip()}
+            return {self.document["status"]: str(error)}
         return self._shown(opened, status_line(opened.result), opened.evidence[-1]) | {self.question: ""}
 
     def forget_answers(self, opened: Opened | None) -> dict:
@@ -330,8 +344,18 @@ class Handlers:
     def _picture(self, opened: Opened, number: int, active: str | None = None) -> dict:
         return picture(opened, number, self.cfg.inference, active)
 
-    def _shown(self, opened: Opened | None, line: str, lit: dict | None = None, page: int | None = None) -> dict:
-        """A value for every output of the first tab; `lit` is the field whose box is lit up, on its page."""
+    def _shown(
+        self,
+        opened: Opened | None,
+        line: str,
+        lit: dict | None = None,
+        page: int | None = None,
+        failed: bool = False,
+    ) -> dict:
+        """A value for every output of the first tab; `lit` is the field whose box is lit up, on its page.
+
+        If it `failed`, the line says why.
+        """
         import gradio as gr
         from gradio.processing_utils import save_bytes_to_cache
 
@@ -339,11 +363,14 @@ class Handlers:
         files = view.exports(result) if opened else None
         first = opened.document.numbers[0] if opened else 1
         number = lit["boxes"][0]["page"] if lit and lit["boxes"] else page or first
+        seen = {"note": line, "failed": True} if failed else None
+        if opened:
+            seen = self._picture(opened, number, lit and lit["path"])
         values = {
             "opened": opened,
             "strip": strip.value(opened and opened.bundle, self.cfg.inference),
             "status": line,
-            "view": self._picture(opened, number, lit and lit["path"]) if opened else None,
+            "view": seen,
             "table": view.table(result),
             "fields_tab": gr.Tab(view.counted("Fields", len(result["fields"] or []))),
             "verdicts": view.verdicts(result),
@@ -363,8 +390,7 @@ class Handlers:
         import gradio as gr
 
         if not sources:
-            gr.Warning("Choose documents first.")
-            yield [], gr.skip(), gr.skip()
+            yield [["", "Choose documents first.", *[""] * 5]], gr.skip(), gr.skip()
             return
         folder = self.cache / secrets.token_hex(16)
         folder.mkdir(parents=True)
@@ -421,7 +447,7 @@ def main(argv: list[str] | None = None) -> int:
         server.set_environment(host, folder)
         page = build_page(backend, cfg, args.review)
         try:
-            server.launch(page, host, port, max_file_mb=cfg.inference.max_file_mb, css=STYLE, auth=auth)
+            server.launch(page, host, port, max_file_mb=cfg.inference.max_file_mb, auth=auth)
             print(f"Doc intelligence page: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
             print("Stop it with Ctrl-C", flush=True)
             while True:

@@ -95,8 +95,12 @@ def examine(
     task: schemas.Task | None = None,
     questions: Sequence[str] = (),
     progress: Callable[[int, int], Any] | None = None,
+    partly: Callable[[steps.Extraction], Any] | None = None,
 ) -> steps.Extraction:
-    """What `extract` gives the result of. The task is found by the document's words unless it is given."""
+    """What `extract` gives the result of. The task is found by the document's words unless it is given.
+
+    `partly` is called with what was found so far, after each answer but the last.
+    """
     started = time.monotonic()
     whole = isinstance(source, documents.Document)
     document = source if whole else splitting.split(read(source, cfg), "never")[0]
@@ -104,30 +108,29 @@ def examine(
     task = task or (schemas.RECEIPT if document.invoice else detection.detect(document.text))
     shown = steps.Shown(document, task)
     asked = steps.ask(shown, task, questions, backend, cfg.data)
-    readings = steps.read(
-        shown, asked, _complete(backend, [one.request(cfg.inference.choose) for one in asked], progress)
-    )
-    found = steps.Extraction(name, task, backend.name, shown)
-    found.take(asked, readings, getattr(backend, "calibration", None))
-    seconds = time.monotonic() - started
-    found.timings = {"read": round(read_seconds, 3), "model": round(seconds - read_seconds, 3)}
-    return found
+    answers: dict[int, backends.Completion] = {}
 
+    def found() -> steps.Extraction:
+        made = steps.Extraction(name, task, backend.name, shown)
+        some = [asked[i] for i in sorted(answers)]
+        readings = steps.read(shown, some, [answers[i] for i in sorted(answers)])
+        made.take(some, readings, getattr(backend, "calibration", None))
+        return made
 
-def _complete(
-    backend: backends.Backend, requests: list[backends.Request], progress: Callable[[int, int], Any] | None
-) -> list[backends.Completion]:
-    answered = 0
-
-    def done(*_: Any) -> None:
-        nonlocal answered
-        answered += 1
+    def done(number: int, answer: backends.Completion) -> None:
+        answers[number] = answer
         if progress:
-            progress(answered, len(requests))
+            progress(len(answers), len(asked))
+        if partly and len(answers) < len(asked):
+            partly(found())
 
     if progress:
-        progress(0, len(requests))
-    return backend.complete(requests, done)
+        progress(0, len(asked))
+    answers = dict(enumerate(backend.complete([one.request(cfg.inference.choose) for one in asked], done)))
+    extraction = found()
+    seconds = time.monotonic() - started
+    extraction.timings = {"read": round(read_seconds, 3), "model": round(seconds - read_seconds, 3)}
+    return extraction
 
 
 # --- many documents ------------------------------------------------------------------------------------------

@@ -180,7 +180,7 @@ def predict(rows: list[dict], backend: backends.Backend, partial: Path, choose: 
         for start in range(0, len(left), CHUNK):
             chunk = left[start : start + CHUNK]
             asked = [steps.request(task_of(row), row["prompt"], choose) for row in chunk]
-            answers = backend.complete(asked, bar.update)
+            answers = backend.complete(asked, lambda *_: bar.update())
             with open(partial, "a", encoding="utf-8") as f:
                 for row, answer in zip(chunk, answers, strict=True):
                     known[row["id"]] = prediction(row, answer)

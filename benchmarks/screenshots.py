@@ -152,7 +152,7 @@ def take(page: Any) -> None:
     camera.movie("tour")
 
     page.locator("#dark").click()
-    page.locator("#examples").get_by_text("receipt_photo_2.jpg").click()
+    page.locator("#examples").get_by_role("button", name="Long receipt").click()
     wait_for_result(page, "receipt_photo_2.jpg")
     page.get_by_role("tab", name=re.compile("^Fields")).click()
     page.locator("#fields [data-field]").first.click()
@@ -160,7 +160,7 @@ def take(page: Any) -> None:
     page.locator("#dark").click()
 
     broken = Path(tempfile.mkdtemp()) / "scan_0007.pdf"
-    broken.write_bytes(b"%PDF-1.7 cut off")
+    broken.write_bytes(b"%PDF-1.7\ncut off")
     names = ("invoice.pdf", "receipt_photo_2.jpg", "letter.txt")
     page.get_by_role("tab", name="Batch").click()
     page.locator("#documents input[type=file]").set_input_files([*(SAMPLES / name for name in names), broken])

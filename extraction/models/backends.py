@@ -59,6 +59,9 @@ class Completion:
     prompt_seconds: float | None = None
 
 
+Done = Callable[[int, Completion], Any]
+
+
 class Backend(Protocol):
     """What answers prompts."""
 
@@ -69,8 +72,8 @@ class Backend(Protocol):
 
     def count(self, text: str) -> int: ...
 
-    def complete(self, requests: Sequence[Request], done: Callable[[], Any] = ...) -> list[Completion]:
-        """The answers in the order of the requests; `done` is called after each."""
+    def complete(self, requests: Sequence[Request], done: Done = ...) -> list[Completion]:
+        """The answers in the order of the requests; `done` is called with the number of each and the answer."""
 
 
 def grammar(schema: dict) -> str:
@@ -91,11 +94,11 @@ class OneByOne:
     calibration: confidence.Calibration | None = None
     types: Mapping[str, CustomTask] = MappingProxyType({})
 
-    def complete(self, requests: Sequence[Request], done: Callable[[], Any] = lambda: None) -> list[Completion]:
+    def complete(self, requests: Sequence[Request], done: Done = lambda *_: None) -> list[Completion]:
         answers = []
-        for request in requests:
+        for i, request in enumerate(requests):
             answers.append(self._complete(request))
-            done()
+            done(i, answers[i])
         return answers
 
 
@@ -250,7 +253,7 @@ class TransformersBackend:
         """Tokens that a prompt may have."""
         return self.context_tokens - self.max_new_tokens
 
-    def complete(self, requests: Sequence[Request], done: Callable[[], Any] = lambda: None) -> list[Completion]:
+    def complete(self, requests: Sequence[Request], done: Done = lambda *_: None) -> list[Completion]:
         """In batches of prompts of similar length; answers stand in the order of the requests."""
         rendered = [
             self.tokenizer.apply_chat_template(r.messages, tokenize=False, add_generation_prompt=True) for r in requests
@@ -262,7 +265,7 @@ class TransformersBackend:
             found = self._batch([rendered[i] for i in batch], [requests[i] for i in batch])
             for i, answer in zip(batch, found, strict=True):
                 answers[i] = answer
-                done()
+                done(i, answer)
         return [answers[i] for i in range(len(requests))]
 
     def _batch(self, prompts: list[str], asked: list[Request]) -> list[Completion]:

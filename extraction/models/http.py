@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from extraction import files
 from extraction.models import confidence
-from extraction.models.backends import Completion, OneByOne, Request
+from extraction.models.backends import Completion, Done, OneByOne, Request
 
 RETRY_WAITS = (0.5, 1, 2, 4, 8, 15, 30)  # seconds before asking again a server that is busy, failing or restarting
 OLDEST_OLLAMA = (0, 13)  # earlier ones may not know "truncate", and cut in silence
@@ -126,15 +126,14 @@ class HttpBackend(OneByOne):
 
     # --- asking ----------------------------------------------------------------------------------------------
 
-    def complete(self, requests: Sequence[Request], done: Callable[[], Any] = lambda: None) -> list[Completion]:
-        """The answers in the order of the requests; `done` is called after each."""
+    def complete(self, requests: Sequence[Request], done: Done = lambda *_: None) -> list[Completion]:
+        """The answers in the order of the requests; `done` is called with the number of each and the answer."""
         if self.threads is None:
             return super().complete(requests, done)
         futures = [self.threads.submit(self._complete, request) for request in requests]
         try:
             for future in as_completed(futures):
-                future.result()
-                done()
+                done(futures.index(future), future.result())
         finally:
             for future in futures:
                 future.cancel()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from extraction import steps
+from extraction.evidence.problems import Problem
 from extraction.models import backends
 from extraction.page import edits, view
 from extraction.reading import documents
@@ -26,6 +27,7 @@ class Opened:
     found: steps.Extraction
     edited: set[str] = field(default_factory=set)  # paths of values that were changed by hand
     bundle: Any = None  # the documents of the file, as `strip.Bundle` has them
+    reading: bool = False  # whether the model is still at it: then nothing can be changed
 
     @property
     def document(self) -> documents.Document:
@@ -63,6 +65,13 @@ class Opened:
         edited = {moved(path) for path in self.edited}
         self.found.change(record, before)
         self.edited = {leaf.path for leaf in self.found.leaves if leaf.path in edited}
+
+    def stop(self) -> None:
+        """Keep what was found before the reading was stopped."""
+        self.reading = False
+        self.found.of_answers.append(
+            Problem("answer", None, "the reading was stopped: parts of the text were not read")
+        )
 
     def ask(self, question: str, backend: backends.Backend, data: DataConfig) -> None:
         """Add an answer to the result."""

@@ -299,7 +299,7 @@ def tab(review: Review, page: gr.Blocks) -> None:
         skip = gr.Button("Skip (S)", scale=1, min_width=110, elem_id="skip")
         accept = gr.Button("Accept (A)", variant="primary", scale=1, min_width=110, elem_id="accept")
     with gr.Column(visible=False, elem_id="clash") as made["clash"]:
-        made["versions"] = widgets.plain_table(["Field", "Yours", "Theirs"], ["30%", "35%", "35%"], "versions")
+        made["versions"] = widgets.plain_table(["Field", "Yours", "Theirs"], "versions")
         with gr.Row():
             theirs = gr.Button("Take theirs", elem_id="theirs")
             mine = gr.Button("Save mine instead", elem_id="mine")

@@ -6,9 +6,12 @@ import ipaddress
 import os
 import secrets
 import socket
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from extraction import files
+from extraction.page import widgets
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -69,9 +72,28 @@ def set_environment(host: str, folder: str) -> None:
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1,::1", host]))
 
 
-def launch(
-    page: gr.Blocks, host: str, port: int, *, max_file_mb: float, css: str, auth: tuple[str, str] | None = None
-) -> None:
+@cache
+def page_class() -> type[gr.Blocks]:
+    """Gradio's page, which says what is wrong with a call, where Gradio says nothing and prints a traceback."""
+    import gradio as gr
+    from gradio.exceptions import InvalidPathError
+
+    class Page(gr.Blocks):
+        async def preprocess_data(self, *given: Any, **options: Any) -> Any:
+            try:
+                return await super().preprocess_data(*given, **options)
+            except gr.Error as error:
+                sentence = error.message
+            except InvalidPathError:
+                sentence = "the file was not uploaded to this page: upload it first"
+            except Exception:
+                sentence = "what was sent does not fit this call"
+            raise gr.Error(sentence, print_exception=False)
+
+    return Page
+
+
+def launch(page: gr.Blocks, host: str, port: int, *, max_file_mb: float, auth: tuple[str, str] | None = None) -> None:
     """Start the server in a thread: no network, nothing kept, no file served that the page did not make."""
     from starlette.middleware import Middleware
 
@@ -90,5 +112,6 @@ def launch(
         run_history=False,
         enable_monitoring=False,
         footer_links=[],
-        css=css,
+        css=Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
+        theme=widgets.theme(),
     )

@@ -38,12 +38,21 @@ function show(scroller, node) {
 
 function picture() {
   const root = element.querySelector(".picture");
+  let shown = null; // what is drawn: while the model is at it, boxes come without the page
+
+  const boxes = () => [...root.querySelectorAll("rect")];
 
   function mark(field) {
-    const boxes = [...root.querySelectorAll("rect")];
-    for (const box of boxes) box.classList.toggle("on", box.dataset.field === field);
-    const lit = boxes.find((box) => box.dataset.field === field);
-    if (lit) show(root.querySelector(".scroll"), lit);
+    for (const box of boxes()) box.classList.toggle("on", box.dataset.field === field);
+    const lit = boxes().find((box) => box.dataset.field === field);
+    if (!lit) return;
+    reach(lit);
+    show(root.querySelector(".scroll"), lit);
+  }
+
+  // One box is reached with Tab, the others from there with the arrow keys.
+  function reach(chosen) {
+    for (const box of boxes()) box.setAttribute("tabindex", box === chosen ? 0 : -1);
   }
 
   function turner(text, label, page, value) {
@@ -53,58 +62,81 @@ function picture() {
     return button;
   }
 
+  function pressed(event, box, field) {
+    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+    if (event.key !== "Enter" && event.key !== " " && !step) return;
+    event.preventDefault();
+    if (!step) return tell(field);
+    const order = boxes().sort((a, b) => a.y.baseVal.value - b.y.baseVal.value || a.x.baseVal.value - b.x.baseVal.value);
+    const next = order[order.indexOf(box) + step];
+    if (!next) return;
+    reach(next);
+    next.focus();
+  }
+
+  function drawBoxes(value) {
+    const overlay = root.querySelector("svg");
+    const focused = overlay.contains(document.activeElement) && document.activeElement.dataset.field;
+    const margin = Math.max(value.width, value.height) / 400;
+    const area = (box) => (box.right - box.left) * (box.bottom - box.top);
+    const here = value.boxes.filter((box) => box.page === value.page).sort((a, b) => area(b) - area(a)); // small ones on top
+    overlay.replaceChildren();
+    for (const box of here) {
+      const rect = make("rect", {
+        x: box.left - margin, y: box.top - margin,
+        width: box.right - box.left + 2 * margin, height: box.bottom - box.top + 2 * margin,
+        class: box.found, role: "button", tabindex: -1, "aria-label": box.label, "data-field": box.field,
+      });
+      rect.append(make("title", {}, box.label));
+      rect.addEventListener("click", () => tell(box.field));
+      rect.addEventListener("keydown", (event) => pressed(event, rect, box.field));
+      overlay.append(rect);
+    }
+    reach(boxes().find((box) => box.dataset.field === focused) || boxes()[0]);
+    if (focused) boxes().find((box) => box.dataset.field === focused)?.focus({ preventScroll: true });
+    const keys = root.querySelector(".keys");
+    keys.replaceChildren();
+    for (const [found, text] of [["exact", "as printed"], ["normalized", "another form"], ["fuzzy", "similar"]]) {
+      if (here.some((box) => box.found === found)) keys.append(make("span", { class: `key ${found}` }, text));
+    }
+  }
+
   function draw() {
-    const value = props.value;
+    const more = shown && props.value && props.value.more;
+    const value = shown = more ? { ...shown, ...props.value } : props.value;
+    if (more && value.src) return drawBoxes(value);
     root.replaceChildren();
-    const hint = (text) => make("p", { class: "hint" }, text);
+    const kind = value && value.failed ? { class: "failed", role: "alert" } : { class: "hint" };
+    const hint = (text) => make("p", kind, text);
     if (!value || (!value.src && !value.pages)) {
-      root.append(hint(value ? value.note : "The page appears here, with a box around each field."));
+      root.append(hint((value && value.note) || "The page appears here, with a box around each field."));
       return;
     }
     const bar = make("div", { class: "bar" });
     bar.append(turner("‹", "Previous page", value.page - 1, value));
     bar.append(make("span", { "aria-live": "polite", class: "where" }, `Page ${value.page} of ${value.pages}`));
-    bar.append(turner("›", "Next page", value.page + 1, value));
+    bar.append(turner("›", "Next page", value.page + 1, value), make("span", { class: "keys" }));
     if (!value.src) { // this page cannot be shown, its neighbors may
       root.append(bar, hint(value.note));
       return;
     }
-    for (const [found, text] of [["exact", "as printed"], ["normalized", "another form"], ["fuzzy", "similar"]]) {
-      if (value.boxes.some((box) => box.found === found)) bar.append(make("span", { class: `key ${found}` }, text));
-    }
-    const scroll = make("div", { class: "scroll", tabindex: 0, "aria-label": "Page of the document" });
+    const scroll = make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Page of the document" });
     const sheet = make("div", { class: "sheet" });
     const image = make("img", { alt: `Page ${value.page}`, src: value.src });
-    const overlay = make("svg", { viewBox: `0 0 ${value.width} ${value.height}`, preserveAspectRatio: "none" });
-    const margin = Math.max(value.width, value.height) / 400;
-    const area = (box) => (box.right - box.left) * (box.bottom - box.top);
-    for (const box of [...value.boxes].sort((a, b) => area(b) - area(a))) { // small ones on top
-      const rect = make("rect", {
-        x: box.left - margin, y: box.top - margin,
-        width: box.right - box.left + 2 * margin, height: box.bottom - box.top + 2 * margin,
-        class: box.found, role: "button", tabindex: 0, "aria-label": box.label, "data-field": box.field,
-      });
-      rect.append(make("title", {}, box.label));
-      rect.addEventListener("click", () => tell(box.field));
-      rect.addEventListener("keydown", (event) => {
-        if (event.key !== "Enter" && event.key !== " ") return;
-        event.preventDefault();
-        tell(box.field);
-      });
-      overlay.append(rect);
-    }
-    sheet.append(image, overlay);
+    sheet.append(image, make("svg", {
+      viewBox: `0 0 ${value.width} ${value.height}`, preserveAspectRatio: "none", role: "group", "aria-label": "Boxes",
+    }));
     scroll.append(sheet);
     root.append(bar, scroll);
+    drawBoxes(value);
     image.addEventListener("load", () => mark(value.active));
     mark(value.active);
   }
 
   listen((field) => {
-    const value = props.value;
-    if (!value || !value.src) return;
-    const on = value.places[field];
-    if (on && !value.boxes.some((box) => box.field === field)) trigger("turn", { page: on, field });
+    if (!shown || !shown.src) return;
+    const on = shown.places[field];
+    if (on && !shown.boxes.some((box) => box.field === field && box.page === shown.page)) trigger("turn", { page: on, field });
     mark(field);
   });
   watch("value", draw);
@@ -114,6 +146,8 @@ function picture() {
 function fields() {
   const root = element.querySelector(".fields");
   const shownEmpty = new Set(); // empty fields that somebody chose to fill in
+  let next = null; // finds what is focused when rows have changed
+  let reading = false; // the model is still at it
   let byField = {};
 
   const boxOf = (field) => [...root.querySelectorAll("[data-field]")].find((node) => node.dataset.field === field);
@@ -140,6 +174,7 @@ function fields() {
     const entry = byField[field];
     const box = make("textarea", { rows: 1, "aria-label": label, spellcheck: "false", class: number ? "number" : null });
     box.value = box.defaultValue = entry ? entry.value : "";
+    box.readOnly = reading;
     const keep = () => {
       if (box.value !== box.defaultValue) trigger("edit", { of: props.value.of, field, value: box.value });
       box.defaultValue = box.value;
@@ -147,6 +182,7 @@ function fields() {
     box.addEventListener("change", keep);
     box.addEventListener("focus", () => tell(field));
     box.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") box.value = box.defaultValue;
       if (event.key !== "Enter" || event.shiftKey) return;
       event.preventDefault();
       keep();
@@ -156,11 +192,16 @@ function fields() {
 
   function marks(entry) {
     const line = make("span", { class: "marks" });
-    if (entry.found === "none") line.append(make("span", { class: "none" }, entry.says));
+    const sign = (kind, text, says) => line.append(make("span", { class: kind, role: "img", "aria-label": says, title: says }, text));
+    if (entry.found === "none") sign("none", "?", `${entry.says} in the document`);
     if (entry.edited) line.append(make("span", { class: "edited" }, "edited"));
     for (const check of entry.checks) {
-      const sign = { fails: "✗", holds: "✓" }[check.verdict];
-      if (sign) line.append(make("span", { class: check.verdict, role: "img", "aria-label": check.says, title: check.says }, sign));
+      const text = { fails: "✗", holds: "✓" }[check.verdict];
+      if (text) sign(check.verdict, text, check.says);
+    }
+    if (entry.confidence !== null) {
+      const doubt = entry.confidence < 50;
+      line.append(make("small", { class: doubt ? "sure doubt" : "sure", title: "how sure the model is" }, `${entry.confidence} %`));
     }
     return line;
   }
@@ -177,11 +218,10 @@ function fields() {
     return node;
   }
 
-  function single(entry) {
+  function single(entry, group) {
     const row = make("div", { class: "row" });
-    row.append(make("span", { class: "name" }, entry.label), cell("div", entry.field, entry.label, entry.number));
-    const known = byField[entry.field];
-    if (known && known.confidence !== null) row.append(make("small", {}, `${known.confidence} %`));
+    const label = group.name ? `${group.name}, ${entry.label}` : entry.label;
+    row.append(make("span", { class: "name" }, entry.label), cell("div", entry.field, label, entry.number));
     return row;
   }
 
@@ -189,19 +229,40 @@ function fields() {
     const label = "Add a field";
     const list = make("select", { "aria-label": label });
     list.append(make("option", { value: "" }, `${label} …`), ...empty.map((e) => make("option", { value: e.field }, e.label)));
-    list.addEventListener("change", () => {
+    let keys = false; // the arrow keys change the choice before it is made with Enter
+    const add = () => {
       const field = list.value;
       shownEmpty.add(field);
       draw();
       boxOf(field)?.querySelector("textarea").focus();
+    };
+    list.addEventListener("pointerdown", () => { keys = false; });
+    list.addEventListener("change", () => keys || add());
+    list.addEventListener("keydown", (event) => {
+      keys = true;
+      if (event.key !== "Enter" || !list.value) return;
+      event.preventDefault();
+      add();
     });
     return list;
   }
 
+  // What has the focus once a row was added, moved or removed: it follows the row, or goes to the one in its place.
+  function follow({ row, act }) {
+    if (act === "add") return () => [...root.querySelectorAll(`tr[data-list="${CSS.escape(row)}"]`)].pop()?.querySelector("textarea");
+    const [, list, index] = row.match(/(.+)\[(\d+)\]$/);
+    const to = Number(index) + { up: -1, down: 1, remove: 0 }[act];
+    const at = (i) => root.querySelector(`tr[data-at="${CSS.escape(`${list}[${i}]`)}"] button[data-act="${act}"]`);
+    const adders = () => root.querySelector(`button[data-adds="${CSS.escape(list)}"]`);
+    return () => at(to) || at(to - 1) || at(Number(index)) || adders();
+  }
+
   function button(text, label, action) {
-    const made = make("button", { type: "button", "aria-label": label, title: label }, text);
+    const data = action.act === "add" ? { "data-adds": action.row } : { "data-act": action.act };
+    const made = make("button", { type: "button", "aria-label": label, title: label, ...data }, text);
     made.addEventListener("click", (event) => {
       event.stopPropagation();
+      next = follow(action);
       trigger("rows", { of: props.value.of, ...action });
     });
     return made;
@@ -210,10 +271,11 @@ function fields() {
   function table(group) {
     const made = make("table"), head = make("tr"), top = make("thead"), body = make("tbody");
     head.append(...group.columns.map((c) => make("th", { scope: "col", class: c.number ? "number" : null }, c.label)));
-    head.append(make("th", { scope: "col", class: "acts" }, ""));
+    if (!reading) head.append(make("td", { class: "acts" }));
     top.append(head);
     group.entries.forEach((entry, i) => {
-      const line = make("tr", { class: entry.level ? "inner" : null });
+      const list = entry.at.replace(/\[\d+\]$/, "");
+      const line = make("tr", { class: entry.level ? "inner" : null, "data-at": entry.at, "data-list": list });
       for (const column of group.columns) {
         const field = `${entry.at}.${column.key}`;
         const at = cell("td", field, `${group.name}, row ${i + 1}, ${column.label}`, column.number);
@@ -227,7 +289,7 @@ function fields() {
         const label = name === "remove" ? `Remove row ${i + 1}` : `Move row ${i + 1} ${name}`;
         acts.append(button(sign, label, { row: entry.at, act: name }));
       }
-      line.append(acts);
+      if (!reading) line.append(acts);
       body.append(line);
     });
     made.append(top, body);
@@ -244,15 +306,16 @@ function fields() {
 
   function section(group) {
     const part = make("section");
-    if (group.name) part.append(make("h3", {}, group.name));
+    if (group.name) part.append(make("h2", {}, group.name));
     if (group.columns) {
-      part.append(table(group), button("+ Row", `Add a row to ${group.name}`, { row: group.list, act: "add" }));
+      part.append(table(group));
+      if (!reading) part.append(button("+ Row", `Add a row to ${group.name}`, { row: group.list, act: "add" }));
       return part;
     }
     const shown = group.fields.filter((entry) => byField[entry.field] || shownEmpty.has(entry.field));
     const empty = group.fields.filter((entry) => !shown.includes(entry));
-    part.append(...shown.map(single));
-    if (empty.length) part.append(adder(empty));
+    part.append(...shown.map((entry) => single(entry, group)));
+    if (empty.length && !reading) part.append(adder(empty));
     return part;
   }
 
@@ -264,6 +327,7 @@ function fields() {
     const lit = root.querySelector('[aria-current="true"]')?.dataset.field;
     const top = root.scrollTop;
     byField = Object.fromEntries(rows.map((entry) => [entry.field, entry]));
+    reading = Boolean(value.reading);
     root.replaceChildren();
     if (!(value.groups || []).length) {
       root.append(make("p", { class: "hint" }, "No fields yet."));
@@ -273,7 +337,12 @@ function fields() {
     root.append(...value.groups.map(section));
     root.scrollTop = top;
     for (const node of root.querySelectorAll("[data-field]")) node.setAttribute("aria-current", node.dataset.field === lit);
-    if (typed) { // the answer to an edit must not take the next field out of somebody's hands
+    const wanted = next && next();
+    next = null;
+    if (wanted) {
+      wanted.focus({ preventScroll: true });
+      show(root, wanted);
+    } else if (typed) { // the answer to an edit must not take the next field out of somebody's hands
       const again = boxOf(typed.field)?.querySelector("textarea");
       if (again) {
         again.value = typed.text;
@@ -317,4 +386,39 @@ function talk() {
 
   watch("value", draw);
   draw();
+}
+
+function rows() {
+  const root = element.querySelector(".rows");
+  const heads = JSON.parse(root.dataset.head);
+
+  function draw() {
+    root.replaceChildren();
+    if (!(props.value || []).length) return;
+    const made = make("table"), top = make("thead"), head = make("tr"), body = make("tbody");
+    head.append(...heads.map((text) => make("th", { scope: "col" }, text)));
+    top.append(head);
+    for (const row of props.value) {
+      const line = make("tr", { class: row.some((text) => /^fail/.test(text)) ? "fails" : null });
+      line.append(...row.map((text, i) => make("td", { "data-label": heads[i] }, text)));
+      body.append(line);
+    }
+    made.append(top, body);
+    root.append(made);
+  }
+
+  watch("value", draw);
+  draw();
+}
+
+function examples() {
+  const root = element.querySelector(".examples");
+  for (const one of props.value || []) {
+    const button = make("button", { type: "button", class: "example", title: one.file });
+    const sheet = make("span", { class: "small", "aria-hidden": "true" }, one.src ? undefined : one.text);
+    if (one.src) sheet.append(make("img", { alt: "", src: one.src }));
+    button.append(sheet, make("span", {}, one.label));
+    button.addEventListener("click", () => trigger("pick", { file: one.file }));
+    root.append(button);
+  }
 }

@@ -1,4 +1,4 @@
-"""The page of a document with its fields as boxes, and the table of the fields, as two linked parts of a web page.
+"""The page of a document with its fields as boxes, and the table of the fields, as linked parts of a web page.
 
 A click on a row lights its box up, a click on a box selects its row, both within the browser; only turning a page and
 changing a value ask Python. The parts are drawn by view.js from a value that this module makes.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -23,9 +24,11 @@ from extraction.reading import documents
 from extraction.reading.limits import Limits
 
 SIDE = 1600  # pixels of the longer side of a page's picture
+THUMBNAIL = 220  # pixels of the longer side of an example's
 PICTURE_TEMPLATE = '<div class="picture"></div>'
 TALK_TEMPLATE = '<div class="talk" role="log" aria-label="Questions and answers"></div>'
 TABLE_TEMPLATE = '<div class="fields"></div>'
+EXAMPLES_TEMPLATE = '<div class="examples" role="group" aria-label="Examples"></div>'
 EXPORTS = ("json", "csv", "jsonl")
 CSV_HEADER = ["file", "document_type", "field", "value", "normalized", "grounding", "confidence", "page", "edited"]
 BATCH_HEADER = ["File", "Status", "Summary", "Fields", "Not found", "Checks that fail", "Seconds"]
@@ -43,7 +46,7 @@ _STYLES = ("view.css", "review.css", "strip.css")
 
 @cache
 def script(part: str) -> str:
-    """The JavaScript of `picture`, `fields`, `talk`, `queue` or `strip`."""
+    """The JavaScript of a part of view.js, or of the `queue` or the `strip`."""
     names = ["view.js", *([_OWN_FILE[part]] if part in _OWN_FILE else [])]
     return "\n".join([*(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in names), f"{part}();\n"])
 
@@ -56,25 +59,44 @@ def style() -> str:
 def picture(
     source: Path, page: int, pages: int, fields: Sequence[dict], limits: Limits, active: str | None = None
 ) -> dict:
-    """The value of the picture: one page, the boxes on it, and on which page each field begins.
+    """The value of the picture: one page, and the boxes of the fields.
 
     `active` is the field that is lit up. Of a format that has no pages there is a sentence instead of a picture.
     """
     drawn = documents.render(source, page, SIDE, limits)
-    value = {"page": page, "pages": pages, "active": active, "boxes": [], "places": {}}
+    value = {"page": page, "pages": pages, "active": active, **boxes(fields)}
     if drawn is None:
         return value | {"pages": 0, "note": "This format has no pages to show; its text is in the tab Text."}
+    return value | {"src": _jpeg(drawn.image, 80), "width": drawn.width, "height": drawn.height}
+
+
+def boxes(fields: Sequence[dict]) -> dict:
+    """The boxes of all pages, and on which page each field begins; with `more`, for the page that is there."""
+    found: list[dict] = []
+    places: dict[str, int] = {}
     for field in fields:
         for box in field["boxes"]:
-            value["places"].setdefault(field["path"], box["page"])
-            if box["page"] == page:
-                label = f"{field['path']}: {field['value']}"
-                area = {side: round(box[side], 2) for side in ("left", "top", "right", "bottom")}
-                value["boxes"].append({"field": field["path"], "label": label, "found": field["grounding"], **area})
+            places.setdefault(field["path"], box["page"])
+            label = f"{spoken(field['path'])}: {field['value']}"
+            area = {side: round(box[side], 2) for side in ("left", "top", "right", "bottom")}
+            what = {"field": field["path"], "page": box["page"], "label": label, "found": field["grounding"]}
+            found.append({**what, **area})
+    return {"boxes": found, "places": places}
+
+
+def example(source: Path, label: str, limits: Limits) -> dict:
+    """A document that can be tried, with its first page made small, or its first lines where it has no pages."""
+    drawn = documents.render(source, 1, THUMBNAIL, limits)
+    value = {"file": source.name, "label": label}
+    if drawn is None:
+        return value | {"text": source.read_text(encoding="utf-8", errors="replace")[:400]}
+    return value | {"src": _jpeg(drawn.image, 70)}
+
+
+def _jpeg(image: Any, quality: int) -> str:
     written = io.BytesIO()
-    drawn.image.save(written, "JPEG", quality=80)
-    source_url = "data:image/jpeg;base64," + base64.b64encode(written.getvalue()).decode()
-    return value | {"src": source_url, "width": drawn.width, "height": drawn.height}
+    image.convert("RGB").save(written, "JPEG", quality=quality)
+    return "data:image/jpeg;base64," + base64.b64encode(written.getvalue()).decode()
 
 
 def plain(value: float | str | None) -> str:
@@ -131,6 +153,12 @@ NUMBERS = {*TOTALS, "quantity", "unit_price", "amount", "item_subtotal", "price"
 def label(key: str) -> str:
     """`Invoice number` for `invoice_number`; a name with capitals or spaces, such as a clause's, stays as it is."""
     return LABELS.get(key) or (key.replace("_", " ").capitalize() if key == key.lower() else key)
+
+
+def spoken(path: str) -> str:
+    """A path as people say it: `Line items 1, Amount` for `line_items[0].amount`."""
+    steps = re.findall(r"([^.\[\]]+)(?:\[(\d+)\])?", path)
+    return ", ".join(f"{label(key)} {int(index) + 1}" if index else label(key) for key, index in steps)
 
 
 def groups(record: dict) -> list[dict]:

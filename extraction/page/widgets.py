@@ -1,12 +1,15 @@
 """What the page is made of: what a visitor gives, and what is shown of a document. app.py says what a click does.
 
 A document's text goes into text boxes, plain cells and the parts of view.js alone: what shows HTML or Markdown would
-run or fetch it, gr.Chatbot even without Markdown. JSON is shown as code, because gr.JSON would take each
-{"path": ...} of the fields for a file.
+run or fetch it, gr.Chatbot even without Markdown. JSON is shown as text, because gr.JSON would take each
+{"path": ...} of the fields for a file, and gr.Code has colors that are hard to read.
 """
 
 from __future__ import annotations
 
+import contextlib
+import html
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +18,8 @@ import config
 from extraction.formats import kinds
 from extraction.page import strip, view
 from extraction.page.opened import Opened
+from extraction.reading import documents
+from extraction.reading.limits import Limits
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -25,7 +30,14 @@ DOCUMENT_TYPES = [
     ("Contract", "contract"),
     ("Other", "document"),
 ]
-EXAMPLES = ["receipt_photo_1.jpg", "receipt_photo_2.jpg", "invoice.pdf", "contract_1.pdf", "letter.txt"]
+EXAMPLES = {
+    "invoice.pdf": "Invoice",
+    "receipt_photo_1.jpg": "Receipt",
+    "receipt_photo_2.jpg": "Long receipt",
+    "contract_1.pdf": "Contract",
+    "letter.txt": "Letter",
+}
+EXPORTED = {"json": "JSON ↓", "csv": "CSV, Excel ↓", "jsonl": "JSONL ↓"}
 TEMPLATE = '{"vendor": "", "items": [{"name": "", "price": ""}]}'
 
 
@@ -35,8 +47,43 @@ def limits_line(limits: config.InferenceConfig) -> str:
     return f"{formats}, at most {limits.max_file_mb:g} MB; of a long document the {pages} are read."
 
 
-def example_rows(folder: Path) -> list[list[str]]:
-    return [[str(folder / name), "auto"] for name in EXAMPLES if (folder / name).is_file()]
+def examples(folder: Path, limits: Limits) -> list[dict]:
+    """What `view.example` makes of the sample documents that are there and can be read."""
+    made = []
+    for name, label in EXAMPLES.items():
+        with contextlib.suppress(documents.DocumentError):
+            made.append(view.example(folder / name, label, limits))
+    return made
+
+
+def theme() -> gr.themes.Base:
+    """Gradio's own, with the contrast between text and background that people need (WCAG AA); see page.css too.
+
+    Bold text has the weight 700, since Gradio's font files of 600 hold the letters A and B alone.
+    """
+    import gradio as gr
+    from gradio.themes.utils import fonts
+
+    plain = [fonts.LocalFont("Source Sans Pro", weights=(400, 700)), "ui-sans-serif", "system-ui", "sans-serif"]
+    mono = [fonts.LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "Consolas", "monospace"]
+    return gr.themes.Default(font=plain, font_mono=mono).set(
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
+        color_accent="*primary_700",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_label_text_color="*neutral_600",
+        block_label_text_color_dark="*neutral_200",
+        block_title_text_color="*neutral_600",
+        block_title_text_color_dark="*neutral_200",
+        link_text_color_dark="*secondary_300",
+        link_text_color_visited_dark="*secondary_300",
+        link_text_color_hover_dark="*secondary_200",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+    )
 
 
 def document_types(own: Iterable[str]) -> list[tuple[str, str]]:
@@ -49,7 +96,7 @@ def given(cfg: config.Config, own: Iterable[str] = ()) -> tuple:
     examples."""
     import gradio as gr
 
-    examples = None
+    tried = None
     with gr.Row():
         with gr.Column(scale=3, min_width=300), gr.Tabs():
             with gr.Tab("File"):
@@ -72,17 +119,11 @@ def given(cfg: config.Config, own: Iterable[str] = ()) -> tuple:
                     label="A template of the record, or its JSON schema", placeholder=TEMPLATE, lines=3, max_lines=12,
                     max_length=20_000, elem_id="schema",
                 )  # fmt: skip
-        if rows := example_rows(cfg.samples_dir / "documents"):
-            with gr.Column(scale=2, min_width=220):
-                examples = gr.Examples(
-                    rows,
-                    [source, kind],
-                    label="Or try one of these",
-                    example_labels=[Path(row[0]).name for row in rows],
-                    elem_id="examples",
-                    api_visibility="private",
-                )
-    return source, photo, kind, schema, split, button, stop, examples
+        if made := examples(cfg.samples_dir / "documents", cfg.inference):
+            with gr.Column(scale=3, min_width=300):
+                gr.Markdown("Or try one of these", elem_id="try")
+                tried = page_part("examples", view.EXAMPLES_TEMPLATE, "examples", made)
+    return source, photo, kind, schema, split, button, stop, tried
 
 
 def shown() -> dict[str, Any]:
@@ -92,11 +133,18 @@ def shown() -> dict[str, Any]:
     parts: dict[str, Any] = {"strip": page_part("strip", strip.TEMPLATE, "strip")}
     with gr.Row(equal_height=True):
         parts["status"] = gr.Textbox(
-            show_label=False, container=False, placeholder="No document yet", max_lines=4, scale=8, elem_id="status"
+            label="Status",
+            show_label=False,
+            container=False,
+            placeholder="No document yet",
+            max_lines=4,
+            scale=8,
+            min_width=300,
+            elem_id="status",
         )
         for name in view.EXPORTS:
             parts[f"save_{name}"] = gr.DownloadButton(
-                f"{name.upper()} ↓", size="md", scale=1, min_width=70, interactive=False, elem_id=f"save_{name}"
+                EXPORTED[name], size="md", scale=1, min_width=96, interactive=False, elem_id=f"save_{name}"
             )
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
@@ -105,19 +153,17 @@ def shown() -> dict[str, Any]:
             with gr.Tab("Fields") as parts["fields_tab"]:
                 parts["table"] = page_part("fields", view.TABLE_TEMPLATE, "fields")
             with gr.Tab("Checks") as parts["checks_tab"]:
-                parts["verdicts"] = plain_table(["Verdict", "What", "Why"], ["20%", "45%", "35%"], "checks")
+                parts["verdicts"] = plain_table(["Verdict", "What", "Why"], "checks")
             with gr.Tab("Summary"):
-                parts["summary"] = gr.Textbox(show_label=False, lines=4, buttons=["copy"], elem_id="summary")
+                parts["summary"] = text_box("Summary", 4, "summary")
             with gr.Tab("Text"):
-                parts["text"] = gr.Textbox(show_label=False, lines=24, max_lines=24, buttons=["copy"], elem_id="text")
+                parts["text"] = text_box("Text", 24, "text")
             with gr.Tab("JSON"):
-                parts["json"] = gr.Code(
-                    language="json", interactive=False, show_label=False, max_lines=28, elem_id="json"
-                )
+                parts["json"] = text_box("JSON", 24, "json")
             with gr.Tab("Ask"):
                 parts["chat"] = page_part("talk", view.TALK_TEMPLATE, "chat")
                 parts["question"] = gr.Textbox(
-                    show_label=False, placeholder="Which law governs this agreement?", max_length=500,
+                    label="Question", show_label=False, placeholder="Which law governs this agreement?", max_length=500,
                     submit_btn="Ask", elem_id="question",
                 )  # fmt: skip
     return parts
@@ -139,19 +185,19 @@ def batch(cfg: config.Config, own: Iterable[str] = ()) -> tuple:
                 start = gr.Button("Extract all", variant="primary", elem_id="batch")
                 stop = gr.Button("Stop", elem_id="stop")
             gr.Markdown(limits_line(cfg.inference) + " Results appear as they are made; a failure is a row, too.")
-    widths = ["20%", "22%", "28%", "7%", "8%", "8%", "7%"]
-    rows = plain_table(view.BATCH_HEADER, widths, "batch_rows")
+    rows = plain_table(view.BATCH_HEADER, "batch_rows")
     with gr.Row():
-        jsonl = gr.DownloadButton("JSONL ↓", size="md", interactive=False, elem_id="batch_jsonl")
-        fields = gr.DownloadButton("CSV ↓", size="md", interactive=False, elem_id="batch_csv")
+        jsonl = gr.DownloadButton(EXPORTED["jsonl"], size="md", interactive=False, elem_id="batch_jsonl")
+        fields = gr.DownloadButton(EXPORTED["csv"], size="md", interactive=False, elem_id="batch_csv")
     return sources, kind, start, stop, rows, jsonl, fields
 
 
-def page_part(name: str, template: str, elem_id: str) -> gr.HTML:
+def page_part(name: str, template: str, elem_id: str, value: Any = None) -> gr.HTML:
     """A part of view.js."""
     import gradio as gr
 
     return gr.HTML(
+        value,
         html_template=template,
         css_template=view.style(),
         js_on_load=view.script(name),
@@ -160,23 +206,22 @@ def page_part(name: str, template: str, elem_id: str) -> gr.HTML:
     )
 
 
-def plain_table(headers: list[str], widths: list[str], name: str) -> gr.Dataframe:
-    """A table of plain text that can be read and copied, not edited."""
+def text_box(label: str, lines: int, elem_id: str) -> gr.Textbox:
+    """Text to read and to copy."""
     import gradio as gr
 
-    width = len(headers)
-    return gr.Dataframe(
-        headers=headers,
-        column_count=width,
-        column_widths=widths,
-        datatype="str",
-        type="array",
-        interactive=False,
-        wrap=True,
-        max_height=620,
-        show_label=False,
-        elem_id=name,
+    return gr.Textbox(
+        label=label, show_label=False, lines=lines, max_lines=lines, buttons=["copy"], interactive=False,
+        elem_id=elem_id,
+    )  # fmt: skip
+
+
+def plain_table(headers: list[str], name: str) -> gr.HTML:
+    """A table of plain text that can be read and copied, not edited. Its value is a list of rows."""
+    about = (
+        f'tabindex="0" role="region" aria-label="{", ".join(headers)}" data-head="{html.escape(json.dumps(headers))}"'
     )
+    return page_part("rows", f'<div class="rows" {about}></div>', name, [])
 
 
 def with_event(handle: Callable[[Opened | None, Any], Any], stream: bool = False) -> Callable:
