@@ -164,7 +164,7 @@ def test_each_value_stands_in_one_group_only():
 
 
 def test_the_head_says_what_it_is_whether_sums_hold_and_how_much_needs_a_look():
-    fields = [a_field("total"), a_field("merchant.name", "Cafe", "none")]
+    fields = [a_field("total"), a_field("merchant.name", "Cafe", "none", review=True)]
     sums = {"rule": "sum of line items = subtotal", "verdict": "holds"}
     head = view.headline(a_result(record=RECORD, fields=fields, checks=[sums]))
     assert head == {"title": "Invoice A-17, Cafe, EUR 9.25", "sums": "checks hold", "fails": False, "review": 1}
