@@ -209,3 +209,15 @@ def test_a_full_disk_is_one_sentence_and_what_was_there_stays(folder):
     assert "error: File too large" in done.stderr and "Traceback" not in done.stderr
     assert rows_of(folder) == before
     assert [p.name for p in (out / "own").iterdir()] == ["slip"]
+
+
+def test_records_of_a_type_of_ours_are_held_against_its_fields(folder, capsys):
+    (folder / "schema.json").write_text('"receipt"')
+    for number, record in ((1, {"total": "10"}), (2, {"total": "20", "summary": "x"}), (3, {"weight": "3"})):
+        (folder / f"slip_{number}.txt.json").write_text(json.dumps(record))
+    assert run(folder) == 0
+    assert "slip_3.txt.json: weight does not fit the fields of a receipt" in capsys.readouterr().err
+    assert [row["record"] for row in rows_of(folder).values()] == [{"total": "10"}, {"total": "20"}]
+    (folder / "schema.json").write_text('"contract"')
+    with pytest.raises(files.StageError, match="contracts of your own cannot be trained on"):
+        run(folder)

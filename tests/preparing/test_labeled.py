@@ -90,3 +90,14 @@ def test_the_answer_of_an_own_document_names_every_field_of_its_schema():
     whole = custom.task_of(row).whole({"d": [{"f": ["x"]}]})
     assert json.dumps(whole) == '{"a": null, "b": {"c": null}, "d": [{"e": null, "f": ["x"]}]}'
     assert custom.task_of(row).name == "slip"
+
+
+def test_documents_of_a_type_of_ours_become_rows_of_that_type_and_need_no_schema(tmp_path):
+    write(tmp_path / "kept", [row | {"record": {"total": str(n)}} for n, row in enumerate(rows(4))])
+    (tmp_path / "kept" / "schema.json").write_text('"receipt"')
+    write(tmp_path / "slip", rows(4))
+    _, sources = splits(tmp_path / "kept")
+    row = sources.documents["train"][0]["rows"][0]
+    assert row["task"] == "receipt" and "template" not in row and row["record"]["summary"].startswith("Receipt, total ")
+    labeled.write_schemas(tmp_path, tmp_path, ["kept", "slip"])
+    assert files.read_json(tmp_path / "schemas.json") == {"slip": {"number": "", "day": ""}}
