@@ -3,7 +3,7 @@
 Reads   documents that are uploaded to the page, and a model: the GGUF build that export_gguf.py made, or the
         adapter, the base model, or an OpenAI-compatible server
 Writes  nothing that stays: uploads and results are deleted when the page is stopped, at the latest a day later;
-        with --review, the drafts and records of that folder
+        with --review, the drafts and records of that folder; in data/own/, corrected documents that a person ticks
 
     python app.py
     python app.py --port 8080 --model adapter
@@ -31,7 +31,7 @@ import config
 import inference
 from extraction import files, stage, steps
 from extraction.models import backends, choice
-from extraction.page import jobs, review, server, strip, view, widgets
+from extraction.page import jobs, keep, review, server, strip, view, widgets
 from extraction.page.opened import Opened, conversation, pages, picture
 from extraction.reading import documents
 from extraction.tasks import custom, own_types
@@ -110,8 +110,11 @@ def status_line(result: dict) -> str:
 # --- the page ------------------------------------------------------------------------------------------------
 
 
-def build_page(backend: backends.Backend, cfg: config.Config, to_review: Path | None = None) -> gr.Blocks:
-    """The page, not launched yet. `backend` is asked by one visitor at a time. `to_review` is a folder of drafts."""
+def build_page(
+    backend: backends.Backend, cfg: config.Config, to_review: Path | None = None, keep_in: Path | None = None
+) -> gr.Blocks:
+    """The page, not launched yet. `backend` is asked by one visitor at a time. `to_review` is a folder of drafts, and
+    corrected documents may be kept in a folder of `keep_in`."""
     import gradio as gr
 
     page = server.page_class()(title="Doc intelligence", analytics_enabled=False, delete_cache=(HOUR, 24 * HOUR))
@@ -124,7 +127,7 @@ def build_page(backend: backends.Backend, cfg: config.Config, to_review: Path | 
         gr.Markdown(PURPOSE)
         with gr.Tabs(selected="review" if to_review else None):
             with gr.Tab("One document"):
-                _document_tab(handlers, cfg)
+                _document_tab(handlers, cfg, keep_in)
             with gr.Tab("Batch"):
                 _batch_tab(handlers, cfg)
             if to_review:
@@ -133,7 +136,7 @@ def build_page(backend: backends.Backend, cfg: config.Config, to_review: Path | 
     return page.queue(default_concurrency_limit=1, max_size=cfg.app.queue_size)
 
 
-def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
+def _document_tab(handlers: Handlers, cfg: config.Config, keep_in: Path | None) -> None:
     import gradio as gr
 
     opened = gr.State(None, time_to_live=24 * HOUR)  # of each visitor their own
@@ -164,8 +167,12 @@ def _document_tab(handlers: Handlers, cfg: config.Config) -> None:
     shown["strip"].choose(widgets.with_event(handlers.choose), opened, outputs, **quiet)
     shown["strip"].pages(widgets.with_event(handlers.show_pages), opened, shown["strip"], **quiet)
     shown["view"].turn(widgets.with_event(handlers.turn), opened, shown["view"], **quiet)
-    shown["table"].edit(widgets.with_event(handlers.edit), opened, outputs, **quiet)
-    shown["table"].rows(widgets.with_event(handlers.change_rows), opened, outputs, **quiet)
+    changed = [
+        shown["table"].edit(widgets.with_event(handlers.edit), opened, outputs, **quiet),
+        shown["table"].rows(widgets.with_event(handlers.change_rows), opened, outputs, **quiet),
+    ]
+    if keep_in:
+        keep.box(keep_in, opened, schema, [*running, *changed])
     shown["chat"].forget(handlers.forget_answers, opened, outputs, **quiet)
     question.submit(
         handlers.ask, [opened, question], [*outputs, question], api_name="ask", concurrency_id="model",
@@ -445,7 +452,8 @@ def main(argv: list[str] | None = None) -> int:
     backend = choice.choose(cfg, args.model).open()
     with tempfile.TemporaryDirectory(prefix="doc-intel-", ignore_cleanup_errors=True) as folder:
         server.set_environment(host, folder)
-        page = build_page(backend, cfg, args.review)
+        keeps = auth is None if cfg.app.keep is None else cfg.app.keep
+        page = build_page(backend, cfg, args.review, cfg.keep_dir if keeps else None)
         try:
             server.launch(page, host, port, max_file_mb=cfg.inference.max_file_mb, auth=auth)
             print(f"Doc intelligence page: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)

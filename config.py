@@ -228,6 +228,8 @@ class AppConfig:
     host: str = "127.0.0.1"
     port: int = 7860
     queue_size: int = 20  # requests that wait at most; further ones get "queue full, try again"
+    keep: bool | None = None  # offer to keep corrected documents for training; None: on a page without a login alone
+    keep_dir: str = "data/own"  # where they are kept, in a folder for each document type
 
     def __post_init__(self) -> None:
         _at_least(self, "app", queue_size=1)
@@ -256,6 +258,7 @@ class Config:
     datasets_dir = property(lambda self: ROOT / self.data.datasets_dir)
     own_datasets_dir = property(lambda self: self.datasets_dir / "own")
     training_dir = property(lambda self: ROOT / self.data.training_dir)
+    keep_dir = property(lambda self: ROOT / self.app.keep_dir)
     cache_dir = property(lambda self: ROOT / self.output.cache_dir)
     output_dir = property(lambda self: ROOT / self.output.dir / self.profile)
     base_dir = property(lambda self: self.output_dir / "base_model")  # that this project builds itself (cpu profile)

@@ -41,7 +41,7 @@ extraction.training: memory log checkpoints adapter unsloth_model callback batch
 extraction.scoring: metrics differences places scores report tables experts
 extraction.runs: workers results label environment
 extraction.export: llama_source gguf_build quality fit bundle
-extraction.page: edits jobs view opened strip widgets server review
+extraction.page: edits jobs view opened strip widgets server keep review
 """
 ORDER = [
     ".".join(filter(None, (room, name)))

@@ -28,6 +28,8 @@ class Opened:
     edited: set[str] = field(default_factory=set)  # paths of values that were changed by hand
     bundle: Any = None  # the documents of the file, as `strip.Bundle` has them
     reading: bool = False  # whether the model is still at it: then nothing can be changed
+    corrected: bool = False  # whether anything was changed by hand
+    kept: Path | None = None  # where it was kept for training; see `keep`
 
     @property
     def document(self) -> documents.Document:
@@ -64,6 +66,7 @@ class Opened:
         before = {moved(leaf.path): leaf for leaf in self.found.leaves}
         edited = {moved(path) for path in self.edited}
         self.found.change(record, before)
+        self.corrected = True
         self.edited = {leaf.path for leaf in self.found.leaves if leaf.path in edited}
 
     def stop(self) -> None:

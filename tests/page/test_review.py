@@ -11,7 +11,7 @@ from extraction import drafts, own_folder
 from extraction.own_folder import Folder
 from tests.helpers import chat_server
 from tests.helpers.papers import line, pdf_of
-from tests.test_app import free_port, start
+from tests.test_app import RECEIPT, free_port, start
 
 SECRET = "Quentin Ashgrove"
 
@@ -42,10 +42,10 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def address(folder, tmp_path_factory):
+def page(folder, tmp_path_factory):
     place, port = tmp_path_factory.mktemp("page"), free_port()
-    process = start(place, "--port", str(port), "--review", str(folder.path))
-    yield f"http://127.0.0.1:{port}"
+    process = start(place, "--port", str(port), "--review", str(folder.path), "--set", f"app.keep_dir={place / 'own'}")
+    yield f"http://127.0.0.1:{port}", place / "own"
     process.terminate()
     process.wait(timeout=30)
     said = (place / "stdout").read_text() + (place / "stderr").read_text()
@@ -68,12 +68,12 @@ def chromium():
 class Person:
     """Somebody with a browser of their own at the Review tab."""
 
-    def __init__(self, chromium, address):
+    def __init__(self, chromium, page):
         from playwright.sync_api import expect
 
         self.page, self.expect = chromium.new_context(viewport={"width": 1280, "height": 900}).new_page(), expect
         self.page.set_default_timeout(30_000)
-        self.page.goto(address)
+        self.page.goto(page[0])
         expect(self.page.locator('#queue [aria-current="true"]')).to_be_visible()
 
     def value(self, name):
@@ -95,8 +95,8 @@ class Person:
 
 
 @pytest.mark.browser
-def test_drafts_are_corrected_and_accepted_by_keys_and_the_rest_after_the_browser_was_closed(chromium, address, folder):
-    ann = Person(chromium, address)
+def test_drafts_are_corrected_and_accepted_by_keys_and_the_rest_after_the_browser_was_closed(chromium, page, folder):
+    ann = Person(chromium, page)
     ann.sees("note_12.pdf", 0)  # the least sure: its total is not printed
     ann.expect(ann.page.locator("#review_view img")).to_be_visible()
     ann.correct("total", "120")
@@ -105,7 +105,7 @@ def test_drafts_are_corrected_and_accepted_by_keys_and_the_rest_after_the_browse
     first, second, third = folder.documents()
     assert drafts.read(second).record["total"] == "120" and folder.labeled() == []
 
-    ann = Person(chromium, address)
+    ann = Person(chromium, page)
     ann.page.keyboard.press("s")
     ann.page.locator("#queue").get_by_text("note_12.pdf").click()
     ann.sees("note_12.pdf", 0)
@@ -122,9 +122,9 @@ def test_drafts_are_corrected_and_accepted_by_keys_and_the_rest_after_the_browse
 
 
 @pytest.mark.browser
-def test_two_people_with_one_draft_see_both_versions_and_nothing_is_overwritten(chromium, address, folder):
+def test_two_people_with_one_draft_see_both_versions_and_nothing_is_overwritten(chromium, page, folder):
     document = folder.path / "note_13.pdf"
-    ann, bob = Person(chromium, address), Person(chromium, address)
+    ann, bob = Person(chromium, page), Person(chromium, page)
     for one in (ann, bob):
         one.page.locator("#queue").get_by_text("note_13.pdf").click()
         one.expect(one.page.locator('#queue [aria-current="true"]')).to_contain_text("note_13.pdf")
@@ -146,8 +146,8 @@ def test_two_people_with_one_draft_see_both_versions_and_nothing_is_overwritten(
 
 
 @pytest.mark.browser
-def test_the_tab_fits_a_phone_and_a_change_that_cannot_be_saved_is_told_and_kept_on_the_page(chromium, address, folder):
-    ann = Person(chromium, address)
+def test_the_tab_fits_a_phone_and_a_change_that_cannot_be_saved_is_told_and_kept_on_the_page(chromium, page, folder):
+    ann = Person(chromium, page)
     ann.sees("note_11.pdf", 2)
     draft = own_folder.draft_of(folder.path / "note_11.pdf")
     (folder.path / ".lock").unlink(missing_ok=True)
@@ -164,3 +164,27 @@ def test_the_tab_fits_a_phone_and_a_change_that_cannot_be_saved_is_told_and_kept
     ann.page.keyboard.press("a")
     ann.told("note_11.pdf is accepted .* Nothing is left to review. Next: python download_datasets.py --own")
     assert json.loads(draft.read_text())["state"] == "accepted" and len(folder.labeled()) == 3
+
+
+@pytest.mark.browser
+def test_a_corrected_document_is_kept_for_training_only_when_the_box_is_ticked(chromium, page, tmp_path):
+    (tmp_path / "a.txt").write_text(RECEIPT)
+    ann = Person(chromium, page)
+    ann.page.get_by_role("tab", name="One document").click()
+    ann.page.locator("#document input[type=file]").set_input_files(tmp_path / "a.txt")
+    ann.expect(ann.page.locator("#document")).to_contain_text("a.txt")
+    ann.page.get_by_role("button", name="Extract", exact=True).click()
+    total = ann.page.locator('#fields [data-field="total"]')
+    ann.expect(total).to_be_visible()
+    ann.expect(ann.page.locator("#keep")).to_be_hidden()
+    total.get_by_role("textbox").fill("10.00")
+    total.get_by_role("textbox").press("Enter")
+    ann.expect(ann.page.locator("#keep input")).not_to_be_checked()
+    assert not page[1].exists()
+    ann.page.locator("#keep input").check()
+    ann.expect(ann.page.locator("#kept textarea")).to_have_value(re.compile("Kept: .*receipt.a.txt and a.txt.json"))
+    kept = Folder(page[1] / "receipt")
+    assert own_folder.read_record(kept.documents()[0])["total"] == "10.00"
+    ann.page.locator("#keep input").uncheck()
+    ann.expect(ann.page.locator("#kept textarea")).to_have_value("No longer kept.")
+    assert kept.documents() == []
