@@ -119,6 +119,7 @@ def build_page(
 
     page = server.page_class()(title="Doc intelligence", analytics_enabled=False, delete_cache=(HOUR, 24 * HOUR))
     handlers = Handlers(backend, cfg, page.GRADIO_CACHE)
+    handlers.review = review.Review(to_review, cfg.inference) if to_review else None
     with page:
         with gr.Row():
             gr.Markdown("# Doc intelligence", elem_id="title")
@@ -130,9 +131,9 @@ def build_page(
                 _document_tab(handlers, cfg, keep_in)
             with gr.Tab("Batch"):
                 _batch_tab(handlers, cfg)
-            if to_review:
+            if handlers.review:
                 with gr.Tab("Review", id="review"):
-                    review.tab(review.Review(to_review, cfg.inference), page)
+                    review.tab(handlers.review, page)
     return page.queue(default_concurrency_limit=1, max_size=cfg.app.queue_size)
 
 
@@ -183,7 +184,8 @@ def _document_tab(handlers: Handlers, cfg: config.Config, keep_in: Path | None) 
 def _batch_tab(handlers: Handlers, cfg: config.Config) -> None:
     import gradio as gr
 
-    sources, kind, start, stop, rows, jsonl, fields = widgets.batch(cfg, own_types.of(handlers.backend))
+    queue = handlers.review and [(f"Drafts to review in {handlers.review.path.name}", review.TYPE)]
+    sources, kind, start, stop, rows, jsonl, fields = widgets.batch(cfg, own_types.of(handlers.backend), queue or [])
 
     def run(chosen: list[str] | None, document_type: str, progress: Any = gr.Progress()) -> Iterator[tuple]:  # noqa: B008
         yield from handlers.batch(chosen, document_type, progress)
@@ -205,6 +207,7 @@ class Handlers:
         self.cache = Path(cache)
         self.one_at_a_time = threading.Lock()  # beside the queues: no backend may be entered twice
         self.document: dict[str, Any] = {}
+        self.review: review.Review | None = None  # where drafts wait
         self.question: Any = None  # the box a question is typed into, emptied by its answer
 
     def _read(
@@ -399,13 +402,17 @@ class Handlers:
         if not sources:
             yield [["", "Choose documents first.", *[""] * 5]], gr.skip(), gr.skip()
             return
+        to_queue = self.review if document_type == review.TYPE else None
+        asked = to_queue.fields() if to_queue else (document_type, None)
         folder = self.cache / secrets.token_hex(16)
         folder.mkdir(parents=True)
         paths = [folder / "results.jsonl", folder / "results.csv"]
         rows, results = [], []
         for uploaded in progress.tqdm(sources, desc="Documents", unit="documents"):
-            for result in self._results(Path(uploaded), document_type):
+            for result in self._results(Path(uploaded), *asked):
                 rows.append(view.batch_row(result))
+                if to_queue:
+                    rows[-1][1] = to_queue.put(Path(uploaded), result)
                 results.append(result)
                 files.write_jsonl(paths[0], results)
                 files.write_text(paths[1], view.csv_text(results))

@@ -35,11 +35,11 @@ MODEL_SECONDS = 300  # that one answer of the model may take
 
 
 @contextmanager
-def running(model: str) -> Iterator[str]:
-    """The address of a page that is ready."""
+def running(model: str, *more: object) -> Iterator[str]:
+    """The address of a page that is ready; `more` are further arguments of app.py."""
     with socket.create_server(("127.0.0.1", 0)) as s:
         port = s.getsockname()[1]
-    command = [sys.executable, "app.py", "--port", str(port), "--model", model]
+    command = [sys.executable, "app.py", "--port", str(port), "--model", model, *map(str, more)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("DOC_INTEL_", "GRADIO_"))}
     with tempfile.TemporaryFile("w+") as said:
         started = time.monotonic()
@@ -56,6 +56,14 @@ def running(model: str) -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(timeout=60)
+
+
+def chromium() -> str:
+    """Where the browser is. Raises StageError without one."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        raise files.StageError("no Chromium here; on Debian: apt-get install chromium")
+    return path
 
 
 class Camera:
@@ -175,14 +183,11 @@ def main(argv: list[str] | None = None) -> int:
     p = shared.parser(__doc__)
     p.add_argument("--model", default="gguf", help="as for app.py")
     args = p.parse_args(argv)
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        raise files.StageError("no Chromium here; on Debian: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     PICTURES.mkdir(parents=True, exist_ok=True)
     with running(args.model) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM)
         page = browser.new_page(viewport=VIEWPORT)
         page.set_default_timeout(60_000)
         page.goto(f"{address}/?__theme=light")

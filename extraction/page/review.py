@@ -7,7 +7,6 @@ has saved meanwhile is never overwritten unasked: both versions are shown, and t
 from __future__ import annotations
 
 import getpass
-import html
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,12 +21,13 @@ from extraction.page import jobs, view, widgets
 from extraction.page.opened import Opened, pages, picture
 from extraction.reading import documents
 from extraction.reading.limits import Limits
-from extraction.tasks import records, schemas
+from extraction.tasks import custom, records, schemas
 
 if TYPE_CHECKING:
     import gradio as gr
 
 QUEUE_TEMPLATE = '<div class="queue"></div>'
+TYPE = "to review"  # the document type of a batch that goes into the queue
 HOLD = 600  # seconds that a document is kept from others who ask for the next one
 AHEAD = 6  # documents that have been read and are remembered
 OUTPUTS = ("turn", "status", "queue", "view", "table", "text", "clash", "versions")
@@ -57,12 +57,37 @@ class Review:
     def folder(self) -> Folder:
         return Folder(self.path)  # made anew each time: its schema may have been changed
 
+    # --- batches -----------------------------------------------------------------------------------------
+
+    def fields(self) -> tuple[str, str | None]:
+        """What is asked of a document of a batch: its document type, or a schema as text."""
+        task = self.folder.task
+        if isinstance(task, custom.CustomTask):
+            return "auto", (self.path / own_folder.SCHEMA).read_text(encoding="utf-8-sig")
+        return task.name, None
+
+    def put(self, path: Path, result: dict) -> str:
+        """Make the result of a batch a draft of the queue. Gives what its row says."""
+        if "error" in result or result["file"] != path.name:
+            return "not in the queue: " + result.get("error", "its file holds several documents")
+        try:
+            folder = self.folder
+            with folder.alone():
+                document = own_folder.add(folder, path.name, path.read_bytes())
+            if folder.is_labeled(document) or drafts.read(document):
+                return "not in the queue: it has a record or a draft already"
+            drafts.save(folder, document, drafts.of_result(result, document, folder.task), result["model"])
+        except files.StageError as error:
+            return f"not in the queue: {error}"
+        return "read, waits for review"
+
     # --- a document and its draft ----------------------------------------------------------------------------
 
     def ahead(self, document: Path, sha256: str) -> Future:
         """Begin to read a document, or find that it has been read."""
         key = document.name, sha256
-        if key not in self.read:
+        failed = key in self.read and self.read[key].done() and self.read[key].exception()
+        if key not in self.read or failed:
             for old in list(self.read)[: max(len(self.read) - AHEAD, 0)]:
                 del self.read[old]
             self.read[key] = self.reader.submit(documents.read, document, self.limits)
@@ -315,8 +340,8 @@ def tab(review: Review, page: gr.Blocks) -> None:
     given = {"inputs": made["turn"], "outputs": outputs, "api_visibility": "private", "concurrency_id": "review"}
     given |= {"show_progress": "hidden", "trigger_mode": "multiple"}
     clicks = {skip: review.skip, accept: review.accept, theirs: review.take_theirs, mine: review.keep_mine}
-    for button, handle in clicks.items():
-        button.click(_handler(handle), **given)
+    for button, handle in clicks.items():  # a key that is pressed twice must not accept what nobody has seen
+        button.click(_handler(handle), **given | {"trigger_mode": "once"})
     made["queue"].choose(_handler(review.choose, event=True), **given)
     made["table"].edit(_handler(review.edit, event=True), **given)
     made["table"].rows(_handler(review.change_rows, event=True), **given)
@@ -334,8 +359,7 @@ def _handler(handle: Callable, event: bool = False) -> Callable:
             with jobs.in_one_sentence():
                 return handle(turn, said, who, request.session_hash)
         except (documents.DocumentError, files.StageError) as error:
-            gr.Warning(html.escape(str(error)))
-            return {}
+            return {handle.__self__.parts["status"]: str(error)}
 
     def plain(turn, request):
         return quiet(turn, None, request)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import html
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,8 +169,8 @@ def shown() -> dict[str, Any]:
     return parts
 
 
-def batch(cfg: config.Config, own: Iterable[str] = ()) -> tuple:
-    """Documents and their type, the buttons, the table of what was read, and its exports."""
+def batch(cfg: config.Config, own: Iterable[str] = (), more: Sequence[tuple[str, str]] = ()) -> tuple:
+    """Documents and their type, `more` than usual, the buttons, the table of what was read, and its exports."""
     import gradio as gr
 
     with gr.Row():
@@ -180,7 +180,8 @@ def batch(cfg: config.Config, own: Iterable[str] = ()) -> tuple:
                 elem_id="documents",
             )  # fmt: skip
         with gr.Column(scale=3, min_width=300):
-            kind = gr.Radio(document_types(own), value="auto", label="Document type", elem_id="batch_type")
+            types = [*document_types(own), *more]
+            kind = gr.Radio(types, value="auto", label="Document type", elem_id="batch_type")
             with gr.Row():
                 start = gr.Button("Extract all", variant="primary", elem_id="batch")
                 stop = gr.Button("Stop", elem_id="stop")

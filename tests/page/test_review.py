@@ -74,7 +74,7 @@ class Person:
         self.page, self.expect = chromium.new_context(viewport={"width": 1280, "height": 900}).new_page(), expect
         self.page.set_default_timeout(30_000)
         self.page.goto(page[0])
-        expect(self.page.locator('#queue [aria-current="true"]')).to_be_visible()
+        expect(self.page.locator("#queue strong")).to_be_visible()
 
     def value(self, name):
         return self.page.locator(f'#review_fields [data-field="{name}"]').get_by_role("textbox")
@@ -188,3 +188,21 @@ def test_a_corrected_document_is_kept_for_training_only_when_the_box_is_ticked(c
     ann.page.locator("#keep input").uncheck()
     ann.expect(ann.page.locator("#kept textarea")).to_have_value("No longer kept.")
     assert kept.documents() == []
+
+
+@pytest.mark.browser
+def test_a_batch_can_go_into_the_queue(chromium, page, folder, tmp_path):
+    (tmp_path / "note_14.pdf").write_bytes(note(14))
+    (tmp_path / "note_13.pdf").write_bytes(note(14))  # another document of a name that is taken
+    ann = Person(chromium, page)
+    ann.page.get_by_role("tab", name="Batch").click()
+    ann.page.locator("#documents input[type=file]").set_input_files(
+        [tmp_path / "note_14.pdf", tmp_path / "note_13.pdf"]
+    )
+    ann.expect(ann.page.locator("#documents")).to_contain_text("note_13")
+    ann.page.get_by_label("Drafts to review in notes").check()
+    ann.page.get_by_role("button", name="Extract all").click()
+    ann.expect(ann.page.locator("#batch_rows")).to_contain_text("read, waits for review")
+    ann.expect(ann.page.locator("#batch_rows")).to_contain_text("holds another document called note_13.pdf")
+    assert [w.document.name for w in drafts.queue(folder)] == ["note_14.pdf"]
+    assert (folder.path / "note_13.pdf").read_bytes() == note(13)
