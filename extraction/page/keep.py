@@ -107,7 +107,7 @@ def box(root: Path, opened: gr.State, schema: gr.Textbox, changes: Sequence[Any]
     outputs = [ticked, note]
 
     def look(now: Opened | None, is_ticked: bool, text: str) -> dict:
-        if now is None or not now.corrected:
+        if now is None or not now.corrected or now.found.task is schemas.CONTRACT:  # which cannot be trained on
             return {ticked: gr.Checkbox(False, visible=False), note: gr.Textbox("", visible=False)}
         return tick(now, True, text) if is_ticked else {ticked: gr.Checkbox(False, visible=True)}
 

@@ -15,6 +15,7 @@ from extraction.runs import results
 from extraction.tasks import custom, schemas
 
 BY = "inference.py"
+CONTRACTS = "contracts of your own cannot be trained on: there is nothing to label them for"
 OUTCOMES = ("drafts made", "drafts from an earlier run", "drafts with corrections", "accepted", "failed")
 
 
@@ -24,6 +25,8 @@ def folder_of(path: Path, document_type: str, schema: Path | None) -> Folder:
     Raises StageError if it has none, or others.
     """
     folder, target = Folder(path), path / own_folder.SCHEMA
+    if document_type == schemas.CONTRACT.name:
+        raise files.StageError(CONTRACTS)
     given = None if document_type == "auto" else f'"{document_type}"\n'
     if schema:
         custom.read(schema)
@@ -37,7 +40,8 @@ def folder_of(path: Path, document_type: str, schema: Path | None) -> Folder:
         wanted = custom.read(schema) if schema else schemas.TASKS[document_type]
         if own_folder.asked(wanted) != own_folder.asked(folder.task):
             raise files.StageError(f"{target} asks for other fields than --{'schema' if schema else 'type'}")
-    _ = folder.task
+    if folder.task is schemas.CONTRACT:
+        raise files.StageError(CONTRACTS)
     return folder
 
 

@@ -98,6 +98,8 @@ def test_results_of_an_earlier_run_become_drafts_without_asking_a_model(server, 
 def test_without_fields_or_with_others_nothing_is_labeled(server, documents, capsys):
     from extraction.files import StageError
 
+    with pytest.raises(StageError, match="contracts of your own cannot be trained on"):
+        label(documents, server, documents, "--type", "contract")
     with pytest.raises(StageError, match="schema.json is missing: write it, or name the fields"):
         label(documents, server, documents)
     label(documents, server, documents, "--type", "receipt")
