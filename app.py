@@ -403,7 +403,7 @@ class Handlers:
             yield [["", "Choose documents first.", *[""] * 5]], gr.skip(), gr.skip()
             return
         to_queue = self.review if document_type == review.TYPE else None
-        asked = to_queue.fields() if to_queue else (document_type, None)
+        asked = to_queue.fields() if to_queue else (document_type,)
         folder = self.cache / secrets.token_hex(16)
         folder.mkdir(parents=True)
         paths = [folder / "results.jsonl", folder / "results.csv"]

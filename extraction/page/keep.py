@@ -94,6 +94,11 @@ def _cannot(path: Path, error: OSError) -> files.StageError:
     return files.StageError(f"cannot write to {path}: {error.strerror or type(error).__name__}. Nothing was kept")
 
 
+def teaches(opened: Opened) -> bool:
+    """Whether it was corrected and can be trained on: a contract cannot, nor one of several documents in a file."""
+    return opened.corrected and opened.found.task is not schemas.CONTRACT and opened.document.part[1] == 1
+
+
 # --- the box -------------------------------------------------------------------------------------------------
 
 
@@ -107,7 +112,7 @@ def box(root: Path, opened: gr.State, schema: gr.Textbox, changes: Sequence[Any]
     outputs = [ticked, note]
 
     def look(now: Opened | None, is_ticked: bool, text: str) -> dict:
-        if now is None or not now.corrected or now.found.task is schemas.CONTRACT:  # which cannot be trained on
+        if now is None or not teaches(now):
             return {ticked: gr.Checkbox(False, visible=False), note: gr.Textbox("", visible=False)}
         return tick(now, True, text) if is_ticked else {ticked: gr.Checkbox(False, visible=True)}
 

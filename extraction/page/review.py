@@ -59,12 +59,12 @@ class Review:
 
     # --- batches -----------------------------------------------------------------------------------------
 
-    def fields(self) -> tuple[str, str | None]:
-        """What is asked of a document of a batch: its document type, or a schema as text."""
+    def fields(self) -> tuple[str, str | None, str]:
+        """What is asked of a document of a batch: its document type, or a schema as text; and of the whole file."""
         task = self.folder.task
         if isinstance(task, custom.CustomTask):
-            return "auto", (self.path / own_folder.SCHEMA).read_text(encoding="utf-8-sig")
-        return task.name, None
+            return "auto", (self.path / own_folder.SCHEMA).read_text(encoding="utf-8-sig"), "never"
+        return task.name, None, "never"
 
     def put(self, path: Path, result: dict) -> str:
         """Make the result of a batch a draft of the queue. Gives what its row says."""
