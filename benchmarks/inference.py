@@ -71,7 +71,7 @@ def measure(
     answers: list[backends.Completion] = []
     answer = backend.complete
 
-    def complete(requests: Sequence[backends.Request], done: Callable = lambda: None) -> list[backends.Completion]:
+    def complete(requests: Sequence[backends.Request], done: Callable = lambda *_: None) -> list[backends.Completion]:
         if cached:
             answers.extend(answer(requests, done))
         else:
