@@ -21,8 +21,7 @@ from extraction.tasks import completions, prompts, records, schemas, sentences
 
 def coverage(contracts: list[tuple[str, list]], unit: str) -> dict:
     """How well runs of units cover the quotes of the categories that are answered by number."""
-    exact = near = quotes = single = 0
-    lengths = []
+    found, lengths = [], []  # of each quote its likeness to the run of units, and whether that is one
     for text, spans in contracts:
         units = sentences.split(text, unit)
         lengths += [b - a for a, b in units]
@@ -30,18 +29,13 @@ def coverage(contracts: list[tuple[str, list]], unit: str) -> dict:
             if category in schemas.QUOTED:
                 continue
             first, last = sentences.covering(units, start, end)
-            found = metrics.jaccard(text[start:end], text[units[first][0] : units[last][1]])
-            exact, near, single, quotes = (
-                exact + (found == 1),
-                near + (found >= 0.5),
-                single + (first == last),
-                quotes + 1,
-            )
+            likeness = metrics.jaccard(text[start:end], text[units[first][0] : units[last][1]])
+            found.append((likeness, first == last))
     return {
-        "quotes": quotes,
-        "exact": exact / quotes,
-        "near": near / quotes,
-        "single": single / quotes,
+        "quotes": len(found),
+        "exact": metrics.mean([likeness == 1 for likeness, _ in found]),
+        "near": metrics.mean([likeness >= 0.5 for likeness, _ in found]),
+        "single": metrics.mean([alone for _, alone in found]),
         "units": len(lengths),
         "median": metrics.percentile(lengths, 0.5),
         "p95": metrics.percentile(lengths, 0.95),
