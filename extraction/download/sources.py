@@ -23,6 +23,7 @@ class Source:
     size: int | None = None
 
 
+_TATQA = "870accc41953dcde885aabeb963d94aabdc0fbc3"  # the commit that is used
 SOURCES = {
     "cord": Source(
         title="CORD v2, receipts",
@@ -67,12 +68,10 @@ SOURCES = {
         citation="Zhu et al., TAT-QA: A Question Answering Benchmark on Tabular and Textual Content in Finance, 2021",
         counts={"train": 2_201, "test": 278},  # the published dev split serves as test
         disk_bytes=60_000_000,
-        revision="870accc41953dcde885aabeb963d94aabdc0fbc3",
+        revision=_TATQA,
         files={
-            "train": "https://raw.githubusercontent.com/NExTplusplus/TAT-QA/"
-            "870accc41953dcde885aabeb963d94aabdc0fbc3/dataset_raw/tatqa_dataset_train.json",
-            "test": "https://raw.githubusercontent.com/NExTplusplus/TAT-QA/"
-            "870accc41953dcde885aabeb963d94aabdc0fbc3/dataset_raw/tatqa_dataset_dev.json",
+            split: f"https://raw.githubusercontent.com/NExTplusplus/TAT-QA/{_TATQA}/dataset_raw/tatqa_dataset_{part}.json"
+            for split, part in (("train", "train"), ("test", "dev"))
         },
     ),
 }
