@@ -26,16 +26,10 @@ CONVERTER_PARTS = ("convert_hf_to_gguf.py", "conversion/", "gguf-py/gguf/", "LIC
 TOOLS = ("llama-server", "llama-imatrix", "llama-quantize")
 STAGE = "llama_source"
 # Neither a web page nor a download while building; static, so that one file is the whole program.
-CMAKE_OPTIONS = {
-    "CMAKE_BUILD_TYPE": "Release",
-    "BUILD_SHARED_LIBS": "OFF",
-    "LLAMA_BUILD_TESTS": "OFF",
-    "LLAMA_BUILD_EXAMPLES": "OFF",
-    "LLAMA_BUILD_APP": "OFF",
-    "LLAMA_BUILD_UI": "OFF",
-    "LLAMA_USE_PREBUILT_UI": "OFF",
-    "LLAMA_OPENSSL": "OFF",
-}
+CMAKE_OPTIONS = (
+    "CMAKE_BUILD_TYPE=Release BUILD_SHARED_LIBS=OFF LLAMA_BUILD_TESTS=OFF LLAMA_BUILD_EXAMPLES=OFF LLAMA_BUILD_APP=OFF"
+    " LLAMA_BUILD_UI=OFF LLAMA_USE_PREBUILT_UI=OFF LLAMA_OPENSSL=OFF"
+).split()
 
 
 def converter(cache: Path) -> Path:
@@ -71,7 +65,7 @@ def tools(cache: Path) -> Path:
         root = sdist.parent / "source"
         unpack(sdist, root, ("",))
         build = sdist.parent / "build"
-        options = [f"-D{name}={value}" for name, value in CMAKE_OPTIONS.items()]
+        options = [f"-D{option}" for option in CMAKE_OPTIONS]
         failed = "building llama.cpp's tools failed"
         run([cmake, "-S", root, "-B", build, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", *options], failed)
         print("building llama.cpp's tools, once: some minutes", file=sys.stderr, flush=True)
