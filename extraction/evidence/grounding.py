@@ -412,8 +412,8 @@ def _items(page: TextIndex, found: list[Leaf], places: dict[str, list[Place]]) -
             near = _near(free[leaf.path], anchor)
             if not near and leaf.key not in NUMBERS:  # a remark may stand apart from its item, a number may not
                 near = [p for row in free[leaf.path].values() for p in row]
-            own = Taken(page.text, mine.values())
-            options = [p for p in near if not own.holds(p)] or near
+            of_item = Taken(page.text, mine.values())
+            options = [p for p in near if not of_item.holds(p)] or near
             if options:
                 mine[leaf.path] = max(options, key=lambda p: (_worth(page, p, anchor), -p.span[0]))
         chosen |= _in_reading_order(members, mine)

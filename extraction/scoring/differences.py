@@ -42,8 +42,8 @@ def differences(task: str, target: dict, prediction: dict | None) -> list[Differ
         answers, answer = target["answers"], record.get("answer")
         if answer is not None and exact_match(answers, answer):
             return []
-        wanted = max(answers, key=lambda a: _same_value(a, answer or ""), default=None)
-        entries = [("answer", wanted, answer)]
+        nearest = max(answers, key=lambda a: _same_value(a, answer or ""), default=None)
+        entries = [("answer", nearest, answer)]
     elif task == "contract":
         entries = list(_quotes(target.get("clauses") or {}, record.get("clauses") or {}))
     else:
@@ -92,10 +92,10 @@ def _paired_leaves(target: Any, prediction: Any, path: str) -> Iterator[tuple[st
 def _quotes(target: dict, prediction: dict) -> Iterator[tuple[str, str | None, str | None]]:
     """The quotes of each category that match none, paired in their order."""
     for name in CLAUSES:
-        wanted, found = list(target.get(name, [])), list(prediction.get(name, []))
-        pairs = assign(wanted, found, _span_likeness)
-        missed = [quote for i, quote in enumerate(wanted) if i not in {i for i, _ in pairs}]
-        extra = [quote for j, quote in enumerate(found) if j not in {j for _, j in pairs}]
+        targets, quotes = list(target.get(name, [])), list(prediction.get(name, []))
+        pairs = assign(targets, quotes, _span_likeness)
+        missed = [quote for i, quote in enumerate(targets) if i not in {i for i, _ in pairs}]
+        extra = [quote for j, quote in enumerate(quotes) if j not in {j for _, j in pairs}]
         for number in range(max(len(missed), len(extra))):
             yield f"clauses.{name}", *(side[number] if number < len(side) else None for side in (missed, extra))
 

@@ -83,9 +83,9 @@ def by_field(target: dict, prediction: dict | None) -> dict[str, Counts]:
             lines = [line.strip() for line in leaf.value.split("\n") if line.strip()]
             values.setdefault(leaf.field, (Counter(), Counter()))[side].update(lines)
     found = {}
-    for path, (wanted, read) in values.items():
-        tp = (wanted & read).total()
-        found[path] = Counts(tp=tp, fp=read.total() - tp, fn=wanted.total() - tp)
+    for path, (targets, predictions) in values.items():
+        tp = (targets & predictions).total()
+        found[path] = Counts(tp=tp, fp=predictions.total() - tp, fn=targets.total() - tp)
     return found
 
 
@@ -165,11 +165,11 @@ def nted_accuracy(target: dict, prediction: dict | None) -> float:
     """
     import zss  # imports numpy
 
-    wanted, found = (_node("", _cord_tree(scored(record)), zss.Node) for record in (target, prediction))
-    whole = _weight(wanted) - 1  # inserting all but the root, which {} has too
-    if whole == 0 or abs(_weight(found) - _weight(wanted)) >= whole:  # a lower bound of the distance: no need for zss
-        return float(whole == 0 and _weight(found) == 1)
-    distance = zss.distance(wanted, found, zss.Node.get_children, _edit_cost, _edit_cost, _update_cost)
+    right, read = (_node("", _cord_tree(scored(record)), zss.Node) for record in (target, prediction))
+    whole = _weight(right) - 1  # inserting all but the root, which {} has too
+    if whole == 0 or abs(_weight(read) - _weight(right)) >= whole:  # a lower bound of the distance: no need for zss
+        return float(whole == 0 and _weight(read) == 1)
+    distance = zss.distance(right, read, zss.Node.get_children, _edit_cost, _edit_cost, _update_cost)
     return max(0.0, 1 - distance / whole)
 
 
@@ -279,10 +279,9 @@ def right_values(task: str, target: dict, prediction: dict | None) -> dict[str, 
         answer = (prediction or {}).get("answer")
         return {} if answer in (None, "") else {"answer": bool(exact_match(target["answers"], answer))}
     if task == "contract":
-        found = {}
-        wanted = target.get("clauses") or {}
+        found, targets = {}, target.get("clauses") or {}
         for name, quotes in ((prediction or {}).get("clauses") or {}).items():
-            hits = {j for _, j in assign(wanted.get(name, []), quotes, _span_likeness)}
+            hits = {j for _, j in assign(targets.get(name, []), quotes, _span_likeness)}
             found |= {f"clauses.{name}[{j}]": j in hits for j in range(len(quotes))}
         return found
     whole = {key: value for key, value in (prediction or {}).items() if key != "summary"}
@@ -303,7 +302,7 @@ def _judged(target: Any, prediction: Any, path: str) -> Iterator[tuple[str, bool
         yield path, target is not None and str(target).strip() == str(prediction).strip()
 
 
-def cuad_scored(target: dict, found: Sequence[tuple[str, str, float]]) -> tuple[list[tuple[float, bool]], int]:
+def cuad_scored(target: dict, predictions: Sequence[tuple[str, str, float]]) -> tuple[list[tuple[float, bool]], int]:
     """The quotes (category, quote, confidence) of one contract judged as CUAD's compute_precision_recall does.
 
     Gives (confidence, correct), and the number of quotes to be found. A target is found with the
@@ -314,12 +313,12 @@ def cuad_scored(target: dict, found: Sequence[tuple[str, str, float]]) -> tuple[
     targets = target.get("clauses") or {}
     for name in CLAUSES:
         quotes: dict[str, float] = {}
-        for category, quote, confidence in found:
+        for category, quote, confidence in predictions:
             if category == name and quote:
                 quotes[quote] = max(confidence, quotes.get(quote, 0.0))
         right = set()
-        for wanted in targets.get(name, []):
-            matching = [q for q in quotes if jaccard(wanted, q) >= 0.5 or (name == "Parties" and wanted in q)]
+        for clause in targets.get(name, []):
+            matching = [q for q in quotes if jaccard(clause, q) >= 0.5 or (name == "Parties" and clause in q)]
             right.update(matching)
             if matching:
                 judged.append((max(quotes[q] for q in matching), True))
@@ -327,18 +326,18 @@ def cuad_scored(target: dict, found: Sequence[tuple[str, str, float]]) -> tuple[
     return judged, sum(map(len, targets.values()))
 
 
-def precision_recall(judged: Scored, wanted: int) -> list[tuple[float, float]]:
+def precision_recall(judged: Scored, targets: int) -> list[tuple[float, float]]:
     """(recall, precision) as the confidence threshold goes down: CUAD's get_precisions_recalls.
 
     Thresholds are 0.99, 0.98, ... 0.01, 0.001 and 0, and a confidence must exceed them. Precision is the best at
     this recall or a higher one (process_precisions). The curve begins with precision 1 at recall 0.
     """
-    if wanted < 1:
+    if targets < 1:
         raise ValueError("recall needs at least one clause that is there to be found")
     points = [(0.0, 1.0)]
     for threshold in [n / 100 for n in range(99, 0, -1)] + [0.001, 0.0]:
         kept = [correct for confidence, correct in judged if confidence > threshold]
-        points.append((sum(kept) / wanted, sum(kept) / len(kept) if kept else 0.0))
+        points.append((sum(kept) / targets, sum(kept) / len(kept) if kept else 0.0))
     best, curve = 0.0, []
     for recall, precision in reversed(points):
         best = max(best, precision)

@@ -38,10 +38,10 @@ def record_counts(words: list[dict], record: dict | None, task: Task) -> Counts:
     A value in the wrong row counts as right where it stands, so this is the score of places and not of rows.
     """
     document = _of_words(words)
-    wanted = {(i, word["field"]) for i, word in enumerate(words) if word["field"]}
+    gold = {(i, word["field"]) for i, word in enumerate(words) if word["field"]}
     fields = ground(leaves(record), task, document)
     found = {(i, without_positions(f["path"])) for f in fields for i in covered(f, document)}
-    return Counts(tp=len(found & wanted), fp=len(found - wanted), fn=len(wanted - found))
+    return Counts(tp=len(found & gold), fp=len(found - gold), fn=len(gold - found))
 
 
 def foreign_counts(words: list[dict], record: dict, task: Task) -> tuple[int, int]:

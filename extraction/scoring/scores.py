@@ -193,9 +193,9 @@ def _ranked(groups: list[list[dict]], pairs: list[tuple[dict, dict]]) -> dict[st
 
     def on_curve(metric: Callable) -> Callable:
         def combine(chosen: Sequence[tuple[list, int]]) -> float:
-            wanted = sum(number for _, number in chosen)
+            targets = sum(number for _, number in chosen)
             values = [value for scored, _ in chosen for value in scored]
-            return metric(metrics.precision_recall(values, wanted)) if wanted else float(not values)
+            return metric(metrics.precision_recall(values, targets)) if targets else float(not values)
 
         return combine
 

@@ -249,7 +249,7 @@ def test_quotes_with_confidences_are_judged_as_by_cuads_evaluator():
 
 def test_aupr_and_precision_at_recall_have_the_values_counted_by_hand():
     judged = [(0.9, True), (0.8, False), (0.7, True), (0.1, False)]
-    curve = metrics.precision_recall(judged, wanted=2)
+    curve = metrics.precision_recall(judged, targets=2)
     assert curve[0] == (0.0, 1.0) and curve[-1] == (1.0, 0.5)
     assert metrics.precision_at_recall(curve, 0.5) == 1.0
     assert metrics.precision_at_recall(curve, 0.8) == pytest.approx(2 / 3)
@@ -258,19 +258,19 @@ def test_aupr_and_precision_at_recall_have_the_values_counted_by_hand():
 
 
 def test_a_curve_begins_with_precision_1_at_recall_0_and_its_area_is_made_of_trapezoids():
-    curve = metrics.precision_recall([(0.995, True), (0.995, False)], wanted=1)
+    curve = metrics.precision_recall([(0.995, True), (0.995, False)], targets=1)
     assert curve[:2] == [(0.0, 1.0), (1.0, 0.5)]
     assert metrics.aupr(curve) == pytest.approx(0.75)
 
 
 def test_recall_that_is_never_reached_gives_precision_0():
-    curve = metrics.precision_recall([(0.9, True)], wanted=2)
+    curve = metrics.precision_recall([(0.9, True)], targets=2)
     assert metrics.precision_at_recall(curve, 0.8) == 0.0
     assert metrics.aupr(curve) == pytest.approx(0.5)
-    assert metrics.aupr(metrics.precision_recall([], wanted=2)) == 0.0
-    assert metrics.aupr(metrics.precision_recall([(0.0, True)], wanted=1)) == 0.0  # must exceed the lowest threshold
+    assert metrics.aupr(metrics.precision_recall([], targets=2)) == 0.0
+    assert metrics.aupr(metrics.precision_recall([(0.0, True)], targets=1)) == 0.0  # must exceed the lowest threshold
     with pytest.raises(ValueError, match="at least one clause"):
-        metrics.precision_recall([], wanted=0)
+        metrics.precision_recall([], targets=0)
 
 
 def test_expected_calibration_error_is_the_gap_weighted_by_bin():
