@@ -27,7 +27,7 @@ from tests.helpers import chat_server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLIENTS = 8
-SECONDS = {True: 20, False: 1800}  # of load on the page and on inference.py: short, whole
+SECONDS = {True: 8, False: 1800}  # of load on the page and on inference.py: short, whole
 BURST = 40  # requests at once, twice what the page's queue holds
 RATE = 8  # answers a second that the model server gives inference.py at most
 
@@ -252,7 +252,7 @@ def page_under_load(folder: Path, seconds: float, seed: int) -> dict:
 
 
 def batch_under_load(folder: Path, seconds: float, seed: int) -> dict:
-    """A folder of documents with eight workers, stopped by SIGTERM at four fifths and run again to its end."""
+    """A folder of documents with eight workers, stopped by SIGTERM four seconds before its end and run again."""
     (folder / "tmp").mkdir(parents=True)
     (folder / "documents").mkdir()
     draw, count = random.Random(f"load/{seed}"), int(seconds * RATE)
@@ -271,7 +271,7 @@ def batch_under_load(folder: Path, seconds: float, seed: int) -> dict:
         started = time.monotonic()
         process = start()
         memory = Memory(process)
-        while process.poll() is None and lines_of(rows) < count * 4 // 5:
+        while process.poll() is None and lines_of(rows) < count - 4 * RATE:
             time.sleep(0.2)
         memory.stop()
         ran = time.monotonic() - started
@@ -309,7 +309,7 @@ def lines_of(path: Path) -> int:
 
 
 def measure(short: bool, seed: int, seconds: float | None = None) -> dict:
-    """Counts and memory of the page and of inference.py under load for so many seconds (20 or 1,800), both at once."""
+    """Counts and memory of the page and of inference.py under load for so many seconds (8 or 1,800), both at once."""
     seconds = seconds or SECONDS[short]
     started = time.monotonic()
     temporary = tempfile.TemporaryDirectory(prefix="hardening-", ignore_cleanup_errors=True)
