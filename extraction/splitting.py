@@ -181,7 +181,8 @@ DOUBT, DOUBT_OF_TOTALS = 0.0, -2.5  # from here on there may be; the second wher
 def signs(a: Page, b: Page, lowest: float) -> dict[str, float]:
     """What speaks for or against a new document at page `b`; `lowest` is where print ends on the fullest page."""
     found = {"of": _counted(a.of, b.of), **_repeated(a, b), **_flow(a, b), **_first_page(b)}
-    found["next number"] = float(b.alone == (a.alone or 1) + 1)  # a first page often prints none
+    later = (b.alone or 0) > 1 and schemas.RECEIPT.name not in (a.kind, b.kind)  # tills print numbers of other things
+    found["next number"] = float(later or b.alone == (a.alone or 1) + 1)  # a first page often prints none
     found["a total"], found["b total"] = float(a.total), float(b.total)
     found["anew"] = float(a.total) * max(found["title"], found["date"])
     found["begins"] = found["ended"] * max(found["title"], found["capitals"], found["date"])
