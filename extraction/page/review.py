@@ -318,7 +318,7 @@ def tab(review: Review, page: gr.Blocks) -> None:
     made["turn"] = gr.State(None, time_to_live=24 * 3600)
     with gr.Row(equal_height=True, elem_id="review_bar"):
         made["status"] = gr.Textbox(
-            show_label=False, container=False, placeholder=f"Drafts of {review.path}", max_lines=4, scale=8,
+            show_label=False, container=False, placeholder=f"Drafts in {review.path.name}", max_lines=4, scale=8,
             elem_id="review_status",
         )  # fmt: skip
         skip = gr.Button("Skip (S)", scale=1, min_width=110, elem_id="skip")
