@@ -242,12 +242,13 @@ class Review:
         page = lit["boxes"][0]["page"] if lit else 1
         seen = picture(opened, page, self.limits, active) if opened else {"note": said or "Nothing is left to review."}
         clash = turn.theirs if turn else None
+        own = opened is not None and isinstance(opened.found.task, custom.CustomTask)  # ours have too many columns
         values = {
             "turn": turn,
             "status": " ".join(filter(None, [said.strip(), turn.note if turn and turn.note not in said else ""])),
             "queue": self.queue(turn),
             "view": seen,
-            "table": view.table(result) | {"of": turn.document.name if turn else None},
+            "table": view.table(result, empty=own) | {"of": turn.document.name if turn else None},
             "text": gr.Textbox(opened.document.text if opened else "", visible=bool(opened) and "note" in seen),
             "clash": gr.Column(visible=clash is not None),
             "versions": differences(turn.draft, clash) if clash else [],

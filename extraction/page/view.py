@@ -106,7 +106,7 @@ def plain(value: float | str | None) -> str:
     return "" if value is None else str(value)
 
 
-def table(result: dict) -> dict:
+def table(result: dict, *, empty: bool = False) -> dict:
     """The value of the table: a row for each field, and how the rows are grouped; see `groups`."""
     rows = []
     for field in result["fields"] or []:
@@ -124,7 +124,7 @@ def table(result: dict) -> dict:
                 "checks": [{"verdict": check["verdict"], "says": said(check)} for check in own],
             }
         )
-    return {"rows": rows, "groups": groups(result.get("record") or {}), "head": headline(result)}
+    return {"rows": rows, "groups": groups(result.get("record") or {}, empty), "head": headline(result)}
 
 
 def concerned(rule: str) -> str:
@@ -161,17 +161,18 @@ def spoken(path: str) -> str:
     return ", ".join(f"{label(key)} {int(index) + 1}" if index else label(key) for key, index in steps)
 
 
-def groups(record: dict) -> list[dict]:
+def groups(record: dict, empty: bool = False) -> list[dict]:
     """The record as groups of what people look at together, in its order, with what is still empty.
 
     A group has `name` and either `fields`, each with label and path, or it is a table of a list of objects: `list` is
-    the list's path, `columns` the keys that some entry has, `entries` the objects (`at`: the path), nested ones deeper.
+    the list's path, `columns` the keys that some entry has (`empty`: all keys), `entries` the objects (`at`: the
+    path), nested ones deeper.
     """
     single: dict[str, list[dict]] = {"": []}
     tables = []
     for key, value in record.items():
         if _is_table(value):
-            tables.append(_table(key, value))
+            tables.append(_table(key, value, empty))
         elif isinstance(value, dict):
             single[label(key)] = _fields(value, key)
         else:
@@ -199,9 +200,9 @@ def _fields(record: dict, path: str = "") -> list[dict]:
     return found
 
 
-def _table(name: str, entries: list[dict]) -> dict:
+def _table(name: str, entries: list[dict], empty: bool) -> dict:
     rows = list(_entries(name, entries, 0))
-    keys = dict.fromkeys(key for row in rows for key, value in row["values"].items() if value is not None)
+    keys = dict.fromkeys(key for row in rows for key, value in row["values"].items() if empty or value is not None)
     columns = [{"key": key, "label": label(key), "number": key in NUMBERS} for key in keys]
     return {
         "name": label(name),

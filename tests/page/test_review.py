@@ -25,14 +25,14 @@ def note(number):
 def folder(tmp_path_factory):
     """Three documents and their drafts; of note 12 the model has read the total wrong."""
     place = tmp_path_factory.mktemp("own")
-    (place / "fields.json").write_text('{"number": "", "total": "", "items": [{"what": "", "count": ""}]}')
+    (place / "fields.json").write_text('{"number": "", "total": "", "items": [{"what": "", "count": "", "unit": ""}]}')
     for number in (11, 12, 13):
         (place / f"note_{number}.pdf").write_bytes(note(number))
 
     def answer(messages, schema):
         number = re.search(r"note (\d+)", messages[-1]["content"])[1]
         total = "999" if number == "12" else f"{number}0"
-        items = [{"what": "Bolts", "count": f"{number}0"}] if number != "13" else []
+        items = [{"what": "Bolts", "count": f"{number}0", "unit": None}] if number != "13" else []
         return 200, json.dumps({"number": number, "total": total, "items": items})
 
     with chat_server.running(answer) as server:
@@ -101,6 +101,8 @@ def test_drafts_are_corrected_and_accepted_by_keys_and_the_rest_after_the_browse
     ann.expect(ann.page.locator("#review_view img")).to_be_visible()
     ann.correct("total", "120")
     ann.expect(ann.page.locator('#review_fields [data-field="total"]')).to_have_attribute("data-found", "exact")
+    ann.correct("items[0].unit", "pcs")  # no row had one
+    ann.expect(ann.page.locator('#review_fields [data-field="items[0].unit"]')).to_contain_text("edited")
     ann.leave()  # in the middle of it
     first, second, third = folder.documents()
     assert drafts.read(second).record["total"] == "120" and folder.labeled() == []
@@ -116,7 +118,7 @@ def test_drafts_are_corrected_and_accepted_by_keys_and_the_rest_after_the_browse
     ann.page.keyboard.press("a")
     ann.sees("note_1", 1)
     assert own_folder.read_record(second) == {
-        "number": "12", "total": "120", "items": [{"what": "Bolts", "count": "120"}]
+        "number": "12", "total": "120", "items": [{"what": "Bolts", "count": "120", "unit": "pcs"}]
     }  # fmt: skip
     assert folder.labeled() == [second]
 
@@ -134,7 +136,7 @@ def test_two_people_with_one_draft_see_both_versions_and_nothing_is_overwritten(
     bob.told("saved this draft at .* after you opened it. Nothing was overwritten")
     bob.expect(bob.page.locator("#versions")).to_contain_text("Nuts")
     bob.expect(bob.page.locator("#versions")).to_contain_text("Bolts")
-    assert drafts.read(document).record["items"] == [{"what": "Bolts", "count": None}]
+    assert drafts.read(document).record["items"] == [{"what": "Bolts", "count": None, "unit": None}]
     bob.page.locator("#theirs").click()
     bob.expect(bob.value("items[0].what")).to_have_value("Bolts")
     bob.expect(bob.page.locator("#versions")).to_be_hidden()
