@@ -73,7 +73,7 @@ def keep_last_of_each(path: Path) -> None:
             start = 0
             for line in source:
                 row = json.loads(line)
-                name, this = row["file"], (row["key"], row.get("documents", 1))
+                name, this = row["file"], (row.get("key"), row.get("documents", 1))
                 its = lines.setdefault(name, {})
                 if made_with.setdefault(name, this) != this:
                     made_with[name] = this
