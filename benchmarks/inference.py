@@ -142,9 +142,9 @@ def choosing(backend: backends.LlamaBackend, answers: Iterable[tuple[str, dict]]
         allowed = backends.AllowedTokens([matcher], backend.tokenizer.vocab_size)
         for token in backend.tokenizer.tokenize_str(text):
             timed("llguidance says which are allowed", allowed.fill, matcher, allowed.bits, 0)  # the next time it knows
-            left = scores[allowed._mask(len(scores))[0]]
+            left = scores[allowed.mask([matcher], len(scores))[0]]
             timed("the likeliest of them, with its log-probability", allowed.likeliest, scores)
-            timed("of it the log-probability, for the confidence", backends.log_share, left, 0)
+            timed("of it the log-probability, for the confidence", backends.log_share, left, left[0])
             timed("llguidance takes the token", matcher.consume_token, token)
             timed("without a grammar: the likeliest of all", scores.argmax)
             count += 1

@@ -325,7 +325,8 @@ class AllowedTokens:
         self.seen = prompt_width
         self.choices: list[list[float | None]] = [[] for _ in matchers]
 
-    def _mask(self, matchers: list[Any], size: int) -> Any:
+    def mask(self, matchers: list[Any], size: int) -> Any:
+        """Which tokens the grammar of each matcher allows next, as booleans: matchers by `size` tokens."""
         import numpy
 
         for i, matcher in enumerate(matchers):
@@ -346,10 +347,10 @@ class AllowedTokens:
         """The token of the highest score among those allowed, for llama.cpp, whose caller has it consumed."""
         import numpy
 
-        allowed = numpy.flatnonzero(self._mask(self.matchers, scores.shape[-1])[0])
+        allowed = numpy.flatnonzero(self.mask(self.matchers, scores.shape[-1])[0])
         best = int(allowed[scores[allowed].argmax()])
         if self.wide is not self.matchers:
-            allowed = numpy.flatnonzero(self._mask(self.wide, scores.shape[-1])[0])
+            allowed = numpy.flatnonzero(self.mask(self.wide, scores.shape[-1])[0])
         self.choices[0].append(log_share(scores[allowed], scores[best]))
         return best
 
@@ -361,8 +362,8 @@ class AllowedTokens:
             for token in row:
                 self.consume(sequence, token)
         self.seen = ids.shape[1]
-        allowed = torch.from_numpy(self._mask(self.matchers, scores.shape[-1])).to(scores.device)
-        wide = torch.from_numpy(self._mask(self.wide, scores.shape[-1])).to(scores.device)
+        allowed = torch.from_numpy(self.mask(self.matchers, scores.shape[-1])).to(scores.device)
+        wide = torch.from_numpy(self.mask(self.wide, scores.shape[-1])).to(scores.device)
         among = scores.masked_fill(~wide, -float("inf")).float().logsumexp(dim=-1)
         scores = scores.masked_fill(~allowed, -float("inf"))
         likelihoods = (scores.amax(dim=-1) - among).tolist()
