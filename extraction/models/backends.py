@@ -157,8 +157,8 @@ class LlamaBackend(OneByOne):
             return Completion("", len(prompt), 0, 0.0, f"the prompt has {len(prompt)} tokens, {self.prompt_limit} fit")
         most = min(self.max_new_tokens + request.more, self.llm.n_ctx() - len(prompt))
         matcher = llguidance.LLMatcher(self.tokenizer, grammar(request.enforced))
-        wide = [llguidance.LLMatcher(self.tokenizer, grammar(request.schema))] if request.narrowed else None
-        allowed = AllowedTokens([matcher], self.tokenizer.vocab_size, wide=wide)
+        wide = llguidance.LLMatcher(self.tokenizer, grammar(request.schema)) if request.narrowed else matcher
+        allowed = AllowedTokens([matcher], self.tokenizer.vocab_size, wide=[wide])
         ending = self.llm.token_eos()
         cached = self._rewind(prompt)
         logits = self._logits(prompt[cached:])
@@ -283,7 +283,10 @@ class TransformersBackend:
                 return [c for p, a in zip(prompts, asked, strict=True) for c in self._batch([p], [a])]
             return [Completion("", width, 0, 0.0, error)]
         matchers = [llguidance.LLMatcher(self.matcher_tokenizer, grammar(request.enforced)) for request in asked]
-        wide = [llguidance.LLMatcher(self.matcher_tokenizer, grammar(request.schema)) for request in asked]
+        wide = [
+            llguidance.LLMatcher(self.matcher_tokenizer, grammar(request.schema)) if request.narrowed else matcher
+            for request, matcher in zip(asked, matchers, strict=True)
+        ]
         allowed = AllowedTokens(matchers, self.matcher_tokenizer.vocab_size, width, wide)
         most = [min(self.max_new_tokens + request.more, self.context_tokens - width) for request in asked]
         with torch.inference_mode():
@@ -313,13 +316,15 @@ class AllowedTokens:
 
     `choices` keeps the log-probability of each token of each sequence among those that were allowed, None where it
     was the only one. Decoding is greedy, so the token is the likeliest of them: one number a step is all that stays.
-    With `wide` matchers, whose grammars allow more, the probability is that among what they allow.
+    With `wide` matchers, whose grammars allow more, the probability is that among what they allow; where nothing is
+    narrowed, both are one matcher.
     """
 
     def __init__(self, matchers: list[Any], vocabulary: int, prompt_width: int = 0, wide: list[Any] | None = None):
         import llguidance.numpy
 
         self.matchers, self.wide = matchers, wide or matchers
+        self.is_wider = any(a is not b for a, b in zip(self.matchers, self.wide, strict=True))
         self.fill = llguidance.numpy.fill_next_token_bitmask
         self.bits = llguidance.numpy.allocate_token_bitmask(len(matchers), vocabulary)
         self.seen = prompt_width
@@ -339,9 +344,10 @@ class AllowedTokens:
 
     def consume(self, sequence: int, token: int) -> None:
         """The token that was taken for a sequence."""
-        for matchers in (self.matchers, self.wide)[: 1 + (self.wide is not self.matchers)]:
-            if not matchers[sequence].is_stopped():
-                matchers[sequence].consume_token(token)
+        matcher, wide = self.matchers[sequence], self.wide[sequence]
+        for one in (matcher,) if wide is matcher else (matcher, wide):
+            if not one.is_stopped():
+                one.consume_token(token)
 
     def likeliest(self, scores: Any) -> int:
         """The token of the highest score among those allowed, for llama.cpp, whose caller has it consumed."""
@@ -349,7 +355,7 @@ class AllowedTokens:
 
         allowed = numpy.flatnonzero(self.mask(self.matchers, scores.shape[-1])[0])
         best = int(allowed[scores[allowed].argmax()])
-        if self.wide is not self.matchers:
+        if self.is_wider:
             allowed = numpy.flatnonzero(self.mask(self.wide, scores.shape[-1])[0])
         self.choices[0].append(log_share(scores[allowed], scores[best]))
         return best
@@ -363,7 +369,9 @@ class AllowedTokens:
                 self.consume(sequence, token)
         self.seen = ids.shape[1]
         allowed = torch.from_numpy(self.mask(self.matchers, scores.shape[-1])).to(scores.device)
-        wide = torch.from_numpy(self.mask(self.wide, scores.shape[-1])).to(scores.device)
+        wide = allowed
+        if self.is_wider:
+            wide = torch.from_numpy(self.mask(self.wide, scores.shape[-1])).to(scores.device)
         among = scores.masked_fill(~wide, -float("inf")).float().logsumexp(dim=-1)
         scores = scores.masked_fill(~allowed, -float("inf"))
         likelihoods = (scores.amax(dim=-1) - among).tolist()
