@@ -2,14 +2,13 @@
 
 import json
 import re
-import shutil
 
 import pytest
 
 import inference
 from extraction import drafts, own_folder
 from extraction.own_folder import Folder
-from tests.helpers import chat_server
+from tests.helpers import browser, chat_server
 from tests.helpers.papers import line, pdf_of
 from tests.test_app import RECEIPT, free_port, start
 
@@ -54,15 +53,8 @@ def page(folder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install pytest-playwright")
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium here; on Debian: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        sync_api.expect.set_options(timeout=30_000)
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
+    with browser.chromium() as opened:
+        yield opened
 
 
 class Person:

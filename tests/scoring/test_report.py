@@ -1,11 +1,11 @@
 import json
 import re
-import shutil
 
 import pytest
 
 from extraction.scoring import differences, report
 from extraction.scoring.report import Table
+from tests.helpers import browser
 
 HOSTILE = """<img src=x onerror="document.title='taken'"></script><script>document.title='taken'</script>{{DATA}}"""
 
@@ -62,15 +62,8 @@ def test_a_page_that_would_list_too_many_says_how_many_there_are(monkeypatch):
 
 @pytest.fixture(scope="module")
 def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install pytest-playwright")
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium here; on Debian: apt-get install chromium")
-    options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=options)
-        yield browser
-        browser.close()
+    with browser.chromium() as opened:
+        yield opened
 
 
 @pytest.fixture
