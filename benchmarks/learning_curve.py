@@ -2,16 +2,19 @@
 
     python -m benchmarks.learning_curve data/own
     python -m benchmarks.learning_curve data/own --sizes 0,10,20 --set data.replay=1
+    python -m benchmarks.learning_curve data/own --model adapter --set train.device=cuda    # no GGUF builds in between
 
 Each size is a run of stages 2, 3, 6 and 4 as data.own sets them up, always from the adapter that training begins with;
 0 is that adapter itself. A size that is finished is kept. Every record must be final: a test document that is corrected
-later makes all sizes be measured again.
+later makes all sizes be measured again. Curves of folders of different names may run at once.
 
-Writes  output/learning_curve/curve.json, curve.md and curve.svg; they hold scores, and nothing of the documents
+Writes  output/learning_curve/NAME/   NAME is the folder's; curve.json, curve.md and curve.svg hold scores, and nothing
+                                      of the documents; the predictions of each size are in PROFILE/sizes
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +22,7 @@ from typing import Any
 
 import config
 import download_datasets
-from extraction import files, stage
+from extraction import files, handoff, stage
 from extraction.models import choice
 from extraction.preparing.labeled import OWN
 from extraction.scoring import scores, tables
@@ -35,7 +38,26 @@ def run(name: str, options: list[str], *more: object) -> None:
         raise files.StageError(f"{name}.py ended with status {done.returncode}; what it said stands above")
 
 
-def measure(options: list[str], cfg: config.Config, size: int) -> dict:
+def put_start(cfg: config.Config) -> None:
+    """Put the adapter that training begins with where a trained one would lie."""
+    with handoff.alone(cfg.adapter_dir):
+        shutil.rmtree(cfg.adapter_dir, ignore_errors=True)
+        shutil.copytree(cfg.init_adapter_dir, cfg.adapter_dir)
+
+
+def make_model(options: list[str], cfg: config.Config, learned: list[str], model: str) -> None:
+    """Stages 3 and 6 for the prepared rows; with nothing learned, the adapter that training begins with."""
+    if learned:
+        run("train_moe", options, *learned)
+    elif model == "adapter":
+        put_start(cfg)
+    if model == "adapter":
+        return
+    base = ("--base", cfg.base_dir) if cfg.base_dir.is_dir() else ()
+    run("export_gguf", options, *(() if learned else ("--adapter", cfg.init_adapter_dir, *base)))
+
+
+def measure(options: list[str], cfg: config.Config, size: int, model: str) -> dict:
     """The number of own documents that were learned from, and the predictions of the test rows."""
     learned = ["--set", f"data.own_documents={max(size, 2)}"]
     run("prepare_training_data", options, *learned)
@@ -43,17 +65,12 @@ def measure(options: list[str], cfg: config.Config, size: int) -> dict:
     count = len({row["document"] for row in rows if row["source"].startswith(OWN)}) if size else 0
     path = cfg.output_dir / "sizes" / f"{count}.json"
     tested = files.sha256(cfg.training_dir / "test.jsonl")
-    made_of = {"test": tested, "options": options, "start": cfg.train.init_adapter}
+    made_of = {"test": tested, "options": options, "start": cfg.train.init_adapter, "model": model}
     if path.is_file() and files.read_json(path)["made_of"] == made_of:
         return files.read_json(path)
-    if size:
-        run("train_moe", options, *learned)
-        run("export_gguf", options)
-    else:
-        base = ("--base", cfg.base_dir) if cfg.base_dir.is_dir() else ()
-        run("export_gguf", options, "--adapter", cfg.init_adapter_dir, *base)
-    run("test_moe", options, "--model", "gguf")
-    predictions = list(files.read_jsonl(cfg.evaluation_dir / choice.choose(cfg, "gguf").label / "predictions.jsonl"))
+    make_model(options, cfg, learned if size else [], model)
+    run("test_moe", options, "--model", model)
+    predictions = list(files.read_jsonl(cfg.evaluation_dir / choice.choose(cfg, model).label / "predictions.jsonl"))
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(path, {"made_of": made_of, "documents": count, "predictions": predictions})
     return files.read_json(path)
@@ -125,21 +142,27 @@ def main(argv: list[str] | None = None) -> int:
     p = config.parser(__doc__)
     p.add_argument("folder", metavar="FOLDER", help="documents of your own, as for data.own")
     p.add_argument("--sizes", default=SIZES, metavar="N,N", help=f"documents to learn from (default: {SIZES})")
+    p.add_argument(
+        "--model",
+        default="gguf",
+        choices=("gguf", "adapter"),
+        help="what is scored: a build of each size (default), or the adapter itself",
+    )
     args, cfg = config.read(p, argv)
     try:
         sizes = sorted({int(part) for part in args.sizes.split(",")}, key=lambda size: (size == 0, size))
     except ValueError:
         p.error(f"--sizes {args.sizes}: write whole numbers with commas between them")
-    out = config.ROOT / "output" / "learning_curve"
+    out = config.ROOT / cfg.output.dir / "learning_curve" / Path(args.folder).resolve().name
     own = [f"data.own={Path(args.folder).resolve()}", f"output.dir={out}", f"data.datasets_dir={out / 'datasets'}"]
     own += [f"data.training_dir={out / 'training'}", f"export.quantization={cfg.inference.quantization}"]
-    options = ["--profile", cfg.profile, *(part for item in [*own, *args.overrides] for part in ("--set", item))]
+    options = ["--profile", cfg.profile, *(part for item in [*args.overrides, *own] for part in ("--set", item))]
     cfg = config.read(config.parser(""), options)[1]
     if 0 in sizes and cfg.init_adapter_dir is None:
         p.error("--sizes 0 is the adapter that training begins with; here it begins with the base model")
     if download_datasets.main(options):
         return 2
-    measured = {one["documents"]: one for one in (measure(options, cfg, size) for size in sizes)}
+    measured = {one["documents"]: one for one in (measure(options, cfg, size, args.model) for size in sizes)}
     if len(measured) < 2:
         raise files.StageError("a curve needs two sizes; there are too few labeled documents for more than one")
     found = curve([measured[count] for count in sorted(measured)], cfg.evaluate.bootstrap_samples)

@@ -1,6 +1,10 @@
 """The learning curve: scores by documents learned from, and the sentence that follows from their intervals."""
 
+import shutil
+
+import config
 from benchmarks import learning_curve as stage
+from extraction.models import choice
 
 
 def measured(documents, right, of=20):
@@ -38,3 +42,16 @@ def test_table_and_picture_hold_scores_and_nothing_of_the_documents(tmp_path):
     assert "| slip | field F1 | 5 | 20 |" in stage.table({"slip": points})
     stage.draw({"slip": points, "receipt": points}, ["slip"], tmp_path / "curve.svg")
     assert "<svg" in (tmp_path / "curve.svg").read_text()
+
+
+def test_the_start_of_a_curve_is_scored_in_the_place_of_what_was_trained(tmp_path):
+    start = tmp_path / "start"
+    shutil.copytree("data/embedded/adapter", start)
+    items = [f"output.dir={tmp_path / 'output'}", f"train.init_adapter={start}"]
+    cfg = config.read(config.parser(""), [part for item in items for part in ("--set", item)])[1]
+    (cfg.adapter_dir / "of_another_size").mkdir(parents=True)
+    stage.put_start(cfg)
+    found = choice.choose(cfg, "adapter")
+    assert found.fingerprint == stage.handoff.require(start, made_by="")["fingerprint"]
+    assert not stage.handoff.damage(cfg.adapter_dir, found.manifest)
+    assert not (cfg.adapter_dir / "of_another_size").exists()
