@@ -34,7 +34,7 @@ from extraction.tasks import completions, custom, prompts, records, schemas
 
 STAGE = "test_moe"
 JUDGE = 4  # goes up when a metric is defined anew, so that finished predictions are scored again
-CHUNK = 32  # rows between two savings of the predictions
+CHUNK = 32  # rows between two savings of the predictions, or a batch if that has more
 TEXTS = {False: "gold OCR words and published texts (not our own OCR)"}  # what the test rows show; with own documents:
 TEXTS[True] = f"{TEXTS[False]}; own documents as they are read in use"
 
@@ -170,16 +170,17 @@ def select(rows: list[dict], per_task: int | None) -> list[dict]:
 # --- predictions ---------------------------------------------------------------------------------------------
 
 
-def predict(rows: list[dict], backend: backends.Backend, partial: Path, choose: bool) -> list[dict]:
+def predict(rows: list[dict], backend: backends.Backend, partial: Path, cfg: config.Config) -> list[dict]:
     """One prediction per row, in their order. Those already in `partial` are kept; new ones are added to it."""
     from tqdm import tqdm
 
     known = saved(partial)
     left = [row for row in rows if row["id"] not in known]
+    size = max(CHUNK, cfg.evaluate.batch_size)
     with tqdm(total=len(rows), initial=len(rows) - len(left), desc=backend.name, unit="row", disable=None) as bar:
-        for start in range(0, len(left), CHUNK):
-            chunk = left[start : start + CHUNK]
-            asked = [steps.request(task_of(row), row["prompt"], choose) for row in chunk]
+        for start in range(0, len(left), size):
+            chunk = left[start : start + size]
+            asked = [steps.request(task_of(row), row["prompt"], cfg.inference.choose) for row in chunk]
             answers = backend.complete(asked, lambda *_: bar.update())
             with open(partial, "a", encoding="utf-8") as f:
                 for row, answer in zip(chunk, answers, strict=True):
@@ -389,7 +390,7 @@ class Evaluation:
         """Model name and a prediction for each row; those of an interrupted run are kept unless `anew`."""
         if anew:
             self.partial.unlink(missing_ok=True)
-        return backend.name, predict(self.rows, backend, self.partial, self.cfg.inference.choose)
+        return backend.name, predict(self.rows, backend, self.partial, self.cfg)
 
     def score(self, name: str, predictions: list[dict]) -> dict:
         """The metrics of the predictions."""
@@ -483,7 +484,7 @@ def calibrate(args: Any, cfg: config.Config) -> int:
     partial = cfg.evaluation_dir / f".calibration.{made_by}.jsonl"
     if args.force:
         partial.unlink(missing_ok=True)
-    predictions = predict(rows, backend, partial, cfg.inference.choose)
+    predictions = predict(rows, backend, partial, cfg)
     by_document: dict[str, list[dict]] = defaultdict(list)
     for entry in predictions:
         by_document[entry["document"]].append(entry)

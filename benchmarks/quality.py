@@ -62,7 +62,7 @@ def predictions(path: Path, cfg: config.Config, rows: list[dict], partial: Path)
         path, cfg.inference.context_tokens, cfg.inference.max_new_tokens, cfg.inference.threads
     )
     try:
-        return test_moe.predict(rows, backend, partial)
+        return test_moe.predict(rows, backend, partial, cfg)
     finally:
         backend.llm.close()
 

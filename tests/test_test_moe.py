@@ -85,15 +85,29 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(monkeypatch, tmp_pat
 
     monkeypatch.setattr(test_moe, "CHUNK", 2)
     monkeypatch.setattr(choice.Choice, "fingerprint", "the same model")
+    batch = ("--set", "evaluate.batch_size=2")
     with pytest.raises(KeyboardInterrupt):
-        run(monkeypatch, tmp_path, rows_file, Stops())
+        run(monkeypatch, tmp_path, rows_file, Stops(), *batch)
     backend = Half()
-    folder = run(monkeypatch, tmp_path, rows_file, backend)
+    folder = run(monkeypatch, tmp_path, rows_file, backend, *batch)
     assert backend.asked == 3
     assert len(list(files.read_jsonl(folder / "predictions.jsonl"))) == 5
     again = Half()
-    run(monkeypatch, tmp_path, rows_file, again)
+    run(monkeypatch, tmp_path, rows_file, again, *batch)
     assert again.asked == 0
+
+
+def test_a_batch_of_the_settings_reaches_the_backend_whole(monkeypatch, tmp_path, rows_file):
+    class Counts(Half):
+        sizes = []
+
+        def complete(self, requests, done=lambda: None):
+            self.sizes.append(len(requests))
+            return super().complete(requests, done)
+
+    monkeypatch.setattr(test_moe, "CHUNK", 2)
+    run(monkeypatch, tmp_path, rows_file, Counts(), "--set", "evaluate.batch_size=4")
+    assert Counts.sizes == [4, 1]
 
 
 def test_predictions_of_an_interrupted_run_that_were_damaged_are_made_again(tmp_path):
