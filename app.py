@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import shutil
 import sys
 import tempfile
 import threading
@@ -44,6 +45,7 @@ DARK = (
     "() => { document.body.classList.toggle('dark'); document.body.style.background = 'var(--body-background-fill)' }"
 )
 HOUR = 3600  # seconds
+EXPORTS_KEPT = 10  # of a batch: a download begins before the next document is read
 OUTPUTS = "status view table fields_tab verdicts checks_tab summary text json chat strip".split()
 OUTPUTS += [f"save_{name}" for name in view.EXPORTS]
 
@@ -404,19 +406,26 @@ class Handlers:
             return
         to_queue = self.review if document_type == review.TYPE else None
         asked = to_queue.fields() if to_queue else (document_type,)
-        folder = self.cache / secrets.token_hex(16)
-        folder.mkdir(parents=True)
-        paths = [folder / "results.jsonl", folder / "results.csv"]
-        rows, results = [], []
+        rows, results, exported = [], [], []
         for uploaded in progress.tqdm(sources, desc="Documents", unit="documents"):
             for result in self._results(Path(uploaded), *asked):
                 rows.append(view.batch_row(result))
                 if to_queue:
                     rows[-1][1] = to_queue.put(Path(uploaded), result)
                 results.append(result)
-                files.write_jsonl(paths[0], results)
-                files.write_text(paths[1], view.csv_text(results))
+                exported.append(self._exported(results))
+                if len(exported) > EXPORTS_KEPT:
+                    shutil.rmtree(exported.pop(0), ignore_errors=True)
+                paths = exported[-1] / "results.jsonl", exported[-1] / "results.csv"
                 yield rows, *(gr.DownloadButton(value=str(file), interactive=True) for file in paths)
+
+    def _exported(self, results: list[dict]) -> Path:
+        """A new folder with the exports of a batch so far: somebody may be downloading those of before."""
+        folder = self.cache / secrets.token_hex(16)
+        folder.mkdir(parents=True)
+        files.write_jsonl(folder / "results.jsonl", results)
+        files.write_text(folder / "results.csv", view.csv_text(results))
+        return folder
 
     def results(self, uploaded: str | None, document_type: str, schema: str | None, way: str = "auto") -> str:
         """For programs: the result of each document in a file, or why there is none, as JSON."""

@@ -414,6 +414,24 @@ def test_a_batch_has_a_row_for_each_document_and_exports_those_that_were_read(vi
     assert Path(fields["value"]).read_text().count("total,9.25") == 4
 
 
+@pytest.mark.usefixtures("visitor")  # no proxy for the local address
+def test_an_export_of_a_batch_is_the_same_whenever_it_is_downloaded(server, tmp_path):
+    """A file that is replaced while it is sent breaks the answer: it was announced with another length."""
+    import requests
+    from gradio_client import Client, handle_file
+
+    (tmp_path / "broken.pdf").write_bytes(b"\x00\x01\x02")
+    client = Client(server[0], verbose=False, download_files=False)
+    job = client.submit([handle_file(tmp_path / "broken.pdf")] * 4, "auto", api_name="/batch")
+    job.result()
+    exports = [[one["value"]["url"] for one in step[1:]] for step in job.outputs()]
+    with requests.Session() as session:
+        session.trust_env = False
+        lines = [session.get(jsonl, timeout=30).text.count("\n") for jsonl, _ in exports]
+    assert lines == [1, 2, 3, 4]
+    assert len({url for step in exports for url in step}) == 8
+
+
 def test_a_page_behind_one_that_was_skipped_can_be_turned_to(tmp_path):
     from tests.helpers.papers import LETTER  # this file is a script, too, which has no helpers
 
