@@ -155,7 +155,34 @@ def currency(text: str) -> set[str]:
 
 # --- dates ---------------------------------------------------------------------------------------------------
 
-_LANGUAGES = "en de fr nl es it pt pl cs sk da sv nb fi hu ro tr id".split()
+# Each month's number, its names and what they are cut to, as the Unicode CLDR has them for English, German, French,
+# Dutch, Spanish, Italian, Portuguese, Polish, Czech, Slovak, Danish, Swedish, Norwegian, Finnish, Hungarian, Romanian,
+# Turkish and Indonesian. (Babel has them, too, with 22 MB of memory for whatever else it knows of these languages.)
+_MONTHS = """
+    1 january jan januar janvier janv januari enero ene gennaio gen janeiro stycznia sty styczeń ledna led leden januára
+    január tammikuuta tammi tammikuu ianuarie ian ocak oca
+    2 february feb februar février févr februari febrero febbraio fevereiro fev lutego lut luty února úno únor februára
+    február helmikuuta helmi helmikuu febr februarie şubat şub
+    3 march mar märz mär mars maart mrt marzo março marca marzec března bře březen marec marts maaliskuuta maalis
+    maaliskuu március márc martie mart maret mrz
+    4 april apr avril avr abril abr aprile kwietnia kwi kwiecień dubna dub duben apríla apríl huhtikuuta huhti huhtikuu
+    április ápr aprilie nisan nis
+    5 may mai mei mayo maggio mag maio maja maj května kvě květen mája máj toukokuuta touko toukokuu május mayıs
+    6 june jun juni juin junio giugno giu junho czerwca cze czerwiec června čvn červen júna jún kesäkuuta kesä kesäkuu
+    június iunie iun haziran haz
+    7 july jul juli juillet juil julio luglio lug julho lipca lip lipiec července čvc červenec júla júl heinäkuuta heinä
+    heinäkuu július iulie iul temmuz tem
+    8 august aug août augustus agosto ago sierpnia sie sierpień srpna srp srpen augusta augusti elokuuta elo elokuu
+    augusztus ağustos ağu agustus agu agt
+    9 september sep sept septembre septiembre settembre set setembro września wrz wrzesień září zář septembra syyskuuta
+    syys syyskuu szeptember szept septembrie eylül eyl
+    10 october oct oktober okt octobre octubre ottobre ott outubro out października paź październik října říj říjen
+    októbra október lokakuuta loka lokakuu octombrie ekim eki
+    11 november nov novembre noviembre novembro listopada lis listopad listopadu novembra marraskuuta marras marraskuu
+    noiembrie kasım kas
+    12 december dec dezember dez décembre déc diciembre dic dicembre dezembro grudnia gru grudzień prosince pro prosinec
+    decembra desember des joulukuuta joulu joulukuu decembrie aralık ara
+"""
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|re|ère|ème|e|º|°|ª|\.)?"
 _NAME = r"(?P<name>(?<![^\W\d_])[^\W\d_]{3,12}(?![^\W\d_]))\.?"
 _YEAR = r"(?P<year>\d{4}|['’]?\d{2}(?![:.h]\d))(?!\d)"  # "15 Mar 10:30" ends in a time
@@ -177,19 +204,17 @@ _PATTERNS = [
 @cache
 def months() -> dict[str, set[int]]:
     """The months that a name may mean, or three or more letters that it begins with, in the languages known here."""
-    from babel import Locale
-
-    whole: dict[str, set[int]] = {"mrz": {3}, "agt": {8}}
+    whole: dict[str, set[int]] = {}
     begun: dict[str, set[int]] = {}
-    for locale in map(Locale.parse, _LANGUAGES):
-        for names in (locale.months[context][width] for context in locale.months for width in ("wide", "abbreviated")):
-            for number, name in names.items():
-                name = name.casefold().rstrip(".")
-                plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
-                for spelling in {name, plain}:
-                    whole.setdefault(spelling, set()).add(number)
-                    for end in range(3, len(spelling)):
-                        begun.setdefault(spelling[:end], set()).add(number)
+    for name in _MONTHS.split():
+        if name.isdecimal():
+            number = int(name)
+            continue
+        plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+        for spelling in {name, plain}:
+            whole.setdefault(spelling, set()).add(number)
+            for end in range(3, len(spelling)):
+                begun.setdefault(spelling[:end], set()).add(number)
     return begun | whole
 
 

@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any
 
 from extraction.reading.limits import DocumentError
-from extraction.tasks.records import flat, prune
 
 MAX_XML_BYTES = 20_000_000  # an invoice of 10,000 lines has about 15 MB
 SYNTAXES = ("UBL", "CII")
@@ -131,6 +130,8 @@ def read(xml: bytes) -> dict | None:
     """
     from lxml import etree
 
+    from extraction.tasks.records import prune  # a reader that meets no invoice does without pydantic
+
     if len(xml) > MAX_XML_BYTES:
         raise DocumentError(f"its XML has {len(xml) / 1e6:.1f} MB; the limit is {MAX_XML_BYTES / 1e6:g} MB")
     parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, recover=False)
@@ -223,7 +224,7 @@ def _text(found: Any) -> str | None:
     """The text of an element or an attribute; of a date of CII in the format YYYYMMDD, as YYYY-MM-DD."""
     if found is None:
         return None
-    text = flat(found if isinstance(found, str) else "".join(found.itertext()))
+    text = " ".join((found if isinstance(found, str) else "".join(found.itertext())).split())
     is_date = not isinstance(found, str) and found.tag == "DateTimeString" and re.fullmatch(r"\d{8}", text)
     return f"{text[:4]}-{text[4:6]}-{text[6:]}" if is_date else text or None
 

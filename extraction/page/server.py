@@ -6,6 +6,7 @@ import ipaddress
 import os
 import secrets
 import socket
+import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,7 @@ def set_environment(host: str, folder: str) -> None:
     os.environ["GRADIO_TEMP_DIR"] = folder
     # Gradio keeps its last 10,000 events and sums them up with pandas after each, for a page of statistics that is off.
     os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "100", "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000"}
+    sys.modules.setdefault("matplotlib", None)  # Gradio would load it, 30 MB, for plots; the page has none
     for name in ("NO_PROXY", "no_proxy"):  # Gradio asks its own server whether it is up, never through a proxy
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1,::1", host]))
 

@@ -50,6 +50,10 @@ def test_sigterm_under_load_ends_it_cleanly(found, part):
     assert (ended["children_left"], ended["files_left"], ended["tracebacks"]) == (0, 0, 0)
 
 
+def test_the_page_and_its_reader_stay_small(found):
+    assert 0 < found["page"]["peak_mb"] < 275  # 300 and more if Gradio's plots, or names in all languages, are loaded
+
+
 def test_the_table_is_that_of_these_counts(found):
     shown = load.table(found)
     assert shown.startswith("## Load\n")

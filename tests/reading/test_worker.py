@@ -1,5 +1,6 @@
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -23,6 +24,12 @@ def nested_form(made, deep):
     if deep:
         inner.Resources = pikepdf.Dictionary(XObject=pikepdf.Dictionary(X=nested_form(made, deep - 1)))
     return made.make_indirect(inner)
+
+
+def test_a_process_begins_with_no_library_and_loads_what_its_documents_need():
+    code = "import sys, extraction.reading.pages; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"extraction"} == {*done.stdout.split()} & {"extraction", "pydantic", "numpy", "PIL", "pypdfium2", "lxml"}
 
 
 def test_a_page_that_takes_too_long_is_reported_and_the_others_are_read():
