@@ -88,7 +88,9 @@ class DataConfig:
     negative_ratio: float = 0.75  # training windows without a clause kept for each with one; CUAD's train has 0.73
     max_quote_chars: int = 300  # longer quotes are cut in the answer, at a word boundary, and counted
     questions_per_document: int | None = 4  # in training and eval; test keeps every question
-    item_questions: float = 0.0  # share of the generated receipts asked about an item, and about what is not on them
+    more_questions: float = (
+        0.0  # share of the training documents asked about an item, a cell, a term, and what they do not hold
+    )
     general: float = 0.0  # share of the training documents that are also asked for by the general instruction
     own_fields: float = 0.0  # share of the generated ones whose fields are also asked for by a random template
     inject: float = 0.0  # share of the training rows that get an injected instruction; their targets stay
@@ -114,7 +116,7 @@ class DataConfig:
             window_overlap=0,
             negative_ratio=0,
         )
-        for name in ("item_questions", "general", "own_fields", "inject"):
+        for name in ("more_questions", "general", "own_fields", "inject"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"data.{name} must be between 0 and 1, got {getattr(self, name)}")
         _at_least(self, "data", max_quote_chars=20, questions_per_document=1)

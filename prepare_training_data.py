@@ -59,13 +59,24 @@ def from_cord(folder: Path, data: config.DataConfig, sources: Sources) -> None:
             made = cord_receipt(row["id"], truth, data.seed, with_words=split != "train")
             sources.add(split, made)
             if split == "train":
+                ask_items(made, truth, data)
                 truths[row["id"]] = truth
     pool = variations.item_words(list(truths.values()))
     for name, truth in truths.items():
         for number in range(1, data.variations.cord + 1):
             draw = random.Random(f"{data.seed}/{name}/{number}")
-            made = cord_receipt(f"{name}~{number}", variations.of_cord(truth, pool, draw), data.seed)
+            varied = variations.of_cord(truth, pool, draw)
+            made = cord_receipt(f"{name}~{number}", varied, data.seed)
+            ask_items(made, varied, data)
             sources.add("train", made | {"varies": name})
+
+
+def ask_items(made: dict, truth: dict, data: config.DataConfig) -> None:
+    """Of what CORD's labels leave out, some is printed: so no question without an answer is asked here."""
+    draw = random.Random(f"{data.seed}/{made['id']}/more")
+    if draw.random() < data.more_questions:
+        asked = questions.about_an_item(cord.from_cord(truth["gt_parse"]), draw)
+        made["rows"] += [{"task": "question", "text": made["text"], **asked}] if asked else []
 
 
 def values_of(record: dict) -> list[str]:
@@ -118,6 +129,7 @@ def from_cuad(folder: Path, data: config.DataConfig, sources: Sources) -> None:
             rows = list(contract_windows(text, spans, data, sources, split))
             if split == "train":
                 rows = balance(rows, data.negative_ratio, f"{data.seed}/{entry['title']}", sources, split)
+                rows += list(ask_terms(rows, data, entry["title"]))
             made = {
                 "id": f"cuad/{name}/{entry['title']}",
                 "source": "cuad",
@@ -126,6 +138,14 @@ def from_cuad(folder: Path, data: config.DataConfig, sources: Sources) -> None:
                 "clauses": spans,
             }
             sources.add(split, made)
+
+
+def ask_terms(windows: list[dict], data: config.DataConfig, title: str) -> Iterator[dict]:
+    draw = random.Random(f"{data.seed}/{title}/more")
+    for window in windows:
+        if draw.random() < data.more_questions:
+            for asked in questions.about_a_contract(window["record"]["clauses"], draw):
+                yield {"task": "question", "text": window["text"], **asked}
 
 
 def contract_spans(paragraph: dict) -> tuple[str, list[tuple[str, int, int]]]:
@@ -230,7 +250,12 @@ def tatqa_page(name: str, context: dict, data: config.DataConfig, sources: Sourc
             continue
         answer = ", ".join(map(str, question["answer"]))
         asked.append({"question": question["question"], "answers": [answer]})
-    return page(name, "tatqa", text, asked, data, sources, split)
+    made = page(name, "tatqa", text, asked, data, sources, split)
+    draw = random.Random(f"{data.seed}/{name}/more")
+    if split == "train" and draw.random() < data.more_questions:
+        more = questions.about_a_table(context["table"]["table"], draw)
+        made["rows"] += page(name, "tatqa", text, more, data, sources, split)["rows"]
+    return made
 
 
 def from_docvqa(folder: Path, data: config.DataConfig, sources: Sources) -> None:
@@ -262,10 +287,10 @@ def page(
         answers = entry["answers"]
         if split != "test":
             answers = [answer for answer in answers if printed(answer, shown)]
-            if not answers:
+            if entry["answers"] and not answers:
                 sources.leave_out(source, split, "answer is not in the text shown")
                 continue
-            if len(answers[0]) > MAX_ANSWER:
+            if answers and len(answers[0]) > MAX_ANSWER:
                 sources.leave_out(source, split, f"answer longer than {MAX_ANSWER} characters")
                 continue
         rows.append({"task": "question", "text": shown, "question": entry["question"], "answers": answers})
@@ -313,7 +338,7 @@ def from_generator(data: config.DataConfig, sources: Sources) -> None:
                 sources.add(split, {"id": made["id"], "source": "generated", "text": text, "rows": rows})
             else:
                 made_receipt = receipt(made["id"], "generated", text, made["record"], data.seed)
-                share = data.item_questions if split == "train" else 0
+                share = data.more_questions if split == "train" else 0
                 made_receipt["rows"] += questions.more(made["record"], text, share, f"{data.seed}/{made['id']}")
                 sources.add(split, made_receipt)
 

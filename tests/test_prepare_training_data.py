@@ -352,7 +352,7 @@ def test_labels_stand_in_the_same_order_in_every_process():
 
 
 def test_the_general_instruction_and_fields_of_ones_own_are_rows_of_training_alone(rows, tmp_path):
-    shares = ("data.general=1", "data.own_fields=1", "data.item_questions=1", "data.max_documents=4")
+    shares = ("data.general=1", "data.own_fields=1", "data.more_questions=1", "data.max_documents=4")
     options = options_for(rows[0], f"data.training_dir={tmp_path / 'training'}", *shares)
     assert prepare.main(options) == 0
     made = {split: list(files.read_jsonl(tmp_path / "training" / f"{split}.jsonl")) for split in prepare.SPLITS}
@@ -365,4 +365,9 @@ def test_the_general_instruction_and_fields_of_ones_own_are_rows_of_training_alo
             task = custom.parse(row["template"], "template")
             assert row["prompt"][0]["content"] == task.instructions
             assert completions.parse(task, row["completion"][0]["content"]).record is not None
-    assert any(row["completion"][0]["content"] == "{}" for row in made["train"] if row["task"] == "question")
+    asked = [row for row in made["train"] if row["task"] == "question"]
+    assert {"cord", "cuad", "tatqa", "generated"} <= {row["source"] for row in asked}
+    assert any(row["completion"][0]["content"] == "{}" for row in asked)
+    assert not any(
+        row["source"] == "cuad" for split in ("eval", "test") for row in made[split] if row["task"] == "question"
+    )

@@ -158,15 +158,17 @@ def test_ctrl_c_saves_and_resume_ends_where_an_undisturbed_run_does(project):
     assert all(float(losses[0][n]) == pytest.approx(float(losses[1][n]), rel=1e-4) for n in losses[0])
 
 
-def test_two_processes_train_as_one_does(project):
+@pytest.mark.parametrize("packing", ["true", "false"])
+def test_two_processes_train_as_one_does(project, packing):
     """The same steps: losses of two processes with half the accumulation each equal those of one."""
     steps = [
+        f"train.packing={packing}",
         "train.max_steps=3",
         "train.eval_steps=3",
         "train.learning_rate=1e-3",
         "train.gradient_accumulation_steps=4",
     ]
-    alone, shared = (options(project, name, *steps) for name in ("alone", "shared"))
+    alone, shared = (options(project, name + packing, *steps) for name in ("alone", "shared"))
     assert train_moe.main(alone) == 0
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "train_moe.py"]
     done = subprocess.run(

@@ -50,7 +50,7 @@ class Prompt:
 def prompt(task: Task, text: str, question: str | None = None) -> Prompt:
     """What asks for this task. `text` is a document's text or one window of it.
 
-    The document comes first and the question last, so that several questions share the longest possible prefix.
+    A question stands before and behind the document: no token of a document that comes first could see what is asked.
     """
     numbered: tuple[Sentence, ...] = ()
     if task is CONTRACT:
@@ -60,7 +60,8 @@ def prompt(task: Task, text: str, question: str | None = None) -> Prompt:
     if task is QUESTION:
         if not question:
             raise ValueError("a question is needed")
-        text = f"{text}\n\nQuestion: {_no_markers(question)}"
+        asked = f"Question: {_no_markers(question)}"
+        text = f"{asked}\n\n{text}\n\n{asked}"
     return Prompt([{"role": "system", "content": task.instructions}, {"role": "user", "content": text}], numbered)
 
 

@@ -15,16 +15,24 @@ WINDOW = 2048  # rows that are sorted by length together, so that an epoch's bat
 
 
 class TokenBatches:
-    """Batches of row numbers, none of more than `tokens` with its padding, in another order in every epoch."""
+    """Batches of row numbers, none of more than `tokens` with its padding, in another order in every epoch.
 
-    def __init__(self, lengths: Sequence[int], tokens: int, seed: int):
-        self.lengths, self.tokens, self.seed = lengths, tokens, seed
+    Their number is a multiple of `processes`, which take turns: a few batches come twice so that none has to wait.
+    """
+
+    def __init__(self, lengths: Sequence[int], tokens: int, seed: int, processes: int = 1):
+        self.lengths, self.tokens, self.seed, self.processes = lengths, tokens, seed, processes
         self.epoch = 0
         self.batches = self._batches()
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch, self.batches = epoch, None
         self.batches = self._batches()
+
+    @property
+    def sampler(self) -> TokenBatches:
+        """Where accelerate looks for `set_epoch` when several processes share the batches."""
+        return self
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -45,7 +53,7 @@ class TokenBatches:
                 batch.append(row)
             batches.append(batch)
         draw.shuffle(batches)
-        return batches
+        return batches + batches[: -len(batches) % self.processes]
 
 
 def trainer_class(tokens: int, seed: int) -> Any:
@@ -56,9 +64,14 @@ def trainer_class(tokens: int, seed: int) -> Any:
     class Trainer(SFTTrainer):
         def get_train_dataloader(self) -> Any:
             rows = self._remove_unused_columns(self.train_dataset, description="training")
-            sampler = TokenBatches([len(ids) for ids in rows["input_ids"]], tokens, seed)
+            lengths = [len(ids) for ids in rows["input_ids"]]
+            sampler = TokenBatches(lengths, tokens, seed, self.accelerator.num_processes)
             loader = torch.utils.data.DataLoader(rows, batch_sampler=sampler, collate_fn=self.data_collator)
-            return self.accelerator.prepare(loader)
+            self.accelerator.even_batches, usual = False, self.accelerator.even_batches  # they are so already
+            try:
+                return self.accelerator.prepare(loader)
+            finally:
+                self.accelerator.even_batches = usual
 
     return Trainer
 

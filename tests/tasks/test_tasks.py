@@ -250,9 +250,9 @@ def test_the_qwen3_template_ends_a_prompt_with_an_empty_thinking_block():
     assert "<think>" not in prompts.chat_template("qwen3_moe")
 
 
-def test_a_question_stands_after_the_document():
+def test_a_question_stands_before_and_behind_the_document():
     user = prompts.messages(QUESTION, "the text", "How much?")[1]["content"]
-    assert user.startswith("the text") and user.endswith("How much?")
+    assert user == "Question: How much?\n\nthe text\n\nQuestion: How much?"
     with pytest.raises(ValueError, match="question"):
         prompts.messages(QUESTION, "the text")
 

@@ -19,6 +19,13 @@ def test_a_row_longer_than_a_batch_stands_alone():
     assert [0] in list(TokenBatches([5000, 10, 20], tokens=64, seed=1))
 
 
+def test_processes_get_equally_many_batches_and_every_row_is_still_there():
+    for processes in (2, 3, 4):
+        batches = list(TokenBatches(LENGTHS, tokens=4096, seed=1, processes=processes))
+        assert len(batches) % processes == 0
+        assert {row for batch in batches for row in batch} == set(range(len(LENGTHS)))
+
+
 def test_an_epoch_is_the_same_for_the_same_seed_and_differs_from_the_next():
     one, same = TokenBatches(LENGTHS, 4096, 1), TokenBatches(LENGTHS, 4096, 1)
     assert list(one) == list(same)
