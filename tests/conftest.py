@@ -3,7 +3,7 @@ import os
 import hypothesis
 import pytest
 
-from tests.helpers import chat_server
+from tests.helpers import browser, chat_server
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before llama_cpp is imported: threads that wait must not spin
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -43,6 +43,13 @@ def tiny_cfg(tiny_moe):
 
     items = [f"train.base_model={tiny_moe}", "inference.max_new_tokens=96", "inference.context_tokens=1024"]
     return config.read(config.parser(""), [a for item in items for a in ("--set", item)])[1]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser; each test opens pages of its own in it."""
+    with browser.chromium() as opened:
+        yield opened
 
 
 @pytest.fixture

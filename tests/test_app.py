@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -505,24 +504,16 @@ def test_files_outside_the_page_are_not_served(server):
 
 
 @pytest.fixture
-def view(server):
+def view(server, chromium):
     """The page in Chromium. After the test: no request has left this machine."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install pytest-playwright")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium here; on Debian: apt-get install chromium")
-    options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
     requested = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=options)
-        page = browser.new_page(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-        page.set_default_timeout(60_000)
-        sync_api.expect.set_options(timeout=60_000)
-        page.on("request", lambda request: requested.append(request.url))
-        page.goto(server[0] + "/?__theme=light")
-        page.get_by_role("button", name="Extract", exact=True).wait_for()
-        yield page
-        browser.close()
+    page = chromium.new_page(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    page.set_default_timeout(60_000)
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(server[0] + "/?__theme=light")
+    page.get_by_role("button", name="Extract", exact=True).wait_for()
+    yield page
+    page.close()
     outside = [url for url in requested if not url.startswith((server[0] + "/", "data:", "blob:"))]
     assert len(requested) > 10 and outside == []
 

@@ -18,7 +18,7 @@ def chromium() -> Iterator[Any]:
     if path is None:
         pytest.skip("no Chromium here; on Debian: apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
-        sync_api.expect.set_options(timeout=30_000)
+        sync_api.expect.set_options(timeout=60_000)
         browser = playwright.chromium.launch(executable_path=path, args=OPTIONS)
         yield browser
         browser.close()

@@ -8,7 +8,7 @@ import pytest
 import inference
 from extraction import drafts, own_folder
 from extraction.own_folder import Folder
-from tests.helpers import browser, chat_server
+from tests.helpers import chat_server
 from tests.helpers.papers import line, pdf_of
 from tests.test_app import RECEIPT, free_port, start
 
@@ -49,12 +49,6 @@ def page(folder, tmp_path_factory):
     process.wait(timeout=30)
     said = (place / "stdout").read_text() + (place / "stderr").read_text()
     assert "Traceback" not in said and SECRET not in said and "note_1" not in said
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser.chromium() as opened:
-        yield opened
 
 
 class Person:

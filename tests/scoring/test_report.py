@@ -5,7 +5,6 @@ import pytest
 
 from extraction.scoring import differences, report
 from extraction.scoring.report import Table
-from tests.helpers import browser
 
 HOSTILE = """<img src=x onerror="document.title='taken'"></script><script>document.title='taken'</script>{{DATA}}"""
 
@@ -58,12 +57,6 @@ def test_a_page_that_would_list_too_many_says_how_many_there_are(monkeypatch):
 
 
 # --- in a browser --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser.chromium() as opened:
-        yield opened
 
 
 @pytest.fixture
