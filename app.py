@@ -68,7 +68,7 @@ def open_document(
     its pages one after the other. `before` has what was read of the file, to be divided in another `way`.
 
     `tell` is called with the document once it is read, then with lines that say how far the model is, and with what
-    it has found so far.
+    it has found so far; that has the documents of `before`, which stay as they are until all have been examined.
     Raises DocumentError if the document cannot be read, StageError if the schema cannot be used.
     """
     if before is None:
@@ -78,8 +78,9 @@ def open_document(
         started = time.monotonic()
         before = strip.Bundle(path, part.name if part else path.name, inference.read(part or path, cfg), task)
         before.read_seconds = time.monotonic() - started
-    if tell:
-        tell(before.whole)
+        if tell:
+            tell(before.whole)
+    known = before if before.members else None
 
     def examine(document: documents.Document) -> steps.Extraction:
         number, of = document.part
@@ -87,7 +88,7 @@ def open_document(
         on_the_way: dict[str, Callable] = {}
         if tell:
             on_the_way["progress"] = lambda done, all_: tell(at + countdown.line(done, all_))
-            on_the_way["partly"] = lambda found: tell(Opened(path, found, reading=True))
+            on_the_way["partly"] = lambda found: tell(Opened(path, found, bundle=known, reading=True))
         found = inference.examine(document, backend, cfg, before.name, before.task, **on_the_way)
         found.timings["read"] = round(before.read_seconds / of, 3)
         return found
@@ -236,9 +237,12 @@ class Handlers:
         return save_file_to_cache(folder / event.file, str(self.cache)), "auto", None
 
     def stop(self, opened: Opened | None) -> dict:
-        """What was found before stays."""
+        """What was found before stays; of a file that is divided anew, all its documents of before."""
         if opened is None or not opened.reading:
             return {self.document["status"]: "Stopped."}
+        if opened.bundle:
+            said = f"{opened.bundle.name}: stopped, its documents are what they were"
+            return self._shown(opened.bundle.opened, said)
         opened.stop()
         return self._shown(opened, status_line(opened.result))
 
@@ -277,12 +281,13 @@ class Handlers:
             yield {self.document["status"]: "Extract a document first."}
             return
         yield from self._made(
-            bundle.path, lambda tell: self._read(bundle.path, "auto", tell=tell, way=begins, before=bundle)
+            bundle.path, lambda tell: self._read(bundle.path, "auto", tell=tell, way=begins, before=bundle), bundle
         )
 
-    def _made(self, path: Path, read: Callable[[Callable[[Any], Any]], strip.Bundle]) -> Iterator[dict]:
-        """What is shown while a file is read, and of the first document in it then."""
-
+    def _made(
+        self, path: Path, read: Callable[[Callable[[Any], Any]], strip.Bundle], before: strip.Bundle | None = None
+    ) -> Iterator[dict]:
+        """What is shown while a file is read, and of its first document then; if that fails, of those `before`."""
         job = jobs.Job(read)
         try:
             for said in job.said():
@@ -291,7 +296,7 @@ class Handlers:
         except (documents.DocumentError, files.StageError) as error:
             sentence = f"{path.name}: {error}"
             print(sentence, file=sys.stderr)
-            yield self._shown(None, sentence, failed=True)
+            yield self._shown(before and before.opened, sentence, failed=True)
             return
         finally:
             job.stop()

@@ -20,6 +20,7 @@ import app
 import config
 import inference
 from extraction import stage, steps
+from extraction.files import StageError
 from extraction.models import backends, choice
 from extraction.page import widgets
 from extraction.page.opened import Opened, conversation
@@ -457,6 +458,47 @@ def test_a_page_that_cannot_be_drawn_says_why_and_that_its_file_was_deleted_only
     opened.path.unlink()
     deleted = "The file was deleted from this machine in the meantime; upload it again to see its pages."
     assert handlers.turn(opened, first) == {"note": deleted}
+
+
+def test_a_file_that_is_divided_anew_keeps_its_documents_until_that_is_done(tmp_path):
+    """Stopped or failed, the documents of before are there, with the changes made to them."""
+
+    class Breaks(Reader):
+        broken = False
+
+        def answer(self, request):
+            if self.broken:
+                raise StageError("the model server is gone")
+            return super().answer(request)
+
+    clause = "This Agreement is governed by the laws of Ohio, and each party hereby agrees to that."
+    rows = "".join(line(clause, x=20, y=780 - 20 * i) for i in range(20))
+    (tmp_path / "three.pdf").write_bytes(pdf_of(rows, rows, rows, size=(800, 800)))
+    cfg = config.override(config.PROFILES["cpu"], "data.window_chars=900")
+    handlers = app.Handlers(backend := Breaks(), cfg, str(tmp_path))
+    handlers.document = {name: name for name in ("opened", *app.OUTPUTS)}
+    *_, read = handlers.extract(str(tmp_path / "three.pdf"), "contract", None, None, "pages")
+    read["opened"].edit("clauses.Governing Law[0]", "Ohio law")
+
+    def documents_of(shown):
+        path = "clauses.Governing Law[0]"
+        changed = next(row["value"] for row in shown["table"]["rows"] if row["field"] == path)
+        return [one["pages"] for one in shown["strip"]["documents"]], changed, shown["opened"].result["documents"]
+
+    before = [[1], [2], [3]], "Ohio law", 3
+    joined = SimpleNamespace(begins=[2])
+    steps_on_the_way = handlers.again(read["opened"], joined)
+    said = next(step for step in steps_on_the_way if "opened" in step)
+    assert said["opened"].reading and "strip" not in said
+    steps_on_the_way.close()  # as Gradio does for a click on Stop
+    stopped = handlers.stop(said["opened"])
+    assert documents_of(stopped) == before and "stopped" in stopped["status"]
+    backend.broken = True
+    *_, failed = handlers.again(stopped["opened"], joined)
+    assert documents_of(failed) == before and failed["status"] == "three.pdf: the model server is gone"
+    backend.broken = False
+    *_, done = handlers.again(failed["opened"], joined)
+    assert documents_of(done) == ([[1], [2, 3]], "Ohio law", 2)
 
 
 def test_a_path_that_was_not_uploaded_and_a_call_that_makes_no_sense_are_answered_with_a_sentence(server):

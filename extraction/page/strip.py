@@ -43,13 +43,15 @@ class Bundle:
         return self.members[self.chosen]
 
     def read(self, way: str | Sequence[int], examine: Callable[[documents.Document], steps.Extraction]) -> None:
-        """Examine the documents that there are by the `way`; one that was there before is kept with its changes."""
+        """Examine the documents that there are by the `way`; one that was there before is kept with its changes.
+
+        Until all have been examined, those of before stay as they are.
+        """
         before = {_identity(one.document): one for one in self.members}
-        made = []
-        for document in splitting.split(self.whole, way):
-            one = before.get(_identity(document)) or Opened(self.path, examine(document), bundle=self)
+        there = splitting.split(self.whole, way)
+        made = [before.get(_identity(one)) or Opened(self.path, examine(one), bundle=self) for one in there]
+        for one, document in zip(made, there, strict=True):
             one.found.shown.document = replace(one.document, part=document.part)
-            made.append(one)
         self.members, self.chosen = made, 0
 
     def choose(self, number: int) -> bool:
