@@ -253,7 +253,7 @@ class Handlers:
         if isinstance(said, str):
             return {self.document["status"]: f"{path.name}: {said}"}
         if isinstance(said, Opened):
-            found = view.table(said.result) | {"reading": True}
+            found = view.table(said.result, said.found.task.schema) | {"reading": True}
             shown = {"opened": said, "view": view.boxes(said.fields) | {"more": True}, "table": found}
             shown["fields_tab"] = gr.Tab(view.counted("Fields", len(found["rows"])))
             return {self.document[name]: value for name, value in shown.items()}
@@ -388,7 +388,7 @@ class Handlers:
             "strip": strip.value(opened and opened.bundle, self.cfg.inference),
             "status": line,
             "view": seen,
-            "table": view.table(result),
+            "table": view.table(result, opened.found.task.schema if opened else {}),
             "fields_tab": gr.Tab(view.counted("Fields", len(result["fields"] or []))),
             "verdicts": view.verdicts(result),
             "checks_tab": gr.Tab(view.counted("Checks", view.needing_a_look(result))),

@@ -713,6 +713,17 @@ def test_an_empty_field_is_added_by_its_name(view, tmp_path):
     row(view, "invoice_number").get_by_role("textbox").press("Enter")
     expect(view.get_by_role("tab", name="Fields (10)")).to_be_visible()
     expect(view.locator("#fields .headline")).to_contain_text("Invoice A-17")
+    view.get_by_label("Add a field").first.select_option("Customer: Name")
+    row(view, "customer.name").get_by_role("textbox").fill("Ann")
+    row(view, "customer.name").get_by_role("textbox").press("Enter")
+    view.get_by_label("Add a field").first.select_option("Void items")  # a list that has no row yet
+    expect(row(view, "void_items[0].description").get_by_role("textbox")).to_be_focused()
+    for name, value in (("description", "Cake"), ("amount", "4.75")):
+        row(view, f"void_items[0].{name}").get_by_role("textbox").fill(value)
+        row(view, f"void_items[0].{name}").get_by_role("textbox").press("Enter")
+    expect(view.get_by_role("tab", name="Fields (13)")).to_be_visible()
+    record = json.loads(saved(view, "json")[1])["record"]
+    assert record["customer"]["name"] == "Ann" and record["void_items"] == [{"description": "Cake", "amount": "4.75"}]
 
 
 @pytest.mark.browser

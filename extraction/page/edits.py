@@ -6,29 +6,45 @@ import copy
 import re
 from typing import Any
 
+from extraction import steps
+
 ACTS = ("add", "remove", "up", "down")
 
 
-def with_value(value: Any, at: str, new: str | None, path: str = "") -> Any:
-    """The record with the value at a path, such as `line_items[0].amount`, replaced; None leaves a list of values."""
+def with_value(value: Any, at: str, new: Any, schema: dict, path: str = "") -> Any:
+    """The record with the value at a path, such as `line_items[0].amount`, replaced; None leaves a list of values.
+
+    Objects and lists on the way to it that the record has not are made if the schema has them; what comes right behind
+    a list's last value is added to it.
+    """
+    if path == at:
+        return new
+    inner = schema.get("properties", {})
+    if value is None and inner and at.startswith(f"{path}."):
+        value = dict.fromkeys(inner)
     if isinstance(value, dict):
-        return {key: with_value(v, at, new, f"{path}.{key}" if path else key) for key, v in value.items()}
-    if isinstance(value, list):
-        entries = [with_value(v, at, new, f"{path}[{i}]") for i, v in enumerate(value)]
+        paths = {key: f"{path}.{key}" if path else key for key in value}
+        return {key: with_value(v, at, new, inner.get(key, {}), paths[key]) for key, v in value.items()}
+    if isinstance(value, list) or (value is None and "items" in schema and at.startswith(f"{path}[")):
+        entries = [*(value or []), *([None] if at == f"{path}[{len(value or [])}]" else [])]
+        entries = [with_value(v, at, new, schema.get("items", {}), f"{path}[{i}]") for i, v in enumerate(entries)]
         return [entry for entry in entries if entry is not None]
-    return new if path == at else value
+    return value
 
 
-def with_rows(record: dict, path: str, act: str) -> tuple[dict, str, list[int | None]]:
+def with_rows(record: dict, path: str, act: str, schema: dict) -> tuple[dict, str, list[int | None]]:
     """The record with a row added to the list at `path`, or the row at `path` moved or removed.
 
-    Also the path of the list, and for each of its rows now which it was before (None: a new one). Raises ValueError
-    for a path that is not there, or an act that is none of `ACTS`.
+    Also the path of the list, and for each of its rows now which it was before (None: a new one). The first row of a
+    list has the fields of the schema. Raises ValueError for a path that is not there, or an act that is none of `ACTS`.
     """
     if act not in ACTS:
         raise ValueError(f"no such act: {act}")
     changed = copy.deepcopy(record)
     where, index = (path, None) if act == "add" else _split(path)
+    entry = _entry_schema(schema, where)
+    if act == "add" and "properties" in entry and _at(changed, where) is None:
+        changed = with_value(changed, where, [], schema)
     rows = _at(changed, where)
     if not isinstance(rows, list) or (index is not None and index >= len(rows)):
         raise ValueError(f"no such row: {path}")
@@ -41,7 +57,7 @@ def with_rows(record: dict, path: str, act: str) -> tuple[dict, str, list[int | 
         other = index + (1 if act == "down" else -1)
         if 0 <= other < len(rows):
             order[index], order[other] = order[other], order[index]
-    rows[:] = [_blank(rows) if i is None else rows[i] for i in order]
+    rows[:] = [_blank(rows, entry) if i is None else rows[i] for i in order]
     return changed, where, order
 
 
@@ -70,9 +86,16 @@ def _at(record: Any, path: str) -> Any:
     return record
 
 
-def _blank(rows: list) -> Any:
-    """A row of the same keys without values."""
+def _entry_schema(schema: dict, path: str) -> dict:
+    """What the schema says of the entries of the list at a path, nothing if it has no such list."""
+    for name in re.findall(r"[^.\[\]]+|\[", path):
+        schema = schema.get("items", {}) if name == "[" else schema.get("properties", {}).get(name, {})
+    return schema.get("items", {})
+
+
+def _blank(rows: list, schema: dict) -> Any:
+    """A row of the same keys without values; the first one has those of the schema."""
     if not rows or not isinstance(rows[0], dict):
-        return None
+        return steps.with_nulls(schema, {}) if "properties" in schema else None
     keys = dict.fromkeys(key for row in rows for key in row)
     return {key: None for key in keys}

@@ -52,13 +52,13 @@ class Opened:
 
     def edit(self, path: str, value: str) -> None:
         """Change one value by hand; places, checks and summary follow. No text: no value."""
-        self._change(edits.with_value(self.found.record, path, value.strip() or None))
+        self._change(edits.with_value(self.found.record, path, value.strip() or None, self.found.task.schema))
         if value.strip():
             self.edited.add(path)
 
     def change_rows(self, path: str, act: str) -> None:
         """Add a row to a list, move one or remove it; see `edits.with_rows`."""
-        record, rows, order = edits.with_rows(self.found.record, path, act)
+        record, rows, order = edits.with_rows(self.found.record, path, act, self.found.task.schema)
         self._change(record, moved=lambda before: edits.renumbered(before, rows, order))
 
     def _change(self, record: dict, moved: Callable = lambda path: path) -> None:

@@ -248,7 +248,8 @@ class Review:
             "status": " ".join(filter(None, [said.strip(), turn.note if turn and turn.note not in said else ""])),
             "queue": self.queue(turn),
             "view": seen,
-            "table": view.table(result, empty=own) | {"of": turn.document.name if turn else None},
+            "table": view.table(result, self.folder.task.schema, empty=own)
+            | {"of": turn.document.name if turn else None},
             "text": gr.Textbox(opened.document.text if opened else "", visible=bool(opened) and "note" in seen),
             "clash": gr.Column(visible=clash is not None),
             "versions": differences(turn.draft, clash) if clash else [],

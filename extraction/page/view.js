@@ -146,6 +146,8 @@ function picture() {
 function fields() {
   const root = element.querySelector(".fields");
   const shownEmpty = new Set(); // empty fields that somebody chose to fill in
+  const begun = new Set(); // lists whose first row somebody added, which show all their columns
+  let of = null; // the document that the two are of
   let next = null; // finds what is focused when rows have changed
   let reading = false; // the model is still at it
   let byField = {};
@@ -232,6 +234,10 @@ function fields() {
     let keys = false; // the arrow keys change the choice before it is made with Enter
     const add = () => {
       const field = list.value;
+      if (empty.find((e) => e.field === field).list) {
+        begun.add(field);
+        return change({ row: field, act: "add" });
+      }
       shownEmpty.add(field);
       draw();
       boxOf(field)?.querySelector("textarea").focus();
@@ -262,21 +268,27 @@ function fields() {
     const made = make("button", { type: "button", "aria-label": label, title: label, ...data }, text);
     made.addEventListener("click", (event) => {
       event.stopPropagation();
-      next = follow(action);
-      trigger("rows", { of: props.value.of, ...action });
+      change(action);
     });
     return made;
   }
 
+  function change(action) {
+    next = follow(action);
+    trigger("rows", { of: props.value.of, ...action });
+  }
+
   function table(group) {
     const made = make("table"), head = make("tr"), top = make("thead"), body = make("tbody");
-    head.append(...group.columns.map((c) => make("th", { scope: "col", class: c.number ? "number" : null }, c.label)));
+    const used = group.columns.filter((c) => !c.empty);
+    const columns = begun.has(group.list) || !used.length ? group.columns : used;
+    head.append(...columns.map((c) => make("th", { scope: "col", class: c.number ? "number" : null }, c.label)));
     if (!reading) head.append(make("td", { class: "acts" }));
     top.append(head);
     group.entries.forEach((entry, i) => {
       const list = entry.at.replace(/\[\d+\]$/, "");
       const line = make("tr", { class: entry.level ? "inner" : null, "data-at": entry.at, "data-list": list });
-      for (const column of group.columns) {
+      for (const column of columns) {
         const field = `${entry.at}.${column.key}`;
         const at = cell("td", field, `${group.name}, row ${i + 1}, ${column.label}`, column.number);
         at.dataset.label = column.label;
@@ -327,6 +339,11 @@ function fields() {
     const lit = root.querySelector('[aria-current="true"]')?.dataset.field;
     const top = root.scrollTop;
     byField = Object.fromEntries(rows.map((entry) => [entry.field, entry]));
+    if (value.of !== of) {
+      shownEmpty.clear();
+      begun.clear();
+    }
+    of = value.of;
     reading = Boolean(value.reading);
     root.replaceChildren();
     if (!(value.groups || []).length) {

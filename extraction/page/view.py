@@ -106,8 +106,8 @@ def plain(value: float | str | None) -> str:
     return "" if value is None else str(value)
 
 
-def table(result: dict, *, empty: bool = False) -> dict:
-    """The value of the table: a row for each field, and how the rows are grouped; see `groups`."""
+def table(result: dict, schema: dict, *, empty: bool = False) -> dict:
+    """The value of the table: `of` which document, a row for each field, how they are grouped; see `groups`."""
     rows = []
     for field in result["fields"] or []:
         own = [check for check in result["checks"] or [] if concerned(check["rule"]) == field["path"]]
@@ -124,7 +124,9 @@ def table(result: dict, *, empty: bool = False) -> dict:
                 "checks": [{"verdict": check["verdict"], "says": said(check)} for check in own],
             }
         )
-    return {"rows": rows, "groups": groups(result.get("record") or {}, empty), "head": headline(result)}
+    of = f"{result.get('file')} {result.get('page_numbers')}"
+    made = groups(result.get("record") or {}, schema, empty)
+    return {"of": of, "rows": rows, "groups": made, "head": headline(result)}
 
 
 def concerned(rule: str) -> str:
@@ -161,22 +163,23 @@ def spoken(path: str) -> str:
     return ", ".join(f"{label(key)} {int(index) + 1}" if index else label(key) for key, index in steps)
 
 
-def groups(record: dict, empty: bool = False) -> list[dict]:
+def groups(record: dict, schema: dict, empty: bool = False) -> list[dict]:
     """The record as groups of what people look at together, in its order, with what is still empty.
 
     A group has `name` and either `fields`, each with label and path, or it is a table of a list of objects: `list` is
-    the list's path, `columns` the keys that some entry has (`empty`: all keys), `entries` the objects (`at`: the
-    path), nested ones deeper.
+    the list's path, `columns` the keys (`empty` those that no entry has, unless all are wanted), `entries` the objects
+    (`at`: the path), nested ones deeper. What is empty is what the `schema` of the record has.
     """
     single: dict[str, list[dict]] = {"": []}
     tables = []
     for key, value in record.items():
+        inner = schema.get("properties", {}).get(key, {})
         if _is_table(value):
-            tables.append(_table(key, value, empty))
+            tables.append(_table(key, value, inner.get("items", {}), empty))
         elif isinstance(value, dict):
-            single[label(key)] = _fields(value, key)
+            single[label(key)] = _fields(value, inner, key)
         else:
-            single.setdefault("Totals" if key in TOTALS else "", []).extend(_fields({key: value}))
+            single.setdefault("Totals" if key in TOTALS else "", []).extend(_fields({key: value}, schema))
     totals = single.pop("Totals", [])
     made = [{"name": name, "fields": fields} for name, fields in single.items() if fields]
     return [*made, *tables, *([{"name": "Totals", "fields": totals}] if totals else [])]
@@ -186,28 +189,39 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, list) and any(isinstance(entry, dict) for entry in value)
 
 
-def _fields(record: dict, path: str = "") -> list[dict]:
-    """Label and path (`field`) of each single value, empty ones too; of a list one for each entry."""
+def _fields(record: dict, schema: dict, path: str = "") -> list[dict]:
+    """Label and path (`field`) of each single value, empty ones too; of a list one for each entry and one for the next.
+
+    A list of objects that has none is one, too, its `list` is true.
+    """
     found = []
     for key, value in record.items():
         at = f"{path}.{key}" if path else key
+        inner = schema.get("properties", {}).get(key, {})
+        if value is None and "properties" in inner:
+            value = dict.fromkeys(inner["properties"])
         if isinstance(value, dict):
-            found += [{**entry, "label": f"{label(key)}: {entry['label']}"} for entry in _fields(value, at)]
-        elif isinstance(value, list):
-            found += [{"label": label(key), "field": f"{at}[{i}]", "number": False} for i in range(len(value))]
+            found += [{**entry, "label": f"{label(key)}: {entry['label']}"} for entry in _fields(value, inner, at)]
+        elif not value and "properties" in inner.get("items", {}):
+            found.append({"label": label(key), "field": at, "number": False, "list": True})
+        elif isinstance(value, list) or "items" in inner:
+            paths = [f"{at}[{i}]" for i in range(len(value or []) + ("items" in inner))]
+            found += [{"label": label(key), "field": one, "number": False} for one in paths]
         else:
             found.append({"label": label(key), "field": at, "number": key in NUMBERS})
     return found
 
 
-def _table(name: str, entries: list[dict], empty: bool) -> dict:
+def _table(name: str, entries: list[dict], schema: dict, empty: bool) -> dict:
     rows = list(_entries(name, entries, 0))
-    keys = dict.fromkeys(key for row in rows for key, value in row["values"].items() if empty or value is not None)
-    columns = [{"key": key, "label": label(key), "number": key in NUMBERS} for key in keys]
+    nested = {key for key, inner in schema.get("properties", {}).items() if "properties" in inner or "items" in inner}
+    used = dict.fromkeys(key for row in rows for key, value in row["values"].items() if empty or value is not None)
+    keys = [*used, *dict.fromkeys(key for row in rows for key in row["values"] if key not in {*used, *nested})]
+    columns = [{"key": k, "label": label(k), "number": k in NUMBERS, "empty": k not in used} for k in keys]
     return {
         "name": label(name),
         "list": name,
-        "columns": columns or [{"key": key, "label": label(key), "number": key in NUMBERS} for key in entries[0]],
+        "columns": columns,
         "entries": [{"at": row["path"], "level": row["level"], "has": sorted(row["values"])} for row in rows],
     }
 

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from extraction.page import view
 from extraction.reading import documents
 from extraction.reading.limits import Limits
+from extraction.tasks import schemas
 
 
 def a_field(path="total", value="9.25", grounding="exact", boxes=(), **rest):
@@ -114,7 +115,7 @@ def test_a_row_says_where_its_value_was_found_and_shows_whole_numbers_without_a_
         a_field(normalized=45500.0, confidence=0.974, boxes=[a_box(2)]),
         a_field("tip", "1.5", "none", normalized=1.5, edited=True),
     ]
-    total, tip = view.table(a_result(fields=fields))["rows"]
+    total, tip = view.table(a_result(fields=fields), {})["rows"]
     assert (total["normalized"], total["confidence"], total["page"], total["edited"]) == ("45500", 97, 2, False)
     assert (tip["normalized"], tip["confidence"], tip["page"], tip["edited"]) == ("1.5", None, None, True)
     assert (total["says"], tip["says"]) == ("as printed", "not found")
@@ -140,11 +141,14 @@ RECORD = {
 
 
 def test_fields_are_grouped_with_human_labels_and_lists_of_objects_are_tables():
-    head, seller, items, totals = view.groups(RECORD)
+    head, seller, items, totals = view.groups(RECORD, schemas.RECEIPT.schema)
     assert [entry["label"] for entry in head["fields"]] == ["Invoice number", "Date", "Currency"]
     assert (seller["name"], [entry["label"] for entry in seller["fields"]]) == ("Seller", ["Name", "Tax ID"])
-    assert [column["label"] for column in items["columns"]] == ["Description", "Amount", "Quantity"]
-    assert [column["number"] for column in items["columns"]] == [False, True, True]
+    assert [(column["label"], column["number"], column["empty"]) for column in items["columns"]] == [
+        ("Description", False, False),
+        ("Amount", True, False),
+        ("Quantity", True, False),
+    ]
     assert [(entry["at"], entry["level"]) for entry in items["entries"]] == [
         ("line_items[0]", 0),
         ("line_items[0].sub_items[0]", 1),
@@ -155,11 +159,12 @@ def test_fields_are_grouped_with_human_labels_and_lists_of_objects_are_tables():
 
 def test_each_value_stands_in_one_group_only():
     clauses = {"clauses": {"Parties": ["Ann", "Bob"], "Governing Law": None}}
-    (group,) = view.groups(clauses)
+    (group,) = view.groups(clauses, schemas.CONTRACT.schema)
     assert [(entry["label"], entry["field"]) for entry in group["fields"]] == [
         ("Parties", "clauses.Parties[0]"),
         ("Parties", "clauses.Parties[1]"),
-        ("Governing Law", "clauses.Governing Law"),
+        ("Parties", "clauses.Parties[2]"),  # another one can be added
+        ("Governing Law", "clauses.Governing Law[0]"),
     ]
 
 
@@ -179,7 +184,7 @@ def test_a_verdict_stands_at_the_value_that_it_judges():
         {"rule": "line_items[0]: quantity x unit price = amount", "verdict": "fails", "detail": "2 x 1 = 2, not 3"},
         {"rule": "subtotal + tax + service - discount = total", "verdict": "holds"},
     ]
-    amount, total = view.table(a_result(fields=fields, checks=made))["rows"]
+    amount, total = view.table(a_result(fields=fields, checks=made), {})["rows"]
     assert [check["verdict"] for check in amount["checks"]] == ["fails"]
     assert amount["checks"][0]["says"].endswith("fails (2 x 1 = 2, not 3)")
     assert [check["verdict"] for check in total["checks"]] == ["holds"]
