@@ -2,7 +2,7 @@
 
 data/own/notes/schema.json           the fields: a template, a JSON schema, or the name of a document type in quotes
 data/own/notes/01.pdf                a document
-data/own/notes/01.pdf.json           its record, which a person has accepted: the document is labeled
+data/own/notes/01.pdf.json           its record, which a person has accepted: the document is labeled (or 01.json)
 data/own/notes/01.pdf.draft.json     what a model suggests for it; see `drafts`
 """
 
@@ -21,6 +21,7 @@ from extraction.tasks import custom, records, schemas
 SCHEMA = "schema.json"
 RECORD, DRAFT = ".json", ".draft.json"
 METADATA = "metadata.jsonl"  # records as in Donut's datasets, a line for each document
+NOT_FOUND = "values_not_found.json"  # what stage 1 could not find in the documents
 MISFITS = {
     "string_too_long": "it is too long",
     "too_long": "it has too many entries",
@@ -57,14 +58,18 @@ class Folder:
         """The documents in it, labeled or not, in the order of their names."""
         if not self.path.is_dir():
             raise files.Missing(f"{self.path} is no folder")
-        found = (p for p in self.path.iterdir() if p.suffix.lower() in kinds.SUFFIXES and not p.name.startswith("."))
-        return sorted(p for p in found if p.is_file())
+        found = (p for p in self.path.iterdir() if counts(p) and p.suffix.lower() not in (RECORD, ".jsonl"))
+        return sorted(
+            p for p in found if p.is_file() and (p.suffix.lower() in kinds.SUFFIXES or record_of(p).is_file())
+        )
+
+    def label(self, document: Path) -> str:
+        """Where its record is, empty if it has none."""
+        in_metadata = [f"its line in {METADATA}"] if document.name in self._in_metadata else []
+        return next(iter([*(path.name for path in records_of(document)), *in_metadata]), "")
 
     def is_labeled(self, document: Path) -> bool:
-        """Whether it has a record: a file of its own, one by its name without ending, or a line of metadata.jsonl."""
-        if record_of(document).is_file() or document.name in self._in_metadata:
-            return True
-        return document.with_suffix(RECORD).is_file() and document.stem + RECORD != SCHEMA
+        return bool(self.label(document))
 
     @cached_property
     def _in_metadata(self) -> set[str]:
@@ -116,7 +121,20 @@ def _types() -> str:
     return ", ".join(schemas.DOCUMENT_TYPES)
 
 
+def counts(path: Path) -> bool:
+    """Whether a file belongs to the data set: drafts, hidden files and what stage 1 has found out do not."""
+    return not path.name.startswith(".") and not path.name.endswith(DRAFT) and path.name != NOT_FOUND
+
+
+def records_of(document: Path) -> list[Path]:
+    """The files that hold its record: by its whole name, as it is written here, or by its name without ending."""
+    names = dict.fromkeys((record_of(document).name, document.stem + RECORD))
+    found = [document.with_name(name) for name in names if name != SCHEMA]
+    return [path for path in found if counts(path) and path.is_file()]
+
+
 def record_of(document: Path) -> Path:
+    """The file that its record is written to."""
     return document.with_name(document.name + RECORD)
 
 
@@ -131,9 +149,10 @@ def asked(task: schemas.Task) -> str:
 
 def read_record(document: Path) -> dict:
     """The record of a labeled document as it was accepted. Raises StageError for a file that holds none."""
-    record = files.read_json(record_of(document))
+    path = next(iter(records_of(document)), record_of(document))
+    record = files.read_json(path)
     if not isinstance(record, dict):
-        raise files.StageError(f"{record_of(document)} holds no record: a JSON object is wanted")
+        raise files.StageError(f"{path} holds no record: a JSON object is wanted")
     return record
 
 

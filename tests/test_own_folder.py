@@ -26,6 +26,16 @@ def test_a_document_is_labeled_by_the_record_beside_it_and_not_by_a_draft(folder
     assert own_folder.read_record(document) == {"number": "7"}
 
 
+def test_a_record_is_known_by_the_whole_name_of_its_document_by_the_name_alone_and_in_metadata(folder):
+    a, b = folder.documents()
+    (folder.path / "a.json").write_text('{"number": "1"}')
+    (folder.path / "metadata.jsonl").write_text('{"file_name": "b.txt", "ground_truth": "{}"}')
+    (folder.path / "schema.txt").write_text("beside schema.json, which is no record of it")
+    assert folder.labeled() == [a, b] and own_folder.read_record(a) == {"number": "1"}
+    assert [folder.label(document) for document in (a, b)] == ["a.json", "its line in metadata.jsonl"]
+    assert own_folder.records_of(a) == [folder.path / "a.json"] and own_folder.records_of(b) == []
+
+
 def test_the_schema_is_one_of_ones_own_or_the_name_of_a_document_type(folder):
     own = own_folder.asked(folder.task)
     assert list(folder.task.definition["properties"]) == ["number", "items"]

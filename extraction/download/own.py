@@ -15,14 +15,12 @@ from typing import Any
 from extraction import files
 from extraction.download import labels
 from extraction.evidence import grounding
-from extraction.formats import kinds
-from extraction.own_folder import SCHEMA
+from extraction.own_folder import METADATA, NOT_FOUND, SCHEMA, Folder, counts, records_of
 from extraction.reading import documents, limits
-from extraction.tasks import own_types, records, schemas
+from extraction.tasks import records, schemas
 from extraction.tasks.custom import CustomTask
 
 SPLITS = ("train", "validation", "test")  # folders whose documents are in that split, as in Donut's datasets
-METADATA = "metadata.jsonl"  # Donut's records: {"file_name": ..., "ground_truth": "{\"gt_parse\": {...}}"}
 SHOWN = 10  # of a kind that the terminal lists
 
 
@@ -61,15 +59,10 @@ def labeled(folder: Path, found: Found) -> list[Labeled]:
 
 
 def _labeled(folder: Path, split: str | None, found: Found) -> Iterator[Labeled]:
-    paths = {p.name: p for p in sorted(folder.iterdir()) if p.is_file() and own_types.counts(p)}
-    names = [n for n, p in paths.items() if p.suffix.lower() in kinds.SUFFIXES or (n + ".json" in paths)]
-    names = [name for name in names if not name.endswith((".json", ".jsonl"))]
+    paths = {p.name: p for p in sorted(folder.iterdir()) if p.is_file() and counts(p)}
+    names = [document.name for document in Folder(folder).documents()]
     lines = _metadata(folder / METADATA, paths)
-    claims: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        for record in dict.fromkeys((f"{name}.json", f"{Path(name).stem}.json")):
-            if record in paths and record != SCHEMA:
-                claims[name].append(record)
+    claims = {name: [record.name for record in records_of(paths[name])] for name in names}
     owners: dict[str, list[str]] = defaultdict(list)
     for name, its in claims.items():
         for record in its:
@@ -183,7 +176,7 @@ def write(found: Found, folder: Path, staging: Path) -> None:
     files.write_jsonl(staging / "documents.jsonl", found.rows)
     schema = files.read_json(folder / SCHEMA)
     files.write_text(staging / SCHEMA, json.dumps(schema, ensure_ascii=False) + "\n")
-    path = folder / own_types.NOT_FOUND
+    path = folder / NOT_FOUND
     if found.not_found:
         files.write_json(path, found.not_found)
     else:
@@ -206,4 +199,4 @@ def say(found: Found, folder: Path) -> None:
         print(f"check: {files.shown(entry['document'])}: {entry['path']} is not printed in it", file=sys.stderr)
     if found.not_found:
         count = f"{len(found.not_found)} values are" if len(found.not_found) > 1 else "1 value is"
-        print(f"{count} not found in the documents' text: {folder / own_types.NOT_FOUND}", file=sys.stderr)
+        print(f"{count} not found in the documents' text: {folder / NOT_FOUND}", file=sys.stderr)

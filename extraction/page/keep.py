@@ -72,7 +72,7 @@ def _free(path: Path, data: bytes) -> Path:
 
     A label that somebody made of the same document is not replaced either.
     """
-    if not path.exists() and not own_folder.record_of(path).exists():
+    if not path.exists() and not own_folder.records_of(path):
         return path
     other = path.with_name(f"{path.stem}-{hashlib.sha256(data).hexdigest()[:8]}{path.suffix}")
     if path.is_file() and path.read_bytes() == data or other.exists():

@@ -219,8 +219,7 @@ class Review:
         """Write one's own version over that of somebody else, which was shown."""
         if turn is None or turn.theirs is None or turn.opened is None:
             return self.shown(turn)
-        if self.folder.is_labeled(turn.document):
-            record = own_folder.record_of(turn.document).name
+        if record := self.folder.label(turn.document):
             return self.shown(turn, f"The document is accepted: delete {record} first if that was wrong.")
         mine = replace(turn, draft=replace(turn.draft, version=turn.theirs.version), theirs=None)
         return self.shown(self.save(mine, by))

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from extraction import files
-from extraction.own_folder import DRAFT, SCHEMA, Folder
+from extraction.own_folder import SCHEMA, Folder, counts
 from extraction.tasks import custom, schemas
 
-NOT_FOUND = "values_not_found.json"  # what stage 1 could not find in the documents, beside them
 SCHEMAS = "schemas.json"  # beside rows, adapters and GGUF builds: the schemas by the names of their types
 RESERVED = {*schemas.TASKS, schemas.GENERAL.name, custom.NAME, "auto", "none", "all"}
 
@@ -48,11 +47,6 @@ def contents(folder: Path) -> str:
     """A fingerprint of the documents and records of a folder; drafts and hidden files do not count."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and counts(p))
     return files.fingerprint({str(p.relative_to(folder)): files.sha256(p) for p in paths})
-
-
-def counts(path: Path) -> bool:
-    """Whether a file belongs to the data set."""
-    return not path.name.startswith(".") and not path.name.endswith(DRAFT) and path.name != NOT_FOUND
 
 
 # --- what a model knows --------------------------------------------------------------------------------------

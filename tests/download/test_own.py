@@ -8,9 +8,9 @@ import sys
 import pytest
 
 import download_datasets
-from extraction import files
+from extraction import files, own_folder
 from extraction.reading.limits import Limits
-from extraction.tasks import custom, own_types
+from extraction.tasks import custom
 
 TEMPLATE = {"number": "", "lines": [{"name": "", "count": ""}]}
 TYPED = {
@@ -67,7 +67,7 @@ def test_documents_with_a_record_are_taken_and_drafts_and_other_files_are_not(fo
     rows = rows_of(folder)
     assert list(rows) == ["slip_1.txt", "slip_2.txt", "slip_3.txt"]
     assert rows["slip_2.txt"]["record"] == record_of(2) and rows["slip_2.txt"]["text"].startswith("SLIP 2\nNails")
-    assert not (folder / own_types.NOT_FOUND).exists()
+    assert not (folder / own_folder.NOT_FOUND).exists()
 
 
 def test_a_document_is_read_once_and_a_changed_record_is_checked_again(folder, capsys):
@@ -92,11 +92,11 @@ def test_values_that_are_not_printed_are_listed_beside_the_documents_and_nowhere
     assert run(folder) == 0
     said = capsys.readouterr()
     assert "check: slip_1.txt: number is not printed in it" in said.err and "quetzal" not in said.out + said.err
-    listed = files.read_json(folder / own_types.NOT_FOUND)
+    listed = files.read_json(folder / own_folder.NOT_FOUND)
     assert listed == [{"document": "slip_1.txt", "path": "number", "value": "quetzal"}]
     (folder / "slip_1.txt.json").write_text(json.dumps(record_of(1)))
     run(folder)
-    assert not (folder / own_types.NOT_FOUND).exists()
+    assert not (folder / own_folder.NOT_FOUND).exists()
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,9 @@ def test_another_document_of_the_same_name_lies_beside_it_and_a_label_that_is_th
     with pytest.raises(StageError, match="holds this document already: correct its record there"):
         keep.keep(an_opened(tmp_path / "3" / "image.txt", "Total 1", total="3"), root, None)
     assert own_folder.read_record(first) == {"total": "1"}
+    (first.parent / "photo.json").write_text('{"total": "4"}')  # the record of a photo.pdf, say
+    third = keep.keep(an_opened(tmp_path / "4" / "photo.txt", "Total 4", total="4"), root, None)
+    assert third.name.startswith("photo-") and own_folder.records_of(third) == [own_folder.record_of(third)]
 
 
 def test_fields_of_ones_own_are_kept_in_the_folder_that_has_them_or_in_a_new_one_with_their_schema(tmp_path):
