@@ -27,6 +27,7 @@ from extraction.page.opened import Opened, conversation
 from extraction.reading import documents
 from extraction.reading.limits import Limits
 from extraction.tasks import custom, schemas
+from tests.helpers import browser
 from tests.helpers.papers import line, pdf_of
 
 ROOT = Path(app.__file__).parent
@@ -782,6 +783,8 @@ def test_the_documents_of_a_bundle_are_chosen_and_a_person_joins_and_cuts_its_pa
     view.get_by_label("Cut between pages 2 and 3").focus()
     view.keyboard.press("Enter")
     expect(view.get_by_role("button", name="Read as 3 documents")).to_be_visible()
+    looks = [(390, "light"), (1280, "dark")]
+    assert browser.serious(browser.with_axe(view), "strip", looks) == []
     view.get_by_label("One document", exact=True).click()
     view.get_by_role("button", name="Extract", exact=True).click()
     expect(choices).to_have_text(["3 pages, read as one document. Cut it …"])
@@ -914,20 +917,11 @@ def test_a_correction_from_the_example_to_the_saved_value_needs_no_mouse(view):
 def test_axe_finds_nothing_serious_in_any_state_of_the_page_light_or_dark_wide_or_narrow(view, tmp_path):
     from playwright.sync_api import expect
 
-    axe = pytest.importorskip("axe_playwright_python", reason="pip install axe-playwright-python")
-    view.add_script_tag(content=Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8"))
-    view.add_style_tag(content="* { transition: none !important; animation: none !important }")
-    look = "async () => (await axe.run({resultTypes: ['violations']})).violations"
     found = []
+    browser.with_axe(view)
 
     def check(state, looks=((390, "dark"), (768, "light"), (1280, "dark"))):
-        for width, theme in looks:
-            view.set_viewport_size({"width": width, "height": 900})
-            view.evaluate("dark => document.body.classList.toggle('dark', dark)", theme == "dark")
-            view.evaluate("document.body.style.background = 'var(--body-background-fill)'")
-            serious = [v for v in view.evaluate(look) if v["impact"] in ("serious", "critical")]
-            found.extend((state, width, theme, v["id"], v["nodes"][0]["html"]) for v in serious)
-            assert view.evaluate("document.documentElement.scrollWidth") <= width, state
+        found.extend(browser.serious(view, state, looks))
 
     check("start")
     photo_of_a_receipt(tmp_path / "receipt.png")

@@ -8,7 +8,7 @@ import pytest
 import inference
 from extraction import drafts, own_folder
 from extraction.own_folder import Folder
-from tests.helpers import chat_server
+from tests.helpers import browser, chat_server
 from tests.helpers.papers import line, pdf_of
 from tests.test_app import RECEIPT, free_port, start
 
@@ -122,6 +122,8 @@ def test_two_people_with_one_draft_see_both_versions_and_nothing_is_overwritten(
     bob.told("saved this draft at .* after you opened it. Nothing was overwritten")
     bob.expect(bob.page.locator("#versions")).to_contain_text("Nuts")
     bob.expect(bob.page.locator("#versions")).to_contain_text("Bolts")
+    looks = [(390, "light"), (1280, "dark")]
+    assert browser.serious(browser.with_axe(bob.page), "two versions", looks) == []
     assert drafts.read(document).record["items"] == [{"what": "Bolts", "count": None, "unit": None}]
     bob.page.locator("#theirs").click()
     bob.expect(bob.value("items[0].what")).to_have_value("Bolts")
@@ -147,8 +149,7 @@ def test_the_tab_fits_a_phone_and_a_change_that_cannot_be_saved_is_told_and_kept
     ann.page.keyboard.press("s")
     ann.told("Skipping would lose your changes")
     (folder.path / ".lock").rmdir()
-    ann.page.set_viewport_size({"width": 390, "height": 844})
-    assert ann.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert browser.serious(browser.with_axe(ann.page), "not saved", [(1280, "light"), (390, "dark")]) == []
     ann.page.keyboard.press("a")
     ann.told("note_11.pdf is accepted .* Nothing is left to review. Next: python download_datasets.py --own")
     assert json.loads(draft.read_text())["state"] == "accepted" and len(folder.labeled()) == 3
