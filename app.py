@@ -374,10 +374,9 @@ class Handlers:
         If it `failed`, the line says why.
         """
         import gradio as gr
-        from gradio.processing_utils import save_bytes_to_cache
 
         result = opened.result if opened else {"fields": [], "checks": [], "problems": []}
-        files = view.exports(result) if opened else None
+        exports = view.exports(result) if opened else {}
         first = opened.document.numbers[0] if opened else 1
         number = lit["boxes"][0]["page"] if lit and lit["boxes"] else page or first
         seen = {"note": line, "failed": True} if failed else None
@@ -394,14 +393,23 @@ class Handlers:
             "checks_tab": gr.Tab(view.counted("Checks", view.needing_a_look(result))),
             "summary": result.get("summary") or "",
             "text": opened.document.text if opened else "",
-            "json": files and files["json"],
+            "json": exports.get("json"),
             "chat": conversation(opened) if opened else None,
         }
+        stem = Path(result.get("file", "")).stem
+        saved = self._saved({f"{stem}.{name}": text for name, text in exports.items()}) if exports else None
         for name in view.EXPORTS:
-            stem = Path(result.get("file", "")).stem
-            path = files and save_bytes_to_cache(files[name].encode(), f"{stem}.{name}", str(self.cache))
+            path = str(saved / f"{stem}.{name}") if saved else None
             values[f"save_{name}"] = gr.DownloadButton(value=path, interactive=bool(opened))
         return {self.document[name]: value for name, value in values.items()}
+
+    def _saved(self, texts: dict[str, str]) -> Path:
+        """A new folder with files to download: one that somebody may be downloading is never written to."""
+        folder = self.cache / secrets.token_hex(16)
+        folder.mkdir(parents=True)
+        for name, text in texts.items():
+            files.write_text(folder / name, text)
+        return folder
 
     def batch(self, sources: list[str] | None, document_type: str, progress: gr.Progress) -> Iterator[tuple]:
         import gradio as gr
@@ -418,19 +426,12 @@ class Handlers:
                 if to_queue:
                     rows[-1][1] = to_queue.put(Path(uploaded), result)
                 results.append(result)
-                exported.append(self._exported(results))
+                lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in results)
+                exported.append(self._saved({"results.jsonl": lines, "results.csv": view.csv_text(results)}))
                 if len(exported) > EXPORTS_KEPT:
                     shutil.rmtree(exported.pop(0), ignore_errors=True)
                 paths = exported[-1] / "results.jsonl", exported[-1] / "results.csv"
                 yield rows, *(gr.DownloadButton(value=str(file), interactive=True) for file in paths)
-
-    def _exported(self, results: list[dict]) -> Path:
-        """A new folder with the exports of a batch so far: somebody may be downloading those of before."""
-        folder = self.cache / secrets.token_hex(16)
-        folder.mkdir(parents=True)
-        files.write_jsonl(folder / "results.jsonl", results)
-        files.write_text(folder / "results.csv", view.csv_text(results))
-        return folder
 
     def results(self, uploaded: str | None, document_type: str, schema: str | None, way: str = "auto") -> str:
         """For programs: the result of each document in a file, or why there is none, as JSON."""

@@ -433,6 +433,16 @@ def test_an_export_of_a_batch_is_the_same_whenever_it_is_downloaded(server, tmp_
     assert len({url for step in exports for url in step}) == 8
 
 
+def test_a_file_that_was_offered_for_download_is_never_written_to_again(tmp_path):
+    handlers = app.Handlers(None, config.PROFILES["cpu"], str(tmp_path))
+    handlers.document = {name: name for name in ("opened", *app.OUTPUTS)}
+    opened = an_opened(total="9.25")
+    handlers.forget_answers(opened)
+    offered = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("a.*")}
+    handlers.forget_answers(opened)  # shows the same again
+    assert len(offered) == 3 and offered == {path: path.stat().st_mtime_ns for path in offered}
+
+
 def test_a_page_behind_one_that_was_skipped_can_be_turned_to(tmp_path):
     from tests.helpers.papers import LETTER  # this file is a script, too, which has no helpers
 
