@@ -56,7 +56,7 @@ def read_total(messages: list[dict], schema: dict) -> tuple[int, str]:
 
 
 class Memory:
-    """Resident memory of a process and all that it started, once a second, and the most children at a time."""
+    """Resident memory of a process and all that it started, four times a second, and the most children at a time."""
 
     def __init__(self, process: subprocess.Popen):
         self.pid = process.pid
@@ -69,7 +69,7 @@ class Memory:
     def _watch(self) -> None:
         import psutil
 
-        while not self.done.wait(1):
+        while not self.done.wait(0.25):
             try:
                 parent = psutil.Process(self.pid)
                 everyone = [parent, *parent.children(recursive=True)]
