@@ -171,9 +171,10 @@ def _document_tab(handlers: Handlers, cfg: config.Config, keep_in: Path | None) 
     shown["strip"].choose(widgets.with_event(handlers.choose), opened, outputs, **quiet)
     shown["strip"].pages(widgets.with_event(handlers.show_pages), opened, shown["strip"], **quiet)
     shown["view"].turn(widgets.with_event(handlers.turn), opened, shown["view"], **quiet)
+    one_by_one = {**quiet, "trigger_mode": "multiple", "concurrency_id": "change"}  # however fast somebody types
     changed = [
-        shown["table"].edit(widgets.with_event(handlers.edit), opened, outputs, **quiet),
-        shown["table"].rows(widgets.with_event(handlers.change_rows), opened, outputs, **quiet),
+        shown["table"].edit(widgets.with_event(handlers.edit), opened, outputs, **one_by_one),
+        shown["table"].rows(widgets.with_event(handlers.change_rows), opened, outputs, **one_by_one),
     ]
     if keep_in:
         keep.box(keep_in, opened, schema, [*running, *changed])

@@ -354,9 +354,9 @@ function fields() {
     root.append(...value.groups.map(section));
     root.scrollTop = top;
     for (const node of root.querySelectorAll("[data-field]")) node.setAttribute("aria-current", node.dataset.field === lit);
-    const wanted = next && next();
-    next = null;
+    const wanted = next && next(); // not there yet if this answers an edit of before
     if (wanted) {
+      next = null;
       wanted.focus({ preventScroll: true });
       show(root, wanted);
     } else if (typed) { // the answer to an edit must not take the next field out of somebody's hands
