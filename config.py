@@ -28,6 +28,7 @@ DATASETS = ("cord", "cuad", "docvqa", "tatqa")
 LORA_TARGETS = ("attention", "attention+experts", "attention+experts+shared")
 QUANTIZATION_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "Q3_K_M")
 QUANTIZATION_TYPES += ("IQ4_NL", "IQ4_XS", "Q3_K_S", "Q2_K")
+SMALL_TYPE = "Q4_0"  # of the cpu profile's GGUF build
 
 
 class ConfigError(ValueError):
@@ -124,10 +125,10 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    base_model: str = "smollm2-moe"  # or qwen2.5-0.5b-moe, both built here; or a hub id, or a folder
-    experts: int = 4  # of a base model that is built here: routed experts of a layer, ...
+    base_model: str = "qwen2.5-0.5b-moe"  # built here; or a hub id, or a folder
+    experts: int = 4  # of the base model that is built here: routed experts of a layer, ...
     experts_per_token: int = 2
-    shared_width: int = 2304  # ... and of qwen2.5-0.5b-moe: neurons of each MLP that stay in a shared expert, of 4,864
+    shared_width: int = 2304  # ... and neurons of each MLP that stay in a shared expert, of 4,864
     init_adapter: str | None = "data/embedded/adapter"  # training continues from it; null starts from the base
     load_in_4bit: bool = False
     max_seq_length: int = 1024  # tokens, prompt and completion together
@@ -189,7 +190,7 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class InferenceConfig(limits.Limits):
-    quantization: str = "Q8_0"  # the GGUF build that stage 5 and 7 load by default
+    quantization: str = SMALL_TYPE  # the GGUF build that stage 5 and 7 load by default
     context_tokens: int = 2048  # prompt and answer together
     max_new_tokens: int = (
         512  # of an answer, and one more for each character of a document with lists; one cut is reported
@@ -210,7 +211,7 @@ class InferenceConfig(limits.Limits):
 
 @dataclass(frozen=True)
 class ExportConfig:
-    quantization: tuple[str, ...] = ("Q8_0", "Q4_K_M")
+    quantization: tuple[str, ...] = (SMALL_TYPE,)
     num_ctx: int = 8192  # context of the Ollama model, tokens
     num_predict: int = 2048  # tokens that the Ollama model answers with at most: a receipt of 40 items has about 1,700
     verify_rows: int = 24  # of the eval split, that --verify compares the builds on
@@ -294,7 +295,20 @@ PROFILES = {
     "cpu": Config(
         profile="cpu",
         data=DataConfig(generate=GenerateConfig(receipt=24, invoice=16, letter=8)),
-        train=TrainConfig(max_steps=6, eval_steps=6, eval_rows=9, gradient_accumulation_steps=1, learning_rate=2e-5),
+        train=TrainConfig(
+            max_seq_length=2048,
+            lora_rank=32,  # these five are the shipped adapter's
+            lora_alpha=64,
+            lora_targets="attention+experts+shared",
+            expert_lora_rank=12,
+            train_router=True,
+            packing=False,
+            gradient_accumulation_steps=1,
+            max_steps=3,
+            eval_steps=3,
+            eval_rows=6,
+            learning_rate=2e-5,
+        ),
         evaluate=EvaluateConfig(rows_per_task=6),
         inference=InferenceConfig(max_new_tokens=384),
     ),

@@ -35,7 +35,7 @@ from typing import Any
 import config
 from extraction import files, handoff, stage
 from extraction.export import bundle, fit, gguf_build, llama_source, quality
-from extraction.models import backends, base_model, lora, rows
+from extraction.models import backends, base_model, float32, lora, rows
 from extraction.tasks import completions, own_types, prompts, schemas
 
 STAGE = "export_gguf"
@@ -60,7 +60,7 @@ TEXTS = (
 def find_base(cfg: config.Config, folder: Path | None) -> gguf_build.Base:
     """The base model of the settings, or of a folder given by hand. Raises StageError saying how to get it."""
     name = cfg.train.base_model
-    if folder is None and name in base_model.BUILT:
+    if folder is None and name == base_model.BUILT:
         manifest = handoff.require(cfg.base_dir, made_by=cfg.command("train_moe"))
         return gguf_build.read_base(cfg.base_dir, manifest)
     if folder is None and not Path(name).is_dir():
@@ -104,7 +104,7 @@ def reference_logits(base: gguf_build.Base, adapter: Path | None, ids: list[int]
     from transformers import AutoModelForCausalLM
 
     base_model.quiet()
-    model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32).eval()
+    model = float32.by_layer(AutoModelForCausalLM.from_pretrained(base.folder, dtype="auto").eval())
     if adapter is not None:
         from peft import PeftModel
 
@@ -196,12 +196,12 @@ GO_TEMPLATE = """{{- if .System }}<|im_start|>system
 NO_THINKING = "<think>\n\n</think>\n\n"
 
 
-def modelfile(cfg: config.Config, model_type: str, gguf: str, task: schemas.Task = schemas.RECEIPT) -> str:
+def modelfile(cfg: config.Config, model_type: str, gguf: str, task: schemas.Task = schemas.GENERAL) -> str:
     """The Ollama model of a GGUF file: prompt and decoding as everywhere else in this project."""
     ending = prompts.chat_template(model_type) == prompts.chat_template("qwen3")
     lines = [
         "# Written by export_gguf.py from config.py and extraction/tasks.   ollama create doc-intel -f Modelfile"
-        if task is schemas.RECEIPT
+        if task is schemas.GENERAL
         else f"# For {task.name}.   ollama create doc-intel-{task.name} -f Modelfile-{task.name}",
         f"FROM {gguf}",
         f'TEMPLATE """{GO_TEMPLATE}{NO_THINKING if ending else ""}"""',
@@ -234,8 +234,8 @@ def write_modelfiles(cfg: config.Config, model_type: str, gguf: str, out: Path) 
 
 def write_repository_modelfile(cfg: config.Config, path: Path) -> Path:
     """Write the Modelfile that stands at the top of the repository: for the profile's first quantization type."""
-    model_type = "mixtral"
-    if cfg.train.base_model not in base_model.BUILT:
+    model_type = "qwen2_moe"
+    if cfg.train.base_model != base_model.BUILT:
         from transformers import AutoConfig
 
         model_type = AutoConfig.from_pretrained(base_model.resolve(cfg.train.base_model)).model_type
@@ -253,7 +253,7 @@ def _say(text: str) -> None:
 def find_adapter(cfg: config.Config, folder: Path | None, base: gguf_build.Base) -> tuple[Path, dict]:
     """The adapter's folder and manifest. Raises StageError if it is missing or was trained on another base model."""
     made_by = cfg.command("train_moe")
-    built = cfg.train.base_model in base_model.BUILT
+    built = cfg.train.base_model == base_model.BUILT
     trained_on = {"base": base.manifest} if built else None
     if folder is None or handoff.manifest_of(folder):
         found = folder or cfg.adapter_dir

@@ -32,7 +32,7 @@ from typing import Any
 
 import config
 from extraction import files, handoff, stage
-from extraction.models import base_model, upcycle
+from extraction.models import base_file, base_model, upcycle
 from extraction.models.rows import encode_row, take_turns
 from extraction.tasks import own_types, schemas
 from extraction.training import adapter, batches, callback, checkpoints, log, memory, unsloth_model
@@ -48,31 +48,27 @@ FULL_DISK = 20e6  # bytes; a checkpoint that could not be written leaves less th
 
 def base_settings(train: config.TrainConfig) -> dict:
     """What a base model that is built here depends on; adapters only fit a base that was built from the same."""
-    common = {
-        "source": base_model.SOURCES[train.base_model],
+    return {
+        "source": base_file.SHA256,
         "experts": train.experts,
         "experts_per_token": train.experts_per_token,
-        "router_seed": base_model.ROUTER_SEED,
+        "router_seed": upcycle.ROUTER_SEED,
+        "shared_width": train.shared_width,
+        "router_std": upcycle.ROUTER_STD,
     }
-    if train.base_model == base_model.SMOLLM2:
-        return common
-    return {**common, "shared_width": train.shared_width, "router_std": upcycle.ROUTER_STD}
 
 
 def ensure_base(cfg: config.Config) -> dict | None:
     """The manifest of the base model that this project builds; None where the profile uses a published one."""
-    if cfg.train.base_model not in base_model.BUILT:
+    if cfg.train.base_model != base_model.BUILT:
         return None
     settings = base_settings(cfg.train)
     if handoff.is_current(cfg.base_dir, stage=STAGE, settings=settings):
         return handoff.require(cfg.base_dir, made_by="python train_moe.py")
-    experts = {"experts": cfg.train.experts, "experts_per_token": cfg.train.experts_per_token}
     print(f"building the base model {cfg.train.base_model} with {cfg.train.experts} experts", file=sys.stderr)
     staging = handoff.begin(cfg.base_dir)
-    if cfg.train.base_model == base_model.SMOLLM2:
-        built = base_model.build_smollm2(staging, **experts)
-    else:
-        built = base_model.build_qwen2(staging, cfg.cache_dir, **experts, shared_width=cfg.train.shared_width)
+    sizes = {name: getattr(cfg.train, name) for name in ("experts", "experts_per_token", "shared_width")}
+    built = base_model.build(staging, cfg.cache_dir, **sizes)
     files.write_json(staging / "parity.json", built)
     manifest = handoff.seal(staging, stage=STAGE, settings=settings)
     print(f"[3/7] base model with {built['parameters'] / 1e6:.0f} M parameters in {cfg.base_dir}; "
@@ -115,7 +111,7 @@ def load_model(cfg: config.Config, plan: memory.Plan | None = None) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     base_model.quiet()
-    built = cfg.train.base_model in base_model.BUILT
+    built = cfg.train.base_model == base_model.BUILT
     source = cfg.base_dir if built else base_model.resolve(cfg.train.base_model)
     dense = not cfg.train.load_in_4bit and adapter.is_dense(AutoConfig.from_pretrained(source).model_type, str(source))
     start = cfg.init_adapter_dir

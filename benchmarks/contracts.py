@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     args, cfg = config.read(p, argv)
     entries = files.read_json(cfg.datasets_dir / "cuad" / f"{args.split}.json")["data"]
     contracts = [prepare.contract_spans(entry["paragraphs"][0]) for entry in entries]
-    tokenizer = base_model.tokenizer(cfg.train.base_model, cfg.base_dir)
+    tokenizer = base_model.tokenizer(cfg.train.base_model, cfg.base_dir, cfg.cache_dir)
     data = cfg.data
     print(f"{len(contracts)} {args.split} contracts; windows of {data.window_chars}, overlap {data.window_overlap}")
     print("{windows} windows, {empty} without a clause; of {quotes} quotes {torn} are whole in no window\n".format(

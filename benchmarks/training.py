@@ -102,7 +102,8 @@ def write_base(folder: Path, tokenizer: str | None, layers: int | None = None) -
     """A random checkpoint of Qwen3-30B-A3B, or of some of its layers, with another tokenizer than the small model's."""
     from transformers import AutoTokenizer
 
-    known = AutoTokenizer.from_pretrained(tokenizer) if tokenizer else base_model.tokenizer(base_model.SMOLLM2, Path())
+    cache = config.PROFILES["cpu"].cache_dir
+    known = AutoTokenizer.from_pretrained(tokenizer) if tokenizer else base_model.file_tokenizer(cache)
     print(f"writing random weights to {folder}", file=sys.stderr, flush=True)
     write_checkpoint(folder, replace(memory.QWEN3_30B, layers=layers or memory.QWEN3_30B.layers), known)
 

@@ -7,9 +7,9 @@ import config
 
 
 def test_an_override_changes_one_value_and_leaves_the_profile_alone():
-    cfg = config.override(config.PROFILES["cpu"], "train.lora_rank=32")
-    assert cfg.train.lora_rank == 32
-    assert config.PROFILES["cpu"].train.lora_rank == 16
+    cfg = config.override(config.PROFILES["cpu"], "train.lora_rank=16")
+    assert cfg.train.lora_rank == 16
+    assert config.PROFILES["cpu"].train.lora_rank == 32
 
 
 def test_nested_settings_optional_values_and_lists_can_be_set():
@@ -90,4 +90,4 @@ def test_running_config_prints_every_setting_with_its_value(monkeypatch, capsys)
     values = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
     assert values["train.lora_rank"] == "5"
     assert set(config.settings(config.PROFILES["cpu"])) <= set(values)
-    assert json.loads(values["export.quantization"]) == ["Q8_0", "Q4_K_M"]
+    assert json.loads(values["export.quantization"]) == [config.SMALL_TYPE]

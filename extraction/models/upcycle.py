@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from extraction import files
+from extraction.models import float32
 
 # Of the new routers and gates. With 1e-3 they already pick unequal weights and the function is lost (0.73 in a logit);
 # at exactly zero llama.cpp computes NaN, because it gets a sigmoid as silu(x) / x.
@@ -40,6 +41,8 @@ def build(dense: Any, tokenizer: Any, folder: Path, *, experts: int, experts_per
     ids = tokenizer(SAMPLE, return_tensors="pt")["input_ids"]
     with torch.inference_mode():
         expected = dense(ids).logits
+    for parameter in dense.parameters():
+        parameter.data = parameter.data.bfloat16()  # half the memory
     config = mixture_config(old, tokenizer, experts, experts_per_token, shared_width)
     with torch.device("meta"):
         sparse = Qwen2MoeForCausalLM(config)
@@ -50,7 +53,7 @@ def build(dense: Any, tokenizer: Any, folder: Path, *, experts: int, experts_per
     sparse.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     del sparse
-    reread = Qwen2MoeForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    reread = float32.by_layer(Qwen2MoeForCausalLM.from_pretrained(folder, dtype="auto").eval())
     with torch.inference_mode():
         difference = (reread(ids).logits - expected).abs().max().item()
     if not difference <= MAX_LOGIT_DIFFERENCE:  # also if it is not a number

@@ -84,8 +84,8 @@ _MARKER = re.compile(
     rf"|[|｜](?=[{_UNSEEN}]*[>＞﹥])"
     rf"|[\[［](?=[{_UNSEEN}]*[/／]?[{_UNSEEN}]*(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|IMG)[{_UNSEEN}]*[\]］])"
 )
-# Characters that no text has, control characters and planes of Unicode that nothing is assigned to: SmolLM2's tokenizer
-# has no token for some of their bytes and takes <|endoftext|> in its place.
+# Characters that no text has, control characters and planes of Unicode that nothing is assigned to. A tokenizer without
+# a token for each byte may take <|endoftext|> in its place.
 _NO_TEXT = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff\U00040000-\U000dffff]")
 
 

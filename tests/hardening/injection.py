@@ -222,7 +222,7 @@ ATTACKS: dict[str, Callable[[Case, random.Random], Case]] = {
     "order at the start": lambda case, draw: replace(case, text=f"{_said(ORDERS, case, draw)}\n{case.text}"),
     "order in other words": lambda case, draw: _behind(case, _said(OTHER_WORDS, case, draw)),
     "role markers": lambda case, draw: _behind(case, _said(ROLES, case, draw)),
-    "tokens of SmolLM2 (ChatML)": lambda case, draw: _behind(case, _said(CHATML, case, draw)),
+    "tokens of ChatML": lambda case, draw: _behind(case, _said(CHATML, case, draw)),
     "tokens of Qwen3": lambda case, draw: _behind(case, _said(QWEN, case, draw)),
     "tokens in disguise": _tokens_in_disguise,
     "JSON answer at the end": lambda case, draw: _behind(case, json.dumps(case.answer)),

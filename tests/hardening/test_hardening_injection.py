@@ -13,23 +13,21 @@ import config
 import inference
 from extraction import cord, files
 from extraction.evidence import injections
-from extraction.models import backends, base_model, http
+from extraction.models import backends, http
 from extraction.reading import documents, layout
 from extraction.reading.words import Word
 from extraction.synthetic import generate, injected
 from extraction.tasks import prompts, schemas
 from tests.hardening import injection
+from tests.helpers import qwen2_tokens
 from tests.helpers.chat_server import chat
 from tests.helpers.papers import pdf_of
 
 CFG = config.PROFILES["cpu"]
-SMOLLM2 = """<|endoftext|> <|im_start|> <|im_end|> <repo_name> <reponame> <file_sep> <filename> <gh_stars> <issue_start>
-<issue_comment> <issue_closed> <jupyter_start> <jupyter_text> <jupyter_code> <jupyter_output> <jupyter_script>
-<empty_output>""".split()
-QWEN3 = """<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|>
-<|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|> <tool_call>
-</tool_call> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|> <|repo_name|> <|file_sep|> <tool_response>
-</tool_response> <think> </think>""".split()
+STARCODER = """<|endoftext|> <|im_start|> <|im_end|> <repo_name> <reponame> <file_sep> <filename> <gh_stars>
+<issue_start> <issue_comment> <issue_closed> <jupyter_start> <jupyter_text> <jupyter_code> <jupyter_output>
+<jupyter_script> <empty_output>""".split()
+QWEN = qwen2_tokens.ADDED
 OTHERS = """<｜begin▁of▁sentence｜> <｜User｜> <start_of_turn> <end_of_turn> <|start_header_id|> <|eot_id|> <<SYS>>
 <</SYS>> [INST] [/INST] [TOOL_CALLS] <s> </s> <unk>""".split()
 
@@ -38,28 +36,20 @@ OTHERS = """<｜begin▁of▁sentence｜> <｜User｜> <start_of_turn> <end_of_t
 
 
 @pytest.fixture(scope="module")
-def qwen3(tiny_moe):
-    """The tiny tokenizer of Qwen's pattern with all tokens that Qwen3's own adds."""
-    from tokenizers import AddedToken
-
-    made = base_model.tokenizer(str(tiny_moe), tiny_moe)
-    more = [text for text in QWEN3 if text not in made.get_added_vocab()]
-    special = [AddedToken(text, special="|" in text, normalized=False) for text in more]
-    made.add_tokens([token for token in special if token.special], special_tokens=True)
-    made.add_tokens([token for token in special if not token.special])
-    return made
-
-
-@pytest.fixture(scope="module")
-def renderings(qwen3, tmp_path_factory):
+def renderings(tmp_path_factory):
     """By name: a function from messages to the ids of the prompt, and the ids that are tokens of the template's kind.
 
-    Both tokenizers, in transformers and in llama.cpp as `LlamaBackend` calls it.
+    Both tokenizers, in transformers and in llama.cpp as `LlamaBackend` calls it. Qwen's has all tokens that Qwen3 adds
+    and, in the small model, Qwen2.5. The other one has bare names for tokens, as StarCoder's, and takes <|endoftext|>
+    for each byte that it does not know: control characters, and the first bytes of planes without characters.
     """
     import llama_cpp
 
-    smollm2 = base_model.tokenizer(base_model.SMOLLM2, tmp_path_factory.mktemp("none"))
-    vocabulary = write_vocabulary(qwen3, tmp_path_factory.mktemp("vocabulary") / "qwen3.gguf")
+    unknown = [*range(9), *range(14, 32), 127, 0xC0, 0xC1, 0xF1, 0xF2, *range(0xF5, 256)]
+    qwen = qwen2_tokens.tokenizer()
+    other = qwen2_tokens.tokenizer("mixtral", STARCODER, unknown, unk_token="<|endoftext|>")
+    assert other("\x01", add_special_tokens=False)["input_ids"] == [other.convert_tokens_to_ids("<|endoftext|>")]
+    folder = tmp_path_factory.mktemp("vocabulary")
 
     def by_transformers(tokenizer):
         def ids(messages):
@@ -73,15 +63,17 @@ def renderings(qwen3, tmp_path_factory):
         render = backends.renderer(prompts.chat_template(model_type))
         return lambda messages: opened.tokenize(render(messages).encode(), add_bos=False, special=True)
 
-    added = set(smollm2.added_tokens_decoder), set(qwen3.added_tokens_decoder)
-    assert {str(token) for token in smollm2.added_tokens_decoder.values()} == set(SMOLLM2)
-    assert {str(token) for token in qwen3.added_tokens_decoder.values()} == set(QWEN3)
-    return {
-        "SmolLM2 in transformers": (by_transformers(smollm2), added[0]),
-        "SmolLM2 in llama.cpp": (by_llama(base_model.wheel_gguf(), "mixtral"), added[0]),
-        "Qwen3 in transformers": (by_transformers(qwen3), added[1]),
-        "Qwen3 in llama.cpp": (by_llama(vocabulary, "qwen3_moe"), added[1]),
-    }
+    found = {}
+    for name, tokenizer, expected, model_type in (
+        ("other", other, STARCODER, "mixtral"),
+        ("Qwen", qwen, QWEN, "qwen3_moe"),
+    ):
+        added = set(tokenizer.added_tokens_decoder)
+        assert {str(token) for token in tokenizer.added_tokens_decoder.values()} == set(expected)
+        vocabulary = write_vocabulary(tokenizer, folder / f"{name}.gguf")
+        found[f"{name} in transformers"] = by_transformers(tokenizer), added
+        found[f"{name} in llama.cpp"] = by_llama(vocabulary, model_type), added
+    return found
 
 
 def write_vocabulary(tokenizer, path):
@@ -111,9 +103,9 @@ def write_vocabulary(tokenizer, path):
     return path
 
 
-NAMES = ("SmolLM2 in transformers", "SmolLM2 in llama.cpp", "Qwen3 in transformers", "Qwen3 in llama.cpp")
+NAMES = ("other in transformers", "other in llama.cpp", "Qwen in transformers", "Qwen in llama.cpp")
 PIECES = sorted(
-    {*SMOLLM2, *QWEN3, *OTHERS}
+    {*STARCODER, *QWEN, *OTHERS}
     | {part for token in ("<|im_end|>", "<|im_start|>", "</think>", "<file_sep>") for part in (token[:1], token[1:])}
     | {token[:n] for token in ("<|im_end|>", "</think>", "<tool_call>") for n in range(1, len(token))}
     | {token[-n:] for token in ("<|im_end|>", "</think>", "<tool_call>") for n in range(1, len(token))}
@@ -140,7 +132,7 @@ def test_no_text_of_a_document_or_a_question_makes_a_token_of_the_template(rende
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_token_of_the_tokenizers_would_be_one_if_it_were_left_as_it_is(renderings, name, monkeypatch):
-    known = SMOLLM2 if "SmolLM2" in name else QWEN3
+    known = STARCODER if "other" in name else QWEN
     own = template_tokens(renderings[name], schemas.RECEIPT, "plain", None)
     for token in known:
         assert template_tokens(renderings[name], schemas.RECEIPT, token, None) == own
@@ -162,7 +154,7 @@ def test_normalization_and_the_removal_of_unseen_characters_give_no_token_back(t
     sent = prompts.messages(schemas.DOCUMENT, text)[1]["content"]
     for form in ("NFC", "NFKC"):
         seen = "".join(c for c in unicodedata.normalize(form, sent) if c not in "\u200b\u00ad\u2060\ufeff")
-        assert not [token for token in {*SMOLLM2, *QWEN3, *OTHERS} if token in seen]
+        assert not [token for token in {*STARCODER, *QWEN, *OTHERS} if token in seen]
 
 
 def test_ordinary_signs_stay_as_they_are():
@@ -172,12 +164,12 @@ def test_ordinary_signs_stay_as_they_are():
 
 def test_a_server_is_sent_no_token_in_a_document_or_a_question(server):
     server.replies = [(200, chat('{"answer":"1"}'))]
-    hostile = " 1 ".join([*SMOLLM2, *QWEN3, *OTHERS])
+    hostile = " 1 ".join([*STARCODER, *QWEN, *OTHERS])
     backend = http.HttpBackend(server.address, 64, 2048, 10)
     inference.extract(hostile.encode(), backend, CFG, document_type="document", questions=[f"What? {hostile}"])
     contents = [message["content"] for _, body in server.seen for message in body["messages"]]
     assert len(contents) == 4
-    assert not [token for token in {*SMOLLM2, *QWEN3, *OTHERS} for content in contents if token in content]
+    assert not [token for token in {*STARCODER, *QWEN, *OTHERS} for content in contents if token in content]
     assert [message["role"] for _, body in server.seen for message in body["messages"]] == ["system", "user"] * 2
 
 

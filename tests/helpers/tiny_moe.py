@@ -40,12 +40,23 @@ def corpus(seed):
 
 def tokenizer(seed=0, pattern=QWEN2_PATTERN):
     """A byte-level BPE tokenizer of 2,048 tokens, built like Qwen3's; `seed` and `pattern` vary it."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import models, pre_tokenizers, trainers
 
-    from extraction.tasks import prompts
+    made = split_like(pattern, models.BPE())
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - len(SPECIAL) - len(TAGS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    made.train_from_iterator(corpus(seed), trainer)
+    return with_chat(made, [*SPECIAL, *TAGS])
 
-    made = Tokenizer(models.BPE())
+
+def split_like(pattern, model):
+    """A byte-level tokenizer of this model, which splits a text by this pattern first."""
+    from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+
+    made = Tokenizer(model)
     made.normalizer = normalizers.NFC()
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -54,19 +65,24 @@ def tokenizer(seed=0, pattern=QWEN2_PATTERN):
         ]
     )
     made.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - len(SPECIAL) - len(TAGS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    made.train_from_iterator(corpus(seed), trainer)
-    made.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIAL])
-    made.add_tokens([AddedToken(text, special=False, normalized=False) for text in TAGS])
+    return made
+
+
+def with_chat(made, added, model_type="qwen3_moe"):
+    """With these tokens added, those with a bar in them as special ones, and the chat template of a model type."""
+    from tokenizers import AddedToken
+    from transformers import PreTrainedTokenizerFast
+
+    from extraction.tasks import prompts
+
+    special = [AddedToken(text, special="|" in text, normalized=False) for text in added]
+    made.add_special_tokens([token for token in special if token.special])
+    made.add_tokens([token for token in special if not token.special])
     return PreTrainedTokenizerFast(
         tokenizer_object=made,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        chat_template=prompts.chat_template("qwen3_moe"),
+        chat_template=prompts.chat_template(model_type),
         clean_up_tokenization_spaces=False,
     )
 
