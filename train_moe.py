@@ -126,8 +126,10 @@ def load_model(cfg: config.Config, plan: memory.Plan | None = None) -> Any:
     from peft import LoraConfig, PeftModel, get_peft_model
 
     torch.manual_seed(cfg.train.seed)
-    dtype = torch.bfloat16 if cfg.train.device == "cuda" or computes_bfloat16() else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(cfg.train.device)
+    if cfg.train.device == "cuda" or computes_bfloat16():
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16).to(cfg.train.device)
+    else:  # as it is first: loading it in float32 takes half as much memory again
+        model = AutoModelForCausalLM.from_pretrained(source, dtype="auto").float()
     if start is None:
         model = get_peft_model(model, LoraConfig(**adapter.lora_arguments(cfg.train, dense), task_type="CAUSAL_LM"))
     else:
@@ -289,7 +291,7 @@ def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any
         router_aux_loss_coef=0.0 if model.config.model_type in adapter.DENSE else train.router_aux_loss_coef,
         bf16=train.device == "cuda",
         use_cpu=train.device == "cpu",
-        gradient_checkpointing=False,  # Unsloth has its own
+        gradient_checkpointing=train.device == "cpu",  # half the memory; Unsloth has its own
         include_num_input_tokens_seen="all",
         logging_steps=1,
         eval_strategy="steps",

