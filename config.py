@@ -134,7 +134,9 @@ class TrainConfig:
     max_seq_length: int = 1024  # tokens, prompt and completion together
     lora_rank: int = 16
     lora_alpha: int = 32
-    lora_targets: str = "attention+experts"  # attention, attention+experts, attention+experts+shared
+    lora_targets: str = (
+        "attention+experts"  # attention, attention+experts, attention+experts+shared (where there is a shared expert)
+    )
     train_router: bool = False  # also train the routers and the gates of the shared experts, whole
     expert_lora_rank: int | None = None  # None: lora_rank
     batch_size: int = 1  # packed sequences per step on the device

@@ -113,10 +113,11 @@ def load_model(cfg: config.Config, plan: memory.Plan | None = None) -> Any:
     base_model.quiet()
     built = cfg.train.base_model == base_model.BUILT
     source = cfg.base_dir if built else base_model.resolve(cfg.train.base_model)
-    dense = not cfg.train.load_in_4bit and adapter.is_dense(AutoConfig.from_pretrained(source).model_type, str(source))
+    model_type = AutoConfig.from_pretrained(source).model_type
+    adapter.check_family(model_type, str(source))
     start = cfg.init_adapter_dir
     if start is not None:
-        adapter.check_start(start, cfg.train, base_settings(cfg.train) if built else None, dense)
+        adapter.check_start(start, cfg.train, base_settings(cfg.train) if built else None, model_type)
     if cfg.train.load_in_4bit:
         model = unsloth_model.load(cfg.train, plan.offloaded_layers, cfg.cache_dir)
         if start is not None:
@@ -131,7 +132,9 @@ def load_model(cfg: config.Config, plan: memory.Plan | None = None) -> Any:
     else:  # as it is first: loading it in float32 takes half as much memory again
         model = AutoModelForCausalLM.from_pretrained(source, dtype="auto").float()
     if start is None:
-        model = get_peft_model(model, LoraConfig(**adapter.lora_arguments(cfg.train, dense), task_type="CAUSAL_LM"))
+        model = get_peft_model(
+            model, LoraConfig(**adapter.lora_arguments(cfg.train, model_type), task_type="CAUSAL_LM")
+        )
     else:
         model = PeftModel.from_pretrained(model, start, is_trainable=True)
         # where the base model is on this machine, or PEFT would ask the hub about it at every checkpoint

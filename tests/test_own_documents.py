@@ -34,7 +34,8 @@ def line(tmp_path_factory, tiny_moe):
     items += ["data.max_documents=6", "data.generate.receipt=0", "data.generate.invoice=0", "data.generate.letter=0"]
     items += ["train.init_adapter=null", "train.max_seq_length=2048", "train.max_steps=3", "train.eval_rows=2"]
     items += ["train.learning_rate=1e-3", "train.eval_steps=3"]
-    items += ["export.quantization=Q8_0", "inference.context_tokens=1024", "inference.max_new_tokens=48"]
+    items += ["export.quantization=Q8_0", "inference.quantization=Q8_0"]
+    items += ["inference.context_tokens=1024", "inference.max_new_tokens=48"]
     items += ["evaluate.rows_per_task=1", "evaluate.bootstrap_samples=100"]
     options = [argument for item in items for argument in ("--set", item)]
     for stage in (download_datasets, prepare_training_data, train_moe, export_gguf):

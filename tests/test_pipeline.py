@@ -40,6 +40,8 @@ def options(tmp_path_factory, tiny_moe):
         "train.eval_steps=3",
         "train.eval_rows=4",
         "train.learning_rate=1e-3",
+        "export.quantization=Q8_0",
+        "inference.quantization=Q8_0",
         "inference.context_tokens=2048",
         "inference.max_new_tokens=64",
         "evaluate.rows_per_task=3",
@@ -91,7 +93,6 @@ def test_contracts_go_through_every_stage_and_what_an_earlier_version_made_is_re
         "data.window_chars=1000",
         "data.generate.receipt=0",
         "data.generate.letter=0",
-        "export.quantization=Q8_0",
         "evaluate.rows_per_task=2",
     ]
     shared = [*options, *(argument for item in items for argument in ("--set", item))]

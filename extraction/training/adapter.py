@@ -19,21 +19,21 @@ DENSE, MIXTURES = ("qwen2", "qwen3"), ("mixtral", "qwen2_moe", "qwen3_moe")  # f
 B_LAYOUT = "rank_major"  # PEFT's order of the columns of stacked experts' lora_B
 
 
-def is_dense(model_type: str, name: str) -> bool:
-    """Whether this family has no experts. Raises StageError for a family that cannot be trained and exported here."""
+def check_family(model_type: str, name: str) -> None:
+    """Raises StageError for a model of a family that cannot be trained and exported here."""
     if model_type not in DENSE + MIXTURES:
         raise files.StageError(
             f"{name} is a {model_type} model; only {', '.join(DENSE + MIXTURES)} can be trained here"
         )
-    return model_type in DENSE
 
 
-def lora_arguments(train: config.TrainConfig, dense: bool = False) -> dict:
+def lora_arguments(train: config.TrainConfig, model_type: str) -> dict:
     """What PEFT's LoraConfig needs. Dropout stays 0: PEFT cannot apply it to stacked experts."""
     arguments: dict[str, Any] = {"r": train.lora_rank, "lora_alpha": train.lora_alpha, "target_modules": ATTENTION}
-    if dense:
+    if model_type in DENSE:
         return arguments | ({} if train.lora_targets == "attention" else {"target_modules": ATTENTION + MLP})
-    if train.lora_targets == "attention+experts+shared":
+    has_shared = model_type == "qwen2_moe"
+    if train.lora_targets == "attention+experts+shared" and has_shared:
         arguments["target_modules"] = ATTENTION + SHARED_EXPERT
     if train.lora_targets != "attention":
         arguments["target_parameters"] = EXPERTS
@@ -43,11 +43,11 @@ def lora_arguments(train: config.TrainConfig, dense: bool = False) -> dict:
             arguments["rank_pattern"] = dict.fromkeys(names, train.expert_lora_rank)
             arguments["alpha_pattern"] = dict.fromkeys(names, alpha)
     if train.train_router:
-        arguments["modules_to_save"] = list(lora.TRAINED_WHOLE)
+        arguments["modules_to_save"] = list(lora.TRAINED_WHOLE if has_shared else lora.TRAINED_WHOLE[:1])
     return arguments
 
 
-def check_start(folder: Path, train: config.TrainConfig, base: dict | None, dense: bool = False) -> None:
+def check_start(folder: Path, train: config.TrainConfig, base: dict | None, model_type: str) -> None:
     """Raises StageError unless the adapter was trained on this base model with these LoRA settings.
 
     `base` is what a base model that this project builds depends on; None for a published one.
@@ -62,7 +62,7 @@ def check_start(folder: Path, train: config.TrainConfig, base: dict | None, dens
         raise files.StageError(f"{folder} was trained on another base model; {undo}")
     lora.tensor_shapes(folder / "adapter_model.safetensors")
     found = files.read_json(folder / "adapter_config.json")
-    for name, value in lora_arguments(train, dense).items():
+    for name, value in lora_arguments(train, model_type).items():
         there = sorted(found[name]) if isinstance(found.get(name), list) else found.get(name)
         if there != (sorted(value) if isinstance(value, list) else value):
             raise files.StageError(f"{folder} was trained with {name}={there}, not {value}; {undo}")

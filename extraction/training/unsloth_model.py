@@ -59,7 +59,7 @@ def load(train: config.TrainConfig, offload_layers: int, cache: Path) -> Any:
             raise files.StageError(f"{name} was loaded as {parameter.dtype} and not in 4 bit; check the versions")
     return unsloth.FastLanguageModel.get_peft_model(
         model,
-        **{"target_parameters": [], **adapter.lora_arguments(train)},
+        **{"target_parameters": [], **adapter.lora_arguments(train, model.config.model_type)},
         lora_dropout=0,
         use_gradient_checkpointing="unsloth",
         random_state=train.seed,

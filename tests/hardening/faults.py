@@ -73,6 +73,7 @@ class Line:
             "train.eval_rows": 2,
             "train.learning_rate": "1e-3",
             "export.quantization": "Q8_0",
+            "inference.quantization": "Q8_0",
             "inference.context_tokens": 2048,
             "inference.max_new_tokens": 16,
             "evaluate.bootstrap_samples": 100,

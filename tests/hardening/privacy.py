@@ -230,6 +230,7 @@ class Run:
             "evaluate.rows_per_task": 2,
             "evaluate.bootstrap_samples": 100,
             "export.quantization": "Q8_0",
+            "inference.quantization": "Q8_0",
         }
         return [part for name, value in items.items() for part in ("--set", f"{name}={value}")]
 

@@ -9,7 +9,9 @@ from extraction.models import choice, confidence
 
 @pytest.fixture
 def cfg(tmp_path):
-    return config.override(config.PROFILES["cpu"], f"output.dir={tmp_path}")
+    return config.override(
+        config.override(config.PROFILES["cpu"], f"output.dir={tmp_path}"), "inference.quantization=Q8_0"
+    )
 
 
 def sealed(folder, *names):

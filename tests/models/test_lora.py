@@ -61,7 +61,7 @@ def test_training_does_not_continue_from_a_broken_adapter(tmp_path):
     cfg = config.override(config.PROFILES["cpu"], f"train.init_adapter={tmp_path / 'adapter'}")
     handoff.seal(staging, stage="train_moe", settings={"base": train_moe.base_settings(cfg.train)})
     with pytest.raises(files.StageError, match="is not a whole safetensors file"):
-        adapter.check_start(cfg.init_adapter_dir, cfg.train, train_moe.base_settings(cfg.train))
+        adapter.check_start(cfg.init_adapter_dir, cfg.train, train_moe.base_settings(cfg.train), "qwen2_moe")
 
 
 @pytest.mark.parametrize(
