@@ -139,6 +139,8 @@ def test_the_committed_modelfile_names_the_file_that_the_export_makes():
     path = config.ROOT / value_of(Path("Modelfile").read_text(encoding="utf-8"), "FROM")
     assert path == CPU.gguf_file(CPU.export.quantization[0])
     assert path == CPU.gguf_file(CPU.inference.quantization)
+    for page in ("deploy/README.md", "deploy/compose.yaml"):
+        assert set(re.findall(r"doc-intel-\w+\.gguf", Path(page).read_text(encoding="utf-8"))) == {path.name}, page
 
 
 def test_prompt_and_decoding_are_those_of_tasks_and_config():

@@ -135,7 +135,7 @@ def moved(model: Any) -> dict[str, list]:
         stacked = re.search(r"\.layers\.(\d+)\.mlp\.experts$", name)
         if stacked:
             whole["experts"][int(stacked[1])] = sum(_squares(p) for p in _weights(module))
-        if not isinstance(module, LoraLayer):
+        if not isinstance(module, LoraLayer) or ".shared_expert." in name:
             continue
         layer = int(re.search(r"\.layers\.(\d+)\.", name)[1])
         part = "experts" if ".experts" in name else "attention"
