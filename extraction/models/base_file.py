@@ -61,13 +61,14 @@ def is_published(path: Path) -> bool:
 def from_hub(path: Path) -> None:
     """Download from the Hugging Face hub to this path. Raises StageError if it cannot be reached."""
     import httpx
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, logging
     from huggingface_hub.errors import HfHubHTTPError
 
+    logging.set_verbosity_error()  # it would name each of its attempts
     try:
         hf_hub_download(REPOSITORY, NAME, local_dir=path.parent)
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
-        raise files.StageError(str(error).strip().splitlines()[0]) from error
+        raise files.StageError(str(error).strip().splitlines()[0].split(". ")[0]) from error
 
 
 def from_index(path: Path) -> None:
