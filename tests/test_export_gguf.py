@@ -129,7 +129,7 @@ def test_base_and_adapter_become_gguf_files_that_compute_and_answer_the_same(tin
     assert "</think>" in backend.render(export_gguf.sample_messages())
 
 
-def test_the_architecture_of_the_cpu_profile_is_merged_too_and_an_adapter_with_rslora(tiny_mixtral, tmp_path):
+def test_a_mixtral_is_merged_too_and_an_adapter_with_rslora(tiny_mixtral, tmp_path):
     arguments = options(tiny_mixtral, tmp_path, "export.quantization=Q8_0")
     cfg = settings_of(arguments)
     save_sealed(random_adapter(tiny_mixtral, use_rslora=True), cfg.adapter_dir)
