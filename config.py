@@ -28,7 +28,7 @@ DATASETS = ("cord", "cuad", "docvqa", "tatqa")
 LORA_TARGETS = ("attention", "attention+experts", "attention+experts+shared")
 QUANTIZATION_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "Q3_K_M")
 QUANTIZATION_TYPES += ("IQ4_NL", "IQ4_XS", "Q3_K_S", "Q2_K")
-SMALL_TYPE = "Q4_0"  # of the cpu profile's GGUF build
+SMALL_TYPE = "IQ4_NL"  # of the cpu profile's GGUF build
 
 
 class ConfigError(ValueError):

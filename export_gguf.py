@@ -43,7 +43,7 @@ IMATRIX = "imatrix.gguf"
 # Bits per weight, for the disk space that is checked before. The small model's rows do not fit the K types, so that
 # llama.cpp stores many of them in larger ones; these are the larger figures.
 BITS = {"F32": 32, "F16": 16, "BF16": 16, "Q8_0": 8.6, "Q6_K": 8.2, "Q5_K_M": 7, "Q5_K_S": 7, "Q4_K_M": 6, "Q4_K_S": 6}
-BITS |= {"Q4_0": 5, "IQ4_NL": 5.1, "Q3_K_M": 5, "IQ4_XS": 5, "Q3_K_S": 5, "Q2_K": 5}
+BITS |= {"Q4_0": 5.6, "IQ4_NL": 5.6, "Q3_K_M": 5, "IQ4_XS": 5, "Q3_K_S": 5, "Q2_K": 5}
 MAX_LOGIT_DIFFERENCE = 1e-2  # llama.cpp against transformers and PEFT, both in float32; 1e-4 is usual
 ANSWER_TOKENS = 96  # of the answer that every file has to write
 # Texts on which the tokenizers have to agree: accents, other scripts, digits, line ends, blanks, markers.

@@ -1,7 +1,7 @@
 """The tables of README and docs that come from a run, written from the result files in docs/results/.
 
     python -m benchmarks.tables                         # write every marked table again
-    python -m benchmarks.tables --from output/cpu/evaluation/gguf-Q8_0 evaluation --column "tuned model, all rows"
+    python -m benchmarks.tables --from output/cpu/evaluation/gguf-IQ4_NL evaluation --column "tuned model, all rows"
     python -m benchmarks.tables --from output/benchmarks/training.md training --command "python -m benchmarks.training"
     python -m benchmarks.checks | python -m benchmarks.tables --from - checks
 

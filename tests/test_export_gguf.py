@@ -5,6 +5,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import gguf
 import pytest
 
 import config
@@ -110,6 +111,10 @@ def test_base_and_adapter_become_gguf_files_that_compute_and_answer_the_same(tin
         completions.parse(schemas.RECEIPT, entry["answer"]).record is not None for entry in found["files"].values()
     )
     assert "FROM ./doc-intel-F32.gguf\n" in (cfg.gguf_dir / "Modelfile").read_text()
+
+    gguf_build.quantize(cfg.gguf_file("F32"), tmp_path / "small.gguf", "IQ4_NL")
+    types = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(tmp_path / "small.gguf").tensors}
+    assert types["token_embd.weight"] == "Q8_0" and types["blk.0.attn_q.weight"] == "IQ4_NL"
 
     before = cfg.gguf_file("Q8_0").stat().st_mtime_ns
     # rows that only --verify reads are no reason to build again

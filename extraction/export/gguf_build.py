@@ -251,6 +251,10 @@ def write_merged(base: Base, adapter: lora.Adapter, tokenizer: Any, out: Path) -
 # --- quantizing ----------------------------------------------------------------------------------------------
 
 
+# In these small types the token embeddings stay in 8 bits: rows of them are looked up, so they cost size and no time.
+EMBEDDINGS_IN_8_BITS = ("Q4_0", "IQ4_NL")
+
+
 def quantize(source: Path, target: Path, kind: str) -> None:
     """Write a GGUF file in another quantization type. Raises StageError with llama.cpp's own words."""
     import llama_cpp
@@ -259,6 +263,8 @@ def quantize(source: Path, target: Path, kind: str) -> None:
     options = llama_cpp.llama_model_quantize_default_params()
     options.ftype = getattr(llama_cpp, prefix + kind)
     options.nthread = os.cpu_count() or 1
+    if kind in EMBEDDINGS_IN_8_BITS:
+        options.token_embedding_type = llama_cpp.GGML_TYPE_Q8_0
     with llama_log() as lines:
         status = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), options)
     if status:
@@ -267,7 +273,9 @@ def quantize(source: Path, target: Path, kind: str) -> None:
 
 def quantize_with_imatrix(tools: Path, source: Path, target: Path, kind: str, imatrix: Path) -> None:
     """The same by llama-quantize, with an importance matrix."""
-    command = [tools / "llama-quantize", "--imatrix", imatrix, source, target, kind, os.cpu_count() or 1]
+    command = [tools / "llama-quantize", "--imatrix", imatrix]
+    command += ["--token-embedding-type", "q8_0"] if kind in EMBEDDINGS_IN_8_BITS else []
+    command += [source, target, kind, os.cpu_count() or 1]
     llama_source.run(command, f"quantizing to {kind} failed", lines=2)
 
 
