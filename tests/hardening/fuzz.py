@@ -270,7 +270,7 @@ def _through_json(value: Any) -> Any:
 
 def _page_view(given: tuple[dict, tuple[str, str, str]]) -> None:
     result = _result(*given)
-    shown_view = view.table(result)
+    shown_view = view.table(result, schemas.RECEIPT.schema)
     assert len(shown_view["rows"]) == len(result["fields"])
     assert view.needing_a_look(result) == 2
     assert len(view.batch_row(result)) == len(view.BATCH_HEADER)
