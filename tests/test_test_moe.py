@@ -53,6 +53,8 @@ def run(monkeypatch, tmp_path, rows_file, backend, *more):
         str(rows_file),
         "--set",
         f"output.dir={tmp_path / 'out'}",
+        "--set",
+        "evaluate.rows_per_task=null",
         "--model",
         "http://127.0.0.1/v1",
         *more,
@@ -131,7 +133,8 @@ def evaluate(monkeypatch, tmp_path, rows_file, model, backend, *more):
     """Run the stage for a model whose identity stays the same, and give its folder."""
     monkeypatch.setattr(choice.Choice, "open", lambda *_: backend)
     monkeypatch.setattr(choice.Choice, "fingerprint", property(lambda self: self.name))
-    out = ["--rows", str(rows_file), "--set", f"output.dir={tmp_path / 'out'}", "--model", model, *more]
+    out = ["--rows", str(rows_file), "--set", f"output.dir={tmp_path / 'out'}", "--model", model]
+    out += ["--set", "evaluate.rows_per_task=null", *more]
     assert test_moe.main(out) == 0
     return tmp_path / "out" / "cpu" / "evaluation" / model
 
