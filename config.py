@@ -89,9 +89,7 @@ class DataConfig:
     negative_ratio: float = 0.75  # training windows without a clause kept for each with one; CUAD's train has 0.73
     max_quote_chars: int = 300  # longer quotes are cut in the answer, at a word boundary, and counted
     questions_per_document: int | None = 4  # in training and eval; test keeps every question
-    more_questions: float = (
-        0.0  # share of the training documents asked about an item, a cell, a term, and what they do not hold
-    )
+    more_questions: float = 0.0  # share of the training documents asked about items, cells, terms, what they lack
     general: float = 0.0  # share of the training documents that are also asked for by the general instruction
     own_fields: float = 0.0  # share of the generated ones whose fields are also asked for by a random template
     inject: float = 0.0  # share of the training rows that get an injected instruction; their targets stay
@@ -134,9 +132,7 @@ class TrainConfig:
     max_seq_length: int = 1024  # tokens, prompt and completion together
     lora_rank: int = 16
     lora_alpha: int = 32
-    lora_targets: str = (
-        "attention+experts"  # attention, attention+experts, attention+experts+shared (where there is a shared expert)
-    )
+    lora_targets: str = "attention+experts"  # or attention; or attention+experts+shared, if there is a shared expert
     train_router: bool = False  # also train the routers and the gates of the shared experts, whole
     expert_lora_rank: int | None = None  # None: lora_rank
     batch_size: int = 1  # packed sequences per step on the device
