@@ -176,12 +176,13 @@ class TrainConfig:
 @dataclass(frozen=True)
 class EvaluateConfig:
     batch_size: int = 8  # rows decoded together by the transformers backend
+    processes: int = 1  # that share the rows and the cores, each with the model in its memory
     rows_per_task: int | None = None  # the first rows of each task's test split; None: all
     bootstrap_samples: int = 1000
     wrong_share: float = 0.05  # of the values that need no review; --calibrate finds how sure these have to be
 
     def __post_init__(self) -> None:
-        _at_least(self, "evaluate", batch_size=1, rows_per_task=1, bootstrap_samples=100)
+        _at_least(self, "evaluate", batch_size=1, processes=1, rows_per_task=1, bootstrap_samples=100)
         if not 0 < self.wrong_share < 0.5:
             raise ConfigError(f"evaluate.wrong_share must be between 0 and 0.5, got {self.wrong_share}")
 

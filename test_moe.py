@@ -28,7 +28,7 @@ from typing import Any
 
 import config
 from extraction import files, handoff, stage, steps
-from extraction.models import backends, choice, confidence
+from extraction.models import backends, choice, confidence, processes
 from extraction.scoring import experts, metrics, report, scores, tables
 from extraction.tasks import completions, custom, prompts, records, schemas
 
@@ -176,7 +176,7 @@ def predict(rows: list[dict], backend: backends.Backend, partial: Path, cfg: con
 
     known = saved(partial)
     left = [row for row in rows if row["id"] not in known]
-    size = max(CHUNK, cfg.evaluate.batch_size)
+    size = max(CHUNK, cfg.evaluate.batch_size) * cfg.evaluate.processes
     with tqdm(total=len(rows), initial=len(rows) - len(left), desc=backend.name, unit="row", disable=None) as bar:
         for start in range(0, len(left), size):
             chunk = left[start : start + size]
@@ -460,7 +460,7 @@ def evaluate(args: Any, cfg: config.Config, rows: list[dict], source: Path, left
         print(f"[4/7] {evaluation.folder} is already there")
         return 0
     known = None if anew else evaluation.finished()
-    backend = None if known else evaluation.model.open()
+    backend = None if known else processes.open_model(evaluation.model, cfg.evaluate.processes)
     out = handoff.begin(evaluation.folder)
     name, predictions = known or evaluation.predict(backend, anew=anew)
     predictions = scores.with_confidences(predictions, evaluation.calibration)
@@ -475,7 +475,7 @@ def calibrate(args: Any, cfg: config.Config) -> int:
     rows, _ = read_rows(cfg.training_dir / "eval.jsonl")
     model = choice.choose(cfg, args.model)
     rows = select(rows, args.limit)
-    backend = model.open()
+    backend = processes.open_model(model, cfg.evaluate.processes)
     if model.calibration_file is None:
         raise files.StageError(f"--calibrate: {model.shown} has no folder beside which a calibration could be kept")
     path, weights = model.calibration_file, model.weights
