@@ -108,7 +108,7 @@ class DataConfig:
         _at_least(
             self,
             "data",
-            own_documents=2,
+            own_documents=1,
             replay=0,
             max_documents=1,
             window_chars=200,

@@ -35,7 +35,7 @@ from extraction import files, handoff, stage
 from extraction.models import base_file, base_model, upcycle
 from extraction.models.rows import encode_row, take_turns
 from extraction.tasks import own_types, schemas
-from extraction.training import adapter, batches, callback, checkpoints, log, memory, unsloth_model
+from extraction.training import adapter, batches, callback, checkpoints, log, memory, unsloth_model, watched
 
 STAGE = "train_moe"
 LOG = "training_log.jsonl"  # in the checkpoint and in the adapter folder
@@ -76,17 +76,25 @@ def ensure_base(cfg: config.Config) -> dict | None:
     return manifest
 
 
-def load_rows(path: Path, tokenizer: Any, longest: int, limit: int | None = None, tokens: float = math.inf) -> Any:
-    """The rows of a split as a `datasets.Dataset` with `input_ids` and `completion_mask`.
+def load_rows(path: Path, tokenizer: Any, longest: int, tokens: float = math.inf) -> Any:
+    """The rows to train on as a dataset. With a limit of tokens, tasks take turns until it is reached."""
+    rows = list(files.read_jsonl(path))
+    return encode(path, take_turns(rows) if tokens < math.inf else rows, tokenizer, longest, tokens)
 
-    With a limit of rows or tokens, tasks take turns until it is reached. Raises StageError if a row has more than
-    `longest` tokens, since training would cut the end of its answer.
+
+def load_watched(path: Path, tokenizer: Any, longest: int, limit: int | None = None) -> dict[str, Any]:
+    """The rows that are watched, at most `limit` of them, as a dataset of own ones and one of public ones."""
+    groups = watched.by_group(list(files.read_jsonl(path)), limit)
+    return {name: encode(path, rows, tokenizer, longest) for name, rows in groups.items()}
+
+
+def encode(path: Path, rows: list[dict], tokenizer: Any, longest: int, tokens: float = math.inf) -> Any:
+    """The first rows, up to so many tokens, as a `datasets.Dataset` with `input_ids` and `completion_mask`.
+
+    Raises StageError if a row has more than `longest` tokens, since training would cut the end of its answer.
     """
     from datasets import Dataset
 
-    rows = list(files.read_jsonl(path))
-    if limit is not None or tokens < math.inf:
-        rows = take_turns(rows)[:limit]
     encoded, lengths, total = [], [], 0
     for row in rows:
         prompt, answer = encode_row(tokenizer, row)
@@ -268,15 +276,12 @@ def epochs_of(train: config.TrainConfig, rows: Any) -> float:
     return max(train.epochs, train.min_steps / steps)
 
 
-def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any, eval_rows: Any, progress: Any) -> Any:
-    """TRL's trainer for packed, completion-only supervised fine-tuning."""
-    from torch.utils.tensorboard import SummaryWriter
-    from transformers import PrinterCallback, ProgressCallback
-    from transformers.integrations import TensorBoardCallback
-    from trl import SFTConfig, SFTTrainer
+def arguments_of(cfg: config.Config, model: Any, train_rows: Any, keeps_last: bool) -> Any:
+    """TRL's settings: packed or batched rows, loss on the completions alone."""
+    from trl import SFTConfig
 
     train = cfg.train
-    arguments = SFTConfig(
+    return SFTConfig(
         output_dir=str(cfg.checkpoints_dir),
         per_device_train_batch_size=train.batch_size,
         per_device_eval_batch_size=train.batch_size,
@@ -302,7 +307,7 @@ def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any
         save_strategy="steps",
         save_steps=train.eval_steps,
         save_total_limit=2,
-        load_best_model_at_end=True,
+        load_best_model_at_end=not keeps_last,
         metric_for_best_model="eval_loss",
         greater_is_better=False,
         dataloader_pin_memory=train.device == "cuda",
@@ -311,15 +316,35 @@ def make_trainer(cfg: config.Config, model: Any, tokenizer: Any, train_rows: Any
         ddp_find_unused_parameters=False,
         disable_tqdm=True,
     )
+
+
+def make_trainer(
+    cfg: config.Config,
+    model: Any,
+    tokenizer: Any,
+    train_rows: Any,
+    eval_rows: dict[str, Any],
+    progress: Any,
+    last: bool,
+) -> Any:
+    """TRL's trainer. At its end the model is that of the lowest eval loss, or with `last` that of the last step."""
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers import PrinterCallback, ProgressCallback
+    from transformers.integrations import TensorBoardCallback
+    from trl import SFTTrainer
+
+    train = cfg.train
     packed = train.packing
     make = SFTTrainer if packed else batches.trainer_class(train.batch_size * train.max_seq_length, train.seed)
+    if len(eval_rows) > 1:
+        make = watched.trainer_class(make)
     trainer = make(
         model=model,
         data_collator=None if packed else batches.collator(tokenizer.pad_token_id),
-        args=arguments,
+        args=arguments_of(cfg, model, train_rows, last),
         processing_class=tokenizer,
         train_dataset=train_rows,
-        eval_dataset=eval_rows,
+        eval_dataset=eval_rows if len(eval_rows) > 1 else next(iter(eval_rows.values())),
         callbacks=[progress],
     )
     if trainer.is_world_process_zero():
@@ -392,11 +417,12 @@ def train(args: Any, cfg: config.Config, settings: dict, inputs: dict[str, dict]
     tokenizer = base_model.tokenizer(cfg.train.base_model, cfg.base_dir)
     longest = cfg.train.max_seq_length
     train_rows = load_rows(cfg.training_dir / "train.jsonl", tokenizer, longest, tokens=tokens_within(cfg, speeds))
-    eval_rows = load_rows(cfg.training_dir / "eval.jsonl", tokenizer, longest, cfg.train.eval_rows)
+    eval_rows = load_watched(cfg.training_dir / "eval.jsonl", tokenizer, longest, cfg.train.eval_rows)
+    last = watched.keeps_last(files.read_jsonl(cfg.training_dir / "train.jsonl"), eval_rows)
     model = load_model(cfg, plan)
     log_path = cfg.checkpoints_dir / LOG
     progress = callback.callback(log_path, processes, STAGE)
-    trainer = make_trainer(cfg, model, tokenizer, train_rows, eval_rows, progress)
+    trainer = make_trainer(cfg, model, tokenizer, train_rows, eval_rows, progress, last)
     if checkpoint and processes.is_main_process:
         shutil.copy(checkpoint / LOG, log_path)  # without the entries behind the checkpoint
     callback.log_losses_at_start(trainer, log_path, has_init_adapter=cfg.train.init_adapter is not None)
@@ -408,7 +434,8 @@ def train(args: Any, cfg: config.Config, settings: dict, inputs: dict[str, dict]
         return 130
     if not processes.is_main_process:
         return 0
-    result = {"eval_rows": len(eval_rows), "seconds": round(time.monotonic() - started, 1)}
+    rows = {"eval_rows": sum(map(len, eval_rows.values())), "keeps_last": last}
+    result = {**rows, "seconds": round(time.monotonic() - started, 1)}
     result = seal_adapter(cfg, trainer, result, plan, progress, settings, inputs)
     print(f"[3/7] adapter of step {result['best_step']} in {cfg.adapter_dir}")
     print(f"      eval loss {result['eval_loss']:.3f}, base model {result['base_eval_loss']:.3f}, "
@@ -450,10 +477,10 @@ def seal_adapter(
     settings: dict,
     inputs: dict,
 ) -> dict:
-    """Write the adapter of the lowest eval loss with its log, and seal it. Returns `training_result.json`."""
+    """Write the adapter of the step that is kept with its log, and seal it. Returns `training_result.json`."""
     entries = list(files.read_jsonl(cfg.checkpoints_dir / LOG))
     evals = log.eval_losses(entries)
-    best_step = min(evals, key=evals.get)
+    best_step = max(evals) if result["keeps_last"] else min(evals, key=evals.get)
     if not math.isfinite(evals[best_step]):
         raise files.StageError("the eval loss is not finite; lower train.learning_rate")
     staging = handoff.begin(cfg.adapter_dir)

@@ -24,7 +24,7 @@ import config
 import download_datasets
 from extraction import files, handoff, stage
 from extraction.models import choice
-from extraction.preparing.labeled import OWN
+from extraction.models.rows import OWN
 from extraction.scoring import scores, tables
 
 SIZES = "0,5,20,50,100"
@@ -59,7 +59,7 @@ def make_model(options: list[str], cfg: config.Config, learned: list[str], model
 
 def measure(options: list[str], cfg: config.Config, size: int, model: str) -> dict:
     """The number of own documents that were learned from, and the predictions of the test rows."""
-    learned = ["--set", f"data.own_documents={max(size, 2)}"]
+    learned = ["--set", f"data.own_documents={max(size, 1)}"]
     run("prepare_training_data", options, *learned)
     rows = [row for split in ("train", "eval") for row in files.read_jsonl(cfg.training_dir / f"{split}.jsonl")]
     count = len({row["document"] for row in rows if row["source"].startswith(OWN)}) if size else 0

@@ -55,6 +55,7 @@ def test_adapter_and_build_carry_the_schema_and_the_page_offers_it(line):
     radios = [b for b in app.build_page(backend, cfg).blocks.values() if getattr(b, "label", "") == "Document type"]
     assert len(radios) == 2 and all(("slip", "slip") in radio.choices for radio in radios)
     row = next(r for r in files.read_jsonl(cfg.training_dir / "train.jsonl") if r["task"] == "slip")
+    assert files.read_json(cfg.adapter_dir / "training_result.json")["keeps_last"]  # five documents: none is watched
     assert row["prompt"][0]["content"] == task.instructions
 
 

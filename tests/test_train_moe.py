@@ -437,6 +437,33 @@ def test_training_that_only_makes_it_worse_keeps_what_it_started_from(project):
     assert all((before[name] == after[name]).all() for name in before)
 
 
+@pytest.mark.parametrize("watches_own", [True, False])
+def test_own_documents_choose_the_step_as_much_as_public_rows_do(project, tmp_path, watches_own):
+    """Training makes both worse; where no own document is watched, the last step is kept all the same."""
+    first = settings_of(options(project, "first")).adapter_dir
+    manifest = handoff.manifest_of(project[0] / "training")
+    staging = handoff.begin(tmp_path / "training")
+    for split in ("train", "eval", "test"):
+        rows = list(files.read_jsonl(project[0] / "training" / f"{split}.jsonl"))
+        rows[-1] |= {"source": "own/slip" if split == "train" or watches_own else "made"}
+        files.write_jsonl(staging / f"{split}.jsonl", rows)
+    handoff.seal(staging, stage=manifest["stage"], settings=manifest["settings"])
+    worse = ["train.learning_rate=0.5", "train.warmup_ratio=0", "train.max_steps=2", "train.eval_steps=1"]
+    changed = [f"train.init_adapter={first}", f"data.training_dir={tmp_path / 'training'}", "train.eval_rows=4"]
+    arguments = options(project, f"own{watches_own}", *worse, *changed)
+    assert train_moe.main(arguments) == 0
+    folder = settings_of(arguments).adapter_dir
+    result = files.read_json(folder / "training_result.json")
+    evals = [entry for entry in files.read_jsonl(folder / train_moe.LOG) if "eval_loss" in entry][1:]
+    assert [entry["step"] for entry in evals] == [0, 1, 2] and result["eval_rows"] == 4
+    assert result["best_step"] == (0 if watches_own else 2)
+    if watches_own:
+        for entry in evals:
+            assert entry["eval_loss"] ** 2 == pytest.approx(entry["eval_own_loss"] * entry["eval_public_loss"])
+    else:
+        assert all("eval_own_loss" not in entry for entry in evals)
+
+
 def test_the_gpu_profile_without_a_gpu_is_one_sentence(tmp_path):
     import torch
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from itertools import chain, zip_longest
 from typing import Any
 
+OWN = "own/"  # what the sources of own documents begin with
+
 
 def render_row(tokenizer: Any, row: dict) -> tuple[str, str]:
     """The prompt and the answer with its end, as text."""
@@ -24,4 +26,9 @@ def take_turns(rows: Iterable[dict]) -> list[dict]:
     by_task: dict[str, list[dict]] = {}
     for row in rows:
         by_task.setdefault(row["task"], []).append(row)
-    return [row for row in chain.from_iterable(zip_longest(*by_task.values())) if row is not None]
+    return in_turn(by_task.values())
+
+
+def in_turn(lists: Iterable[list[dict]]) -> list[dict]:
+    """The first of each list, then the second of each, and so on, until all have ended."""
+    return [row for row in chain.from_iterable(zip_longest(*lists)) if row is not None]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extraction import files
-from extraction.models.rows import take_turns
+from extraction.models.rows import OWN, take_turns
 from extraction.own_folder import SCHEMA
 from extraction.preparing.sources import SPLITS, Sources
 from extraction.tasks import own_types, records
@@ -19,8 +19,6 @@ from extraction.tasks.schemas import TASKS
 
 if TYPE_CHECKING:
     from config import DataConfig
-
-OWN = "own/"  # what the sources of own documents begin with
 
 
 def add(folder: Path, name: str, data: DataConfig, sources: Sources) -> None:
@@ -47,7 +45,8 @@ def add(folder: Path, name: str, data: DataConfig, sources: Sources) -> None:
 def _split(rows: list[dict], name: str, data: DataConfig) -> Iterator[tuple[str, dict]]:
     """Each document with its split: that of its folder, or one that depends on its name and the seed alone.
 
-    With `data.own_documents` only so many are learned from, those that are watched among them; the test stays.
+    With `data.own_documents` only so many are learned from, those that are watched among them; the test stays. Of fewer
+    than ten (`data.eval_fraction`) none is watched: one of five would be missed more than it could tell.
     """
     rows = sorted(rows, key=lambda row: hashlib.sha256(f"{data.seed}/{row['file']}".encode()).digest())
     tested, watched, rest = ([row for row in rows if row["split"] == split] for split in ("test", "validation", None))
@@ -56,11 +55,11 @@ def _split(rows: list[dict], name: str, data: DataConfig) -> Iterator[tuple[str,
         tested, rest = rest[:count], rest[count:]
     rest = ([row for row in rows if row["split"] == "train"] + rest)[: data.own_documents]
     if not watched:
-        count = max(1, round(len(rest) * data.eval_fraction))
+        count = int(len(rest) * data.eval_fraction)
         watched, rest = rest[:count], rest[count:]
-    if not (tested and watched and rest):
+    if not (tested and rest):
         raise files.StageError(
-            f"{name} has {len(rows)} labeled documents; at least 3 are needed: to train on, to watch, and to test"
+            f"{name} has {len(rows)} labeled documents; at least 2 are needed: to train on, and to test"
         )
     for split, part in zip(SPLITS, (rest, watched, tested), strict=True):
         yield from ((split, row) for row in part)

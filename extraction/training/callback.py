@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from extraction import handoff
-from extraction.training import log, memory
+from extraction.training import log, memory, watched
 
 
 def callback(log_path: Path, processes: Any, stage: str) -> Any:
@@ -85,7 +85,7 @@ class Progress:
         if "loss" in logs:
             entry |= self.step_entry(logs, state)
         elif "eval_loss" in logs:
-            entry["eval_loss"] = logs["eval_loss"]
+            entry |= {name: logs[name] for name in ("eval_loss", *watched.LOSSES) if name in logs}
         else:
             return
         if self.processes.is_main_process:
