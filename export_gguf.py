@@ -348,10 +348,7 @@ def build(
         if path == source:
             continue
         with timed(seconds, kind), growing(f"quantizing to {kind}", path, base.parameters * BITS[kind] / 8):
-            if cfg.export.imatrix:
-                gguf_build.quantize_with_imatrix(tools, source, path, kind, out / IMATRIX)
-            else:
-                gguf_build.quantize(source, path, kind)
+            gguf_build.quantize(source, path, kind, out / IMATRIX if cfg.export.imatrix else None)
     shutil.rmtree(work)
     for kind, path in paths.items():
         _say(f"checking {path.name}")

@@ -292,7 +292,7 @@ def test_too_little_disk_space_is_found_out_before_anything_is_written(tiny_moe,
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, files.StageError("the disk is full")])
 def test_a_run_that_breaks_off_leaves_the_old_build_and_no_parts(tiny_moe, tmp_path, adapter, monkeypatch, error):
-    def broken(source, target, kind):
+    def broken(source, target, kind, imatrix):
         target.write_bytes(b"GGUF")
         raise error
 

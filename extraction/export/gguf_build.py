@@ -6,6 +6,7 @@ python -m extraction.export.gguf_build JOB      # one conversion, in a process o
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import os
 import shutil
@@ -255,8 +256,11 @@ def write_merged(base: Base, adapter: lora.Adapter, tokenizer: Any, out: Path) -
 EMBEDDINGS_IN_8_BITS = ("Q4_0", "IQ4_NL")
 
 
-def quantize(source: Path, target: Path, kind: str) -> None:
-    """Write a GGUF file in another quantization type. Raises StageError with llama.cpp's own words."""
+def quantize(source: Path, target: Path, kind: str, imatrix: Path | None = None) -> None:
+    """Write a GGUF file in another quantization type, with an importance matrix if one is given.
+
+    Raises StageError with llama.cpp's own words.
+    """
     import llama_cpp
 
     prefix = "LLAMA_FTYPE_ALL_" if kind == "F32" else "LLAMA_FTYPE_MOSTLY_"
@@ -265,18 +269,39 @@ def quantize(source: Path, target: Path, kind: str) -> None:
     options.nthread = os.cpu_count() or 1
     if kind in EMBEDDINGS_IN_8_BITS:
         options.token_embedding_type = llama_cpp.GGML_TYPE_Q8_0
+    importance = read_imatrix(imatrix) if imatrix else {}
+    entries = (llama_cpp.llama_model_imatrix_data * (len(importance) + 1))()  # the last one, empty, ends the list
+    for entry, (name, weights) in zip(entries, importance.items(), strict=False):
+        entry.name, entry.size = name.encode(), weights.size
+        entry.data = weights.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    if importance:
+        options.imatrix = entries
     with llama_log() as lines:
         status = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), options)
     if status:
         raise files.StageError(f"quantizing to {kind} failed: {''.join(lines[-3:]).strip()}")
 
 
-def quantize_with_imatrix(tools: Path, source: Path, target: Path, kind: str, imatrix: Path) -> None:
-    """The same by llama-quantize, with an importance matrix."""
-    command = [tools / "llama-quantize", "--imatrix", imatrix]
-    command += ["--token-embedding-type", "q8_0"] if kind in EMBEDDINGS_IN_8_BITS else []
-    command += [source, target, kind, os.cpu_count() or 1]
-    llama_source.run(command, f"quantizing to {kind} failed", lines=2)
+def read_imatrix(path: Path) -> dict[str, Any]:
+    """The mean squared activation of each column, by weight: float32, for stacked experts one after the other.
+
+    The file is llama-imatrix's: sums of squares, and how many tokens are in them. An expert that no token reached
+    weighs its columns alike, as llama-quantize has it.
+    """
+    import gguf
+    import numpy
+
+    try:
+        found = {tensor.name: tensor.data for tensor in gguf.GGUFReader(path).tensors}
+    except (OSError, ValueError) as error:
+        raise files.StageError(f"{path} is no importance matrix: {error}") from error
+    means = {}
+    for name in sorted(n.removesuffix(".in_sum2") for n in found if n.endswith(".in_sum2")):
+        counts = found[f"{name}.counts"].reshape(-1, 1)
+        sums = found[f"{name}.in_sum2"].reshape(len(counts), -1)
+        mean = numpy.where(counts > 0, sums / numpy.maximum(counts, 1), 1)
+        means[name] = numpy.ascontiguousarray(mean, dtype=numpy.float32).reshape(-1)
+    return means
 
 
 def measure_imatrix(tools: Path, source: Path, text: str, outfile: Path, work: Path) -> None:
@@ -290,8 +315,6 @@ def measure_imatrix(tools: Path, source: Path, text: str, outfile: Path, work: P
 @contextlib.contextmanager
 def llama_log() -> Iterator[list[str]]:
     """Keep what llama.cpp prints in a list instead of on the terminal."""
-    import ctypes
-
     import llama_cpp
     from llama_cpp._logger import llama_log_callback
 

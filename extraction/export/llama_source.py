@@ -23,7 +23,7 @@ from extraction import files, handoff
 # The source packages that may be run: what PyPI serves under these versions.
 SDIST_SHA256 = {"0.3.36": "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"}
 CONVERTER_PARTS = ("convert_hf_to_gguf.py", "conversion/", "gguf-py/gguf/", "LICENSE")
-TOOLS = ("llama-server", "llama-imatrix", "llama-quantize")
+TOOLS = ("llama-server", "llama-imatrix")
 STAGE = "llama_source"
 # Neither a web page nor a download while building; static, so that one file is the whole program.
 CMAKE_OPTIONS = (
@@ -49,7 +49,7 @@ def converter(cache: Path) -> Path:
 
 
 def tools(cache: Path) -> Path:
-    """The folder with llama-server, llama-imatrix and llama-quantize.
+    """The folder with llama-server and llama-imatrix.
 
     Built once, which takes some minutes and a C++ compiler. Raises StageError if the sources cannot be downloaded or
     built here.

@@ -9,7 +9,7 @@ import pytest
 import config
 import export_gguf
 from extraction import files, handoff
-from extraction.export import llama_source, quality
+from extraction.export import gguf_build, llama_source, quality
 from extraction.tasks import completions, prompts, schemas
 
 ROOT_CACHE = config.PROFILES["cpu"].cache_dir
@@ -103,6 +103,34 @@ def test_the_calibration_text_takes_tasks_in_turn_up_to_so_many_tokens(tiny_moe,
     text = export_gguf.calibration_text(files.write_jsonl(tmp_path / "rows.jsonl", rows), tokenizer, 1000)
     assert 1000 <= len(export_gguf.encode(tokenizer, text)) < 1500
     assert abs(text.count("receipt ") - text.count("contract ")) <= 1 + text.count(schemas.RECEIPT.instructions)
+
+
+def test_columns_that_an_importance_matrix_weighs_more_are_kept_closer(tiny_gguf, tmp_path):
+    import gguf
+
+    source = tiny_gguf.base_gguf_file("F32")
+    read = {t.name: gguf.dequantize(t.data, t.tensor_type) for t in gguf.GGUFReader(source).tensors}
+    stacked = [name for name in read if name.endswith("ffn_down_exps.weight")]
+    writer = gguf.GGUFWriter(tmp_path / "imatrix.gguf", "imatrix")
+    for name in stacked:
+        experts, _, columns = read[name].shape
+        sums = numpy.ones((experts, columns), dtype=numpy.float32)
+        sums[:, ::4] = 1000
+        writer.add_tensor(f"{name}.in_sum2", 8 * sums)
+        writer.add_tensor(f"{name}.counts", numpy.full((experts, 1), 8, dtype=numpy.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+    errors = []
+    for imatrix in (None, tmp_path / "imatrix.gguf"):
+        gguf_build.quantize(source, tmp_path / "small.gguf", "Q4_0", imatrix)
+        made = {t.name: gguf.dequantize(t.data, t.tensor_type) for t in gguf.GGUFReader(tmp_path / "small.gguf").tensors}
+        differences = numpy.concatenate([(made[name] - read[name]) ** 2 for name in stacked])
+        errors.append((differences[..., ::4].mean(), numpy.delete(differences, numpy.s_[::4], -1).mean()))
+    assert errors[1][0] < 0.9 * errors[0][0]
+    assert errors[1][1] > errors[0][1]
 
 
 needs_tools = pytest.mark.skipif(
