@@ -126,7 +126,9 @@ def test_columns_that_an_importance_matrix_weighs_more_are_kept_closer(tiny_gguf
     errors = []
     for imatrix in (None, tmp_path / "imatrix.gguf"):
         gguf_build.quantize(source, tmp_path / "small.gguf", "Q4_0", imatrix)
-        made = {t.name: gguf.dequantize(t.data, t.tensor_type) for t in gguf.GGUFReader(tmp_path / "small.gguf").tensors}
+        made = {
+            t.name: gguf.dequantize(t.data, t.tensor_type) for t in gguf.GGUFReader(tmp_path / "small.gguf").tensors
+        }
         differences = numpy.concatenate([(made[name] - read[name]) ** 2 for name in stacked])
         errors.append((differences[..., ::4].mean(), numpy.delete(differences, numpy.s_[::4], -1).mean()))
     assert errors[1][0] < 0.9 * errors[0][0]
