@@ -9,6 +9,9 @@ unquantized, then the adapter in every type, without and with an importance matr
 with the adapter's unquantized build on the answers of eval rows (`export_gguf.py --verify`) and on test rows, scored as
 test_moe.py does. Builds and predictions that exist are kept, so an interrupted run resumes.
 
+Merge recovery is how much of what training brought is left in a build, by the loss on those answers: (base model's -
+build's) / (base model's - adapter's). 1 is all of it.
+
 Writes  output/<profile>/quality/quality.json and quality.md, and the builds beside them
 """
 
@@ -70,7 +73,7 @@ def predictions(path: Path, cfg: config.Config, rows: list[dict], partial: Path)
 def table(results: list[dict], rows: int, compared: int) -> str:
     """A Markdown table whose first line is what the others are compared with."""
     tasks_found = list(results[0]["scores"])
-    heads = ["build", "MB", "KL divergence", "same next token"]
+    heads = ["build", "MB", "KL divergence", "same next token", "loss", "merge recovery"]
     heads += [f"{task}: {tables.TITLES[MAIN[task]]}, difference (95 %)" for task in tasks_found]
     heads += ["unreadable", "prompt tokens/s", "generated tokens/s", "memory, GiB"]
     lines = []
@@ -78,6 +81,7 @@ def table(results: list[dict], rows: int, compared: int) -> str:
         first = r["divergence"] is None
         cells = [r["name"], f"{r['bytes'] / 1e6:,.0f}", "compared with" if first else f"{r['divergence']:.4f}"]
         cells.append("" if first else f"{r['same_next_token']:.1%}")
+        cells += [f"{r['loss']:.4f}", f"{r['recovery']:.3f}"]
         for task in tasks_found:
             score = r["scores"][task]
             d = score["difference"]
@@ -86,20 +90,29 @@ def table(results: list[dict], rows: int, compared: int) -> str:
         cells += [r["unreadable"], r["prompt_tokens_per_second"], r["generated_tokens_per_second"], r["memory_gib"]]
         lines.append(cells)
     about = (
-        f"Distances on the answers of {compared} eval rows, {results[0]['tokens']} tokens; scores on {rows} test rows, "
-        "intervals by paired bootstrap over documents. Speed and memory of one process.\n"
+        f"Distances and loss on the answers of {compared} eval rows, {results[0]['tokens']} tokens; scores on {rows} "
+        "test rows, intervals by paired bootstrap over documents. Speed and memory of one process.\n"
     )
     return f"{files.markdown_table(heads, lines)}\n{about}"
+
+
+def recoveries(losses: dict[str, float]) -> dict[str, float]:
+    """Of each build, by its name: the share of what the adapter brought that is left. The first is the adapter's."""
+    whole = next(iter(losses.values()))
+    base = next(loss for name, loss in losses.items() if name.startswith("base model"))
+    return {name: round((base - loss) / (base - whole), 4) for name, loss in losses.items()}
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = config.parser(__doc__)
     parser.add_argument("--quantization", default=TYPES, metavar="TYPES", help=f"default: {TYPES}")
     parser.add_argument("--reference", default="F32", metavar="TYPE", help="what is compared with (default: F32)")
-    parser.add_argument("--rows-per-task", type=int, default=6, metavar="N", help="test rows (default: 6)")
+    parser.add_argument(
+        "--rows-per-task", type=int, default=6, metavar="N", help="test rows (default: 6); 0: no scores"
+    )
     args, cfg = config.read(parser, argv)
-    if args.rows_per_task < 1:
-        parser.error(f"--rows-per-task must be at least 1, got {args.rows_per_task}")
+    if args.rows_per_task < 0:
+        parser.error(f"--rows-per-task must be at least 0, got {args.rows_per_task}")
     for kind in (args.reference, *args.quantization.split(",")):
         if kind not in config.QUANTIZATION_TYPES:
             parser.error(f"unknown quantization type {kind}: {', '.join(config.QUANTIZATION_TYPES)}")
@@ -115,17 +128,20 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(dir=folder) as work:
         threads = cfg.inference.threads or os.cpu_count() or 1
         measured = quality.measure(list(paths.values()), encoded, Path(work), threads)
+    recovered = recoveries({name: found["loss"] for name, found in zip(paths, measured, strict=True)})
     results: list[dict] = []
     first: list[dict] = []
     for (name, path), found in zip(paths.items(), measured, strict=True):
         made_from = handoff.manifest_of(path.parent)["fingerprint"]
         answered = files.fingerprint([made_from, path.name, [row["id"] for row in rows]])
-        made = predictions(path, cfg, rows, folder / f"{answered}.jsonl")
+        made = predictions(path, cfg, rows, folder / f"{answered}.jsonl") if rows else []
         first = first or made
         compared = scores.compare(made, first, cfg.evaluate.bootstrap_samples)
         of_tasks = {task: found[MAIN[task]] for task, found in compared.items()}
         unreadable = sum(entry["record"] is None for entry in made)
-        results.append({"name": name, **found, "scores": of_tasks, "unreadable": unreadable})
+        results.append(
+            {"name": name, **found, "recovery": recovered[name], "scores": of_tasks, "unreadable": unreadable}
+        )
     files.write_json(folder / "quality.json", {"rows": len(rows), "compared": len(encoded), "results": results})
     files.write_text(folder / "quality.md", table(results, len(rows), len(encoded)))
     print(table(results, len(rows), len(encoded)), end="")

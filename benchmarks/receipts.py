@@ -2,6 +2,7 @@
 
     python -m benchmarks.receipts WILDRECEIPT --limit 40
     python -m benchmarks.receipts WILDRECEIPT --file test.txt --model http://127.0.0.1:8080/v1
+    python -m benchmarks.receipts WILDRECEIPT --readings FOLDER --part 1/4    # one of four; readings are kept
 
 WILDRECEIPT is a folder with images and a file of one receipt a line, `{"file_name", "annotations": [{"box", "text",
 "label"}]}`, as WildReceipt is published (Sun et al. 2021), with `class_list.txt` beside it. Each receipt is extracted
@@ -25,8 +26,9 @@ from typing import Any
 
 import config
 import inference
+from benchmarks import shared
 from extraction import files, stage
-from extraction.models import choice
+from extraction.models import backends, choice
 from extraction.reading import documents, layout
 from extraction.reading.limits import DocumentError
 from extraction.reading.words import Word, placed
@@ -49,8 +51,8 @@ FIELDS = {
 PATHS = {".".join(way) for way in FIELDS.values()}
 
 
-def receipts(folder: Path, file: str) -> list[dict]:
-    """The receipts whose image is there, each with the names of its labels."""
+def receipts(folder: Path, file: str, readings: Path | None = None) -> list[dict]:
+    """The receipts whose image is there, or what was read of it, each with the names of its labels."""
     try:
         rows = [json.loads(line) for line in (folder / file).read_text(encoding="utf-8").splitlines()]
         listed = folder / "class_list.txt"
@@ -63,7 +65,7 @@ def receipts(folder: Path, file: str) -> list[dict]:
                 for s in row["annotations"]
                 if s["text"].strip()
             ]
-            if image.is_file():
+            if image.is_file() or (readings and (readings / f"{image.name}.json").is_file()):
                 found.append({"image": image, "segments": segments})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise files.StageError(f"{folder / file} is not a file of WildReceipt's annotations: {error}") from error
@@ -134,39 +136,63 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("folder", type=Path, metavar="WILDRECEIPT")
     p.add_argument("--file", default="annotations.jsonl", help="of the folder (default: annotations.jsonl)")
     p.add_argument("--model", default="gguf")
+    p.add_argument("--readings", type=Path, metavar="FOLDER", help="where what the reader makes of photos is kept")
     p.add_argument("--limit", type=int, metavar="N", help="the first N receipts")
+    shared.add_part(p)
     args, cfg = config.read(p, argv)
-    found = receipts(args.folder, args.file)[: args.limit]
-    backend = choice.choose(cfg, args.model).open()
-    from tqdm import tqdm
+    found = receipts(args.folder, args.file, args.readings)[: args.limit]
+    model = choice.choose(cfg, args.model)
+    backend = model.open()
+    if args.readings is None:
+        inference.read(found[0]["image"], cfg)  # loads the OCR engine, which is not counted
+    by_name = {receipt["image"].name: receipt for receipt in found}
+    made_by = files.fingerprint([model.fingerprint, cfg.inference.choose, [r["segments"] for r in found]])
+    out = cfg.output_dir / "benchmarks" / "receipts"
+    make = lambda name: answer(by_name[name], backend, cfg, args.readings)  # noqa: E731
+    answers = shared.work(list(by_name), make, out, made_by, args.part)
+    if len(answers) < len(by_name):
+        print(f"{len(answers)} of {len(by_name)} receipts are done")
+        return 0
+    show(found, answers, backend.name, cfg.evaluate.bootstrap_samples)
+    return 0
 
+
+def answer(receipt: dict, backend: backends.Backend, cfg: config.Config, readings: Path | None) -> dict:
+    """What is found in a receipt by its annotated words and by our reader's, and the seconds of each part."""
+    started, unread = time.perf_counter(), None
+    try:
+        read = shared.read_once(receipt["image"], cfg.inference, readings)
+    except DocumentError as error:
+        unread = f"{receipt['image'].name}: {error}"
+        read = documents.Document("")
+    seconds = {} if readings else {"read": time.perf_counter() - started}
+    found = {}
+    for column, document in (("gold", gold(receipt["segments"])[0]), ("own", read)):
+        if document.text:
+            result = inference.extract(document, backend, cfg, document_type="receipt")
+            found[column] = result["record"]
+            seconds[f"model, {column} words"] = result["timings"]["model"]
+    return {
+        "records": found,
+        "seconds": seconds,
+        "unread": unread,
+        "segments": segment_counts(receipt["segments"], read.words),
+    }
+
+
+def show(found: list[dict], answers: list[dict], model: str, samples: int) -> None:
     counts: dict[str, list[metrics.Counts]] = {"gold": [], "own": []}
     seconds: dict[str, list[float]] = defaultdict(list)
-    segments, unread = [], []
-    inference.read(found[0]["image"], cfg)  # loads the OCR engine, which is not counted
-    for receipt in tqdm(found, unit="receipt", disable=None):
-        printed, target = gold(receipt["segments"])
-        started = time.perf_counter()
-        try:
-            read = inference.read(receipt["image"], cfg)
-        except DocumentError as error:
-            unread.append(f"{receipt['image'].name}: {error}")
-            read = documents.Document("")
-        seconds["read"].append(time.perf_counter() - started)
-        segments.append(segment_counts(receipt["segments"], read.words))
-        for column, document in (("gold", printed), ("own", read)):
-            record = None
-            if document.text:
-                result = inference.extract(document, backend, cfg, document_type="receipt")
-                record = result["record"]
-                seconds[f"model, {column} words"].append(result["timings"]["model"])
-            counts[column].append(metrics.field_counts(target, comparable(record or {})))
-    right, all_segments, inside, words = (sum(column) for column in zip(*segments, strict=True))
+    for receipt, made in zip(found, answers, strict=True):
+        target = gold(receipt["segments"])[1]
+        for column, values in counts.items():
+            values.append(metrics.field_counts(target, comparable(made["records"].get(column) or {})))
+        for part, value in made["seconds"].items():
+            seconds[part].append(value)
+    right, all_segments, inside, words = (sum(part) for part in zip(*(a["segments"] for a in answers), strict=True))
     recall, precision = right / all_segments, inside / max(words, 1)
-    samples = cfg.evaluate.bootstrap_samples
-    print(f"{len(found)} receipts, {len(unread)} not read, {backend.name}")
-    for problem in unread:
-        print(problem)
+    unread = [made["unread"] for made in answers if made["unread"]]
+    print("\n".join([f"{len(found)} receipts, {len(unread)} not read, {model}", *unread]))
     f1 = 2 * recall * precision / max(recall + precision, 1e-9)
     print(f"segments: recall {recall:.3f}, precision {precision:.3f}, F1 {f1:.3f} ({all_segments} segments)")
     for column, values in counts.items():
@@ -177,7 +203,6 @@ def main(argv: list[str] | None = None) -> int:
     for part, values in seconds.items():
         p95 = metrics.percentile(values, 0.95)
         print(f"seconds, {part}: median {statistics.median(values):.2f}, 95th percentile {p95:.2f}")
-    return 0
 
 
 if __name__ == "__main__":

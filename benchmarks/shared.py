@@ -1,4 +1,4 @@
-"""What the benchmarks share: arguments, rows of files, Markdown tables of results, and a llama-server of their own."""
+"""What the benchmarks share: arguments, rows of files, work in parts, pages read once, and a llama-server."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import config
+from extraction import files
+from extraction.models import backends
+from extraction.reading import documents
+from extraction.reading.words import Word
 
 OUTPUT = config.ROOT / "output" / "benchmarks"
 SAMPLES = config.ROOT / "data" / "samples"
@@ -39,6 +45,88 @@ def rows(path: Path) -> list[dict]:
 def truths(path: Path) -> list[dict]:
     """The annotations of the receipts in a file of CORD."""
     return [json.loads(row["ground_truth"]) for row in rows(path)]
+
+
+# --- work in parts -------------------------------------------------------------------------------------------
+
+
+def add_part(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--part", default="1/1", metavar="I/N", help="only every N-th answer: N processes share the work")
+
+
+def work(names: Sequence[str], make: Callable[[str], dict], folder: Path, made_by: str, part: str) -> list[dict]:
+    """What `make` gives for each name, in their order, as far as it was made by now; kept in `folder`.
+
+    With the part `2/8` only every eighth is made, beginning with the second; those of other parts are taken where they
+    are finished. An interrupted run goes on where it stopped. `made_by` says what an answer depends on.
+    """
+    from tqdm import tqdm
+
+    try:
+        first, of = map(int, part.split("/"))
+        if not 1 <= first <= of:
+            raise ValueError
+    except ValueError:
+        raise files.StageError(f"--part {part}: write --part I/N, such as 2/8") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    known = kept(folder, made_by)
+    for name in tqdm([n for n in names[first - 1 :: of] if n not in known], unit="answer", disable=None):
+        known[name] = make(name)
+        with open(folder / f"{first}-of-{of}.jsonl", "a", encoding="utf-8") as f:
+            f.write(json.dumps({"name": name, "made_by": made_by, **known[name]}, ensure_ascii=False) + "\n")
+    known |= kept(folder, made_by)
+    return [known[name] for name in names if name in known]
+
+
+def kept(folder: Path, made_by: str) -> dict[str, dict]:
+    """The answers in a folder by name. A line that is being written, or was cut off, is left out."""
+    found = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if entry["made_by"] == made_by:
+                found[entry["name"]] = entry
+    return found
+
+
+def percent(estimate: dict) -> str:
+    """An estimate with its interval."""
+    return f"{100 * estimate['value']:.1f} ({100 * estimate['low']:.1f} - {100 * estimate['high']:.1f})"
+
+
+# --- pages that were read ------------------------------------------------------------------------------------
+
+
+def read_once(path: Path, limits: documents.Limits, folder: Path | None) -> documents.Document:
+    """The document as our reader reads it; with a folder it is kept there, and taken from there the next time, also
+    where the file itself is missing."""
+    if folder is None:
+        return documents.read(path, limits)
+    kept_as = folder / f"{path.name}.json"
+    if not kept_as.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_json(kept_as, asdict(documents.read(path, limits)))
+    found = files.read_json(kept_as)
+    return documents.Document(
+        **{**found, "words": [Word(**{**word, "box": tuple(word["box"])}) for word in found["words"]]}
+    )
+
+
+# --- models --------------------------------------------------------------------------------------------------
+
+
+def free(backend: backends.LlamaBackend, messages: list[dict[str, str]], most: int) -> str:
+    """An answer without a grammar, of at most so many tokens, as a chat program gets it."""
+    llm, tokens = backend.llm, []
+    prompt = llm.tokenize(backend.render(messages).encode(), add_bos=False, special=True)
+    for token in llm.generate(prompt, temp=0.0, repeat_penalty=1.0):
+        if token == llm.token_eos() or len(tokens) == most:
+            break
+        tokens.append(token)
+    return llm.detokenize(tokens).decode("utf-8", errors="replace")
 
 
 class Server:

@@ -60,7 +60,7 @@ def run_job(job: dict) -> dict:
     llm.close()
 
     llm = llama_cpp.Llama(job["file"], n_ctx=longest, logits_all=True, **options)
-    distributions, read, reading = [], 0, 0.0
+    distributions, surprise, read, reading = [], 0.0, 0, 0.0
     for row in job["rows"]:
         ids = row["prompt"] + row["answer"]
         llm.reset()
@@ -69,7 +69,9 @@ def run_job(job: dict) -> dict:
         reading += time.perf_counter() - started
         read += len(ids)
         logits = numpy.array(llm.scores[len(row["prompt"]) - 1 : len(ids) - 1], dtype=numpy.float64)
-        distributions.append(log_softmax(logits).astype(numpy.float32))
+        likelihoods = log_softmax(logits)
+        surprise -= float(numpy.take_along_axis(likelihoods, numpy.array(row["answer"])[:, None], axis=1).sum())
+        distributions.append(likelihoods.astype(numpy.float32))
     llm.close()
     found = numpy.concatenate(distributions)
     result = {
@@ -77,6 +79,7 @@ def run_job(job: dict) -> dict:
         "generated_tokens_per_second": round(GENERATED / generating, 1),
         "memory_gib": round(memory, 2),
         "tokens": len(found),
+        "loss": round(surprise / len(found), 6),  # of the answers' tokens, in nats
     }
     if job["is_reference"]:
         numpy.save(job["reference"], found)

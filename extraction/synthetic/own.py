@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 # What users call the fields of a receipt or an invoice, by their paths in our record.
@@ -49,38 +51,59 @@ REMARKS = {
 }
 
 
-def receipt_fields(record: dict, draw: random.Random) -> tuple[dict, dict]:
+@dataclass(frozen=True)
+class Words:
+    """What fields are called, and how names are written; a benchmark takes others than training."""
+
+    names: Mapping[str, str]
+    items: str
+    item_names: Mapping[str, str]
+    groups: Mapping[str, str]
+    remarks: Mapping[str, str]
+    styles: tuple[str, ...]
+    of_label: Callable[[str], str | None]
+
+
+def _of_label(label: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")
+
+
+TRAINED = Words(NAMES, ITEMS, ITEM_NAMES, GROUPS, REMARKS, ("snake", "snake", "camel", "title", "dash"), _of_label)
+
+
+def receipt_fields(record: dict, draw: random.Random, words: Words = TRAINED) -> tuple[dict, dict]:
     """A template of some fields of a receipt or invoice, a few of them not on it, and the answer."""
-    style, template, answer = _style(draw), {}, {}
-    there = [path for path in NAMES if _at(record, path) is not None]
-    missing = [path for path in NAMES if path not in there]
+    style, template, answer = _style(draw, words.styles), {}, {}
+    there = [path for path in words.names if _at(record, path) is not None]
+    missing = [path for path in words.names if path not in there]
     wanted = draw.sample(there, min(len(there), draw.randint(1, 6))) + draw.sample(missing, draw.choice((0, 0, 1, 2)))
     draw.shuffle(wanted)
-    grouped = {group for group in GROUPS if draw.random() < 0.3}
+    grouped = {group for group in words.groups if draw.random() < 0.3}
     for path in wanted:
         group, _, leaf = path.partition(".")
         into, found = template, answer
-        name = style(draw.choice(NAMES[path].split(",")))
+        name = style(draw.choice(words.names[path].split(",")))
         if leaf and group in grouped:
-            outer = style(GROUPS[group].split(",")[len(record) % 3])
+            outer = style(words.groups[group].split(",")[len(record) % 3])
             if not isinstance(template.get(outer, {}), dict):
                 continue
             into, found = template.setdefault(outer, {}), answer.setdefault(outer, {})
             name = style(leaf)
         if name in into:
             continue
-        into[name] = REMARKS[path] if path in REMARKS and draw.random() < 0.2 else ""
+        into[name] = words.remarks[path] if path in words.remarks and draw.random() < 0.2 else ""
         found[name] = _at(record, path)
     if record.get("line_items") and draw.random() < 0.6:
-        _items(record["line_items"], draw, style, template, answer)
+        _items(record["line_items"], draw, words, style, template, answer)
     return template, answer
 
 
-def _items(items: list[dict], draw: random.Random, style: Any, template: dict, answer: dict) -> None:
-    fields = ["description"] + draw.sample(list(ITEM_NAMES)[1:], draw.randint(0, 3))
+def _items(items: list[dict], draw: random.Random, words: Words, style: Any, template: dict, answer: dict) -> None:
+    fields = ["description"] + draw.sample(list(words.item_names)[1:], draw.randint(0, 3))
     draw.shuffle(fields)
-    names = dict(zip(fields, (style(draw.choice(ITEM_NAMES[field].split(","))) for field in fields), strict=True))
-    outer = style(draw.choice(ITEMS.split(",")))
+    named = [style(draw.choice(words.item_names[field].split(","))) for field in fields]
+    names = dict(zip(fields, named, strict=True))
+    outer = style(draw.choice(words.items.split(",")))
     if len(set(names.values())) < len(names) or outer in template:
         return
     if len(fields) == 1 and draw.random() < 0.5:
@@ -90,12 +113,12 @@ def _items(items: list[dict], draw: random.Random, style: Any, template: dict, a
     answer[outer] = [{name: item.get(field) for field, name in names.items()} for item in items]
 
 
-def letter_fields(record: dict, draw: random.Random) -> tuple[dict, dict] | None:
+def letter_fields(record: dict, draw: random.Random, words: Words = TRAINED) -> tuple[dict, dict] | None:
     """The same for labeled values. None if it has none that can be told apart by their labels."""
-    style = _style(draw)
+    style = _style(draw, words.styles)
     pairs = {}
     for pair in record.get("key_values") or []:
-        name = re.sub(r"[^a-z0-9]+", "_", pair["key"].lower()).strip("_")
+        name = words.of_label(pair["key"])
         if name and name not in pairs:
             pairs[name] = pair["value"]
     if not pairs:
@@ -122,9 +145,9 @@ def _at(record: dict, path: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _style(draw: random.Random) -> Any:
-    """How names are written: shop_name, shopName, Shop name, shop-name."""
-    kind = draw.choice(("snake", "snake", "camel", "title", "dash"))
+def _style(draw: random.Random, styles: tuple[str, ...]) -> Any:
+    """How names are written: shop_name, shopName, Shop name, shop-name, ShopName, SHOP_NAME."""
+    kind = draw.choice(styles)
 
     def written(name: str) -> str:
         first, *others = name.split("_")
@@ -132,6 +155,10 @@ def _style(draw: random.Random) -> Any:
             return first + "".join(word.capitalize() for word in others)
         if kind == "title":
             return " ".join([first.capitalize(), *others])
+        if kind == "pascal":
+            return "".join(word.capitalize() for word in (first, *others))
+        if kind == "upper":
+            return name.upper()
         return name.replace("_", "-") if kind == "dash" else name
 
     return written

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
+import os
 import random
 import resource
 import textwrap
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
 import config
 import inference
+from benchmarks import shared
 from extraction import cord, files
 from extraction.evidence import injections
 from extraction.models import backends, choice
@@ -317,13 +321,7 @@ class Llama(backends.OneByOne):
         return self.answers[asked]
 
     def free(self, messages: list[dict[str, str]]) -> str:
-        llm, tokens = self.backend.llm, []
-        prompt = llm.tokenize(self.backend.render(messages).encode(), add_bos=False, special=True)
-        for token in llm.generate(prompt, temp=0.0, repeat_penalty=1.0):
-            if token == llm.token_eos() or len(tokens) == self.backend.max_new_tokens:
-                break
-            tokens.append(token)
-        return llm.detokenize(tokens).decode("utf-8", errors="replace")
+        return shared.free(self.backend, messages, self.backend.max_new_tokens)
 
 
 # --- what an attack achieved ---------------------------------------------------------------------------------
@@ -405,6 +403,34 @@ def attack_all(model: Obedient | Llama, chosen: list[Case], cfg: config.Config, 
     }
 
 
+def by_model(model: str, count: int, cfg: config.Config, seed: int, processes: int) -> dict:
+    """The attacks on a model, the documents shared among processes."""
+    shares = [(model, count, cfg, seed, n, processes) for n in range(processes)]
+    if processes == 1:
+        return attack_share(*shares[0])
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return joined(list(pool.map(attack_share, *zip(*shares, strict=True))))
+
+
+def attack_share(model: str, count: int, cfg: config.Config, seed: int, first: int, step: int) -> dict:
+    """Every `step`-th of the documents, made here: a task that went from one process to another is not the same."""
+    return attack_all(Llama(cfg, model), cases(count, seed)[first::step], cfg, seed, BUDGET)
+
+
+def joined(parts: list[dict]) -> dict:
+    """The counts of several processes as those of one."""
+    attacks = {
+        name: {key: sum(part["attacks"][name][key] for part in parts) for key in of_first}
+        for name, of_first in parts[0]["attacks"].items()
+    }
+    return {
+        "attacks": attacks,
+        "clean": {key: sum(part["clean"][key] for part in parts) for key in parts[0]["clean"]},
+        "failures": [failure for part in parts for failure in part["failures"]],
+        "seconds": max(part["seconds"] for part in parts),
+    }
+
+
 def measure(short: bool, seed: int, cfg: config.Config | None = None) -> dict:
     """The counts per attack and model form. The short form has no model, only the one that obeys everything."""
     cfg = cfg or config.PROFILES["cpu"]
@@ -414,11 +440,10 @@ def measure(short: bool, seed: int, cfg: config.Config | None = None) -> dict:
     found: dict = {"models": {"obeys everything": attack_all(Obedient(), chosen, cfg, seed, math.inf)}, "missing": []}
     for model in () if short else ("gguf", "base-gguf"):
         try:
-            opened = Llama(cfg, model)
+            processes = min(len(chosen), max(1, (os.cpu_count() or 1) // 2))
+            found["models"][model] = by_model(model, len(chosen), cfg, seed, processes)
         except files.StageError as error:
             found["missing"].append(f"{model}: {error}")
-            continue
-        found["models"][model] = attack_all(opened, chosen, cfg, seed, BUDGET)
     found["honest"] = honest()
     found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return found
