@@ -10,6 +10,7 @@ Next    python inference.py data/samples/documents/receipt_photo_1.jpg
     python test_moe.py --model gguf --rows my_rows.jsonl
     python test_moe.py --experts --limit 20                 # which experts read what: evaluation/experts/experts.png
     python test_moe.py --model gguf --calibrate             # fit its confidences on data/training/eval.jsonl
+    python test_moe.py --model gguf --calibrate --rows as_read.jsonl    # and on these rows of benchmarks.as_read
 
 The report shows every model scored on the same rows side by side. An interrupted run goes on where it stopped, and
 predictions that are already there are scored again rather than made again. Rows that say `"ocr": "own"` or `"domain":
@@ -85,7 +86,7 @@ def problem_of(row: Any) -> str | None:
     missing = {"id", "task", "prompt", "target"} - set(row)
     if missing:
         return f"{sorted(missing)[0]!r} is missing"
-    for key in ("id", "task", "document", "source", "ocr", "domain", "form"):
+    for key in ("id", "task", "document", "source", "ocr", "domain", "reading", "form"):
         value = row.get(key)
         if not isinstance(value, str) and (value is not None or key in ("id", "task")):
             return f"{key!r} is not text"
@@ -227,6 +228,7 @@ def prediction(row: dict, answer: backends.Completion) -> dict:
         "source": row.get("source"),
         "ocr": row.get("ocr") or "",
         "domain": row.get("domain") or "",
+        "reading": row.get("reading"),
         "words": row.get("words"),
         "completion": answer.text,
         "record": reading.record,
@@ -471,8 +473,9 @@ def evaluate(args: Any, cfg: config.Config, rows: list[dict], source: Path, left
 
 
 def calibrate(args: Any, cfg: config.Config) -> int:
-    """Fit what a model's confidences mean on the eval rows, all without --limit, and keep it beside the model."""
+    """Fit what a model's confidences mean on the eval rows and those of --rows, and keep it beside the model."""
     rows, _ = read_rows(cfg.training_dir / "eval.jsonl")
+    rows += read_rows(args.rows)[0] if args.rows else []
     model = choice.choose(cfg, args.model)
     rows = select(rows, args.limit)
     backend = processes.open_model(model, cfg.evaluate.processes)
@@ -515,11 +518,11 @@ def calibrate(args: Any, cfg: config.Config) -> int:
 
 
 def _by_task(documents: list[list[dict]]) -> dict[str, list[tuple[float, bool]]]:
-    """The judged token confidences of each task that has any."""
+    """The judged token confidences of each task that has any, those of each kind of reading apart."""
     found: dict[str, list] = defaultdict(list)
     for group in documents:
         for entry in group:
-            found[entry["task"]] += scores.judged([entry], "token_confidences")
+            found[confidence.group(entry["task"], entry.get("reading"))] += scores.judged([entry], "token_confidences")
     return {task: values for task, values in sorted(found.items()) if values}
 
 
@@ -533,7 +536,7 @@ def _held_out(documents: list[list[dict]], folds: int = 5) -> dict[str, list[tup
         curves = confidence.fit(others)
         for group in documents[fold::folds]:
             for entry in scores.with_confidences(group, curves):
-                found[entry["task"]] += scores.judged([entry])
+                found[confidence.group(entry["task"], entry.get("reading"))] += scores.judged([entry])
     return found
 
 
@@ -541,7 +544,7 @@ def main(argv: list[str] | None = None) -> int:
     p = config.parser(__doc__)
     p.add_argument("--model", default="gguf", metavar="MODEL", help=choice.NAMES)
     p.add_argument("--compare", metavar="OTHER", help="an evaluated model: adds the paired difference to it")
-    p.add_argument("--rows", type=Path, metavar="FILE", help="score these rows instead of data/training/test.jsonl")
+    p.add_argument("--rows", type=Path, metavar="FILE", help="score these rows, not data/training/test.jsonl")
     p.add_argument(
         "--limit", type=int, metavar="N", help="rows per task (default: evaluate.rows_per_task; all to calibrate)"
     )
@@ -553,8 +556,8 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--limit must be at least 1")
     if args.experts and (args.compare or args.model not in ("gguf", "adapter")):
         p.error("--experts compares the adapter with its base model; leave out --model and --compare")
-    if args.calibrate and (args.rows or args.compare):
-        p.error("--calibrate takes the eval rows: give no --rows and no --compare with it")
+    if args.calibrate and args.compare:
+        p.error("--calibrate compares nothing: leave out --compare")
 
     path = args.rows or cfg.training_dir / "test.jsonl"
     if args.rows is None:

@@ -187,14 +187,14 @@ def _escaped(text: str) -> str:
     return text.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
 
 
-def photo(document: bytes, draw: random.Random) -> bytes:
-    """A page as a phone sees it: a little tilted, unevenly lit, not quite sharp."""
+def photo(document: bytes, draw: random.Random, whole: bool = False) -> bytes:
+    """A page, or its upper part, as a phone sees it: a little tilted, unevenly lit, not quite sharp."""
     import numpy
     import pypdfium2
     from PIL import Image, ImageFilter
 
     page = pypdfium2.PdfDocument(document)[0].render(scale=2.2).to_pil().convert("L")
-    page = page.crop((0, 0, page.width, int(page.height * 0.72)))
+    page = page if whole else page.crop((0, 0, page.width, int(page.height * 0.72)))
     page = page.rotate(draw.uniform(-1.5, 1.5), expand=True, fillcolor=225, resample=Image.Resampling.BICUBIC)
     page = page.filter(ImageFilter.GaussianBlur(draw.uniform(0.3, 0.8)))
     light = numpy.linspace(draw.uniform(0.75, 0.95), 1.0, page.width)[None, :]

@@ -199,8 +199,8 @@ class Extraction:
         if any(leaf.confidence is not None for leaf in found):
             self.confidences = "calibrated" if calibration else "not calibrated"
         if calibration:
-            self.accepted_from = calibration.accepted_from(self.task.name)
-            found = [_calibrated(leaf, self.task, calibration) for leaf in found]
+            self.accepted_from = calibration.accepted_from(self.task.name, self.shown.document.reading)
+            found = [_calibrated(leaf, self.task, calibration, self.shown.document.reading) for leaf in found]
         written = None
         if not isinstance(self.task, custom.CustomTask):
             written = next((leaf.value for leaf in found if leaf.path == "summary"), None)
@@ -313,10 +313,10 @@ class Extraction:
         }
 
 
-def _calibrated(leaf: Leaf, task: schemas.Task, calibration: Calibration) -> Leaf:
+def _calibrated(leaf: Leaf, task: schemas.Task, calibration: Calibration, reading: str) -> Leaf:
     if leaf.confidence is None:
         return leaf
-    return replace(leaf, confidence=calibration.share(task.name, leaf.confidence))
+    return replace(leaf, confidence=calibration.share(task.name, leaf.confidence, reading))
 
 
 def with_nulls(schema: dict, value: Any) -> Any:

@@ -359,6 +359,11 @@ def test_a_calibration_is_fitted_on_the_eval_rows_kept_beside_the_model_and_used
     assert "receipt: 5 values; calibration error 0.190" in capsys.readouterr().out
     stored = json.loads((adapter / "confidence.json").read_text())
     assert stored["values"] == {"receipt": 5}
+    as_read = [{**row, "id": f"{row['id']}/photo", "reading": "photo"} for row in files.read_jsonl(rows_file)]
+    more = ["--rows", str(files.write_jsonl(tmp_path / "as_read.jsonl", as_read))]
+    assert test_moe.main([*options, *out, *more]) == 0  # those of another kind of reading stand apart
+    assert json.loads((adapter / "confidence.json").read_text())["values"] == {"receipt": 5, "receipt, photo": 5}
+    assert test_moe.main([*options, *out]) == 0
 
     again = Unsure()
     evaluate(monkeypatch, tmp_path, rows_file, "adapter", again)
@@ -386,5 +391,5 @@ def test_calibrating_needs_confidences_and_a_place_for_them(monkeypatch, tmp_pat
     with pytest.raises(files.StageError, match="gave no value with a confidence"):
         test_moe.main(["--calibrate", "--model", str(model), *items])
     with pytest.raises(SystemExit) as left:
-        test_moe.main(["--calibrate", "--rows", str(rows_file), *items])
+        test_moe.main(["--calibrate", "--compare", "base", *items])
     assert left.value.code == 2

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from extraction import files
 from extraction.tasks import completions
@@ -120,9 +121,9 @@ def at(curve: Curve, confidence: float) -> float:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Curves by task, and one over all tasks under `all` for those that had too few values for their own.
+    """Curves by task, by task and kind of reading, and one over all under `all` for those that had too few values.
 
-    `accept` has by task, and under `all`, the confidence from which a value needs no review if the share of wrong
+    `accept` has by the same names the confidence from which a value needs no review if the share of wrong
     values among those that are accepted may be `promise`; None where too few values were sure enough.
     """
 
@@ -130,26 +131,37 @@ class Calibration:
     promise: float | None = None
     accept: Mapping[str, float | None] = field(default_factory=dict)
 
-    def __call__(self, task: str, confidences: Mapping[str, float] | None) -> dict[str, float] | None:
+    def __call__(
+        self, task: str, confidences: Mapping[str, float] | None, reading: str | None = None
+    ) -> dict[str, float] | None:
         """What the confidences of a record's values mean: the share of values as sure as that which were right."""
         if confidences is None:
             return None
-        return {path: self.share(task, confidence) for path, confidence in confidences.items()}
+        return {path: self.share(task, confidence, reading) for path, confidence in confidences.items()}
 
-    def share(self, task: str, confidence: float) -> float:
-        return at(self.curves.get(task, self.curves["all"]), confidence)
+    def share(self, task: str, confidence: float, reading: str | None = None) -> float:
+        return at(_nearest(self.curves, task, reading), confidence)
 
-    def accepted_from(self, task: str) -> float | None:
+    def accepted_from(self, task: str, reading: str | None = None) -> float | None:
         """The confidence from which a value of this task needs no review; above 1 if none is sure enough, None where
         no share of wrong values was promised."""
         if self.promise is None:
             return None
-        found = self.accept.get(task, self.accept.get("all"))
+        found = _nearest(self.accept, task, reading)
         return NEVER if found is None else found
 
 
+def group(task: str, reading: str | None) -> str:
+    """The name of a task's values; of a document's that was read as text of a PDF, as a scan or as a photo apart."""
+    return f"{task}, {reading}" if reading else task
+
+
+def _nearest(table: Mapping[str, Any], task: str, reading: str | None) -> Any:
+    return table.get(group(task, reading), table.get(task, table.get("all")))
+
+
 def fit(judged: Mapping[str, Scored]) -> Calibration:
-    """The calibration for the judged values of each task: isotonic where there are many, else Platt's."""
+    """The calibration for the judged values of each group: isotonic where there are many, else Platt's."""
     curves = {}
     for task, values in judged.items():
         right = sum(correct for _, correct in values)
@@ -178,7 +190,7 @@ def threshold(judged: Scored, promise: float) -> float | None:
 
 
 def thresholds(judged: Mapping[str, Scored], promise: float) -> dict[str, float | None]:
-    """`threshold` for each task that has values enough to tell, and under `all` for the values of all tasks."""
+    """`threshold` for each group that has values enough to tell, and under `all` for the values of all tasks."""
     every = [value for values in judged.values() for value in values]
     enough = {task: values for task, values in judged.items() if len(values) >= 1 / promise}
     return {task: threshold(values, promise) for task, values in {**enough, "all": every}.items()}

@@ -28,7 +28,7 @@ class Document:
     Boxes are where the words stand on the page as `render` draws it, skew and all. `pages_skipped` counts what was over
     the limit, too slow or broken. `ocr` is the OCR engine, if one was used. `invoice` is the electronic invoice that
     the file is or that is attached to it, as `einvoice.read` gives it. `numbers` are those of the pages that were read,
-    `part` says which of how many documents in its file it is.
+    `part` says which of how many documents in its file it is, `image` that the file is an image.
     """
 
     text: str
@@ -42,6 +42,12 @@ class Document:
     invoice: dict | None = None
     numbers: list[int] = field(default_factory=lambda: [1])
     part: tuple[int, int] = (1, 1)
+    image: bool = False
+
+    @property
+    def reading(self) -> str:
+        """`text`, or of what an OCR read it: `scan`, the pages of a PDF, or `photo`, an image file."""
+        return "text" if self.ocr is None else "photo" if self.image else "scan"
 
 
 @dataclass(frozen=True)
@@ -174,4 +180,5 @@ def _read_pages(data: bytes, kind: str, limits: Limits) -> Document:
         ocr=engine,
         invoice=invoice,
         numbers=numbers,
+        image=kind == "image",
     )

@@ -18,9 +18,9 @@ def with_confidences(predictions: list[dict], calibration: confidence.Calibratio
     return [
         {
             **entry,
-            "confidences": calibration(entry["task"], entry.get("token_confidences")),
+            "confidences": calibration(entry["task"], entry.get("token_confidences"), entry.get("reading")),
             "calibrated": True,
-            "accepted_from": calibration.accepted_from(entry["task"]),
+            "accepted_from": calibration.accepted_from(entry["task"], entry.get("reading")),
         }
         for entry in predictions
     ]
@@ -278,5 +278,6 @@ def summarize(
 
 def kind_of_text(entry: dict) -> tuple[str, ...]:
     """How the text of a row differs from that of the test rows; no figure mixes kinds."""
-    domain, ocr = entry.get("domain"), entry.get("ocr")
-    return (*([f"out of domain: {domain}"] if domain else []), *([f"{ocr} OCR"] if ocr else []))
+    domain, ocr, reading = entry.get("domain"), entry.get("ocr"), entry.get("reading")
+    said = (f"out of domain: {domain}" if domain else "", f"{ocr} OCR" if ocr else "", reading or "")
+    return tuple(filter(None, said))
