@@ -196,6 +196,7 @@ class InferenceConfig(limits.Limits):
     )
     choose: bool = True  # amounts, dates and times are chosen among those that the text prints, not written
     threads: int = 0  # 0: all cores
+    at_once: int = 1  # answers that a GGUF build writes together: windows of a document, documents with --workers
     gpu_layers: int | None = None  # of a GGUF build on a GPU; None: all, if llama-cpp-python was built for one
     timeout_seconds: float = 120.0  # of one request to a server
     api_key_env: str = "OPENAI_API_KEY"  # the environment variable with a server's key; the key itself is no setting
@@ -204,7 +205,7 @@ class InferenceConfig(limits.Limits):
         _one_of("inference.quantization", self.quantization, QUANTIZATION_TYPES)
         _at_least(self, "inference", context_tokens=256, max_new_tokens=16, threads=0, gpu_layers=0, max_pages=1)
         _at_least(self, "inference", max_text_chars=100, max_image_pixels=10_000, max_file_mb=0.01, page_seconds=0.1)
-        _at_least(self, "inference", max_memory_mb=500)
+        _at_least(self, "inference", max_memory_mb=500, at_once=1)
         _one_of("inference.ocr", self.ocr, limits.OCR_ENGINES)
 
 
@@ -309,7 +310,7 @@ PROFILES = {
             warmup_ratio=0.0,
         ),
         evaluate=EvaluateConfig(rows_per_task=3),
-        inference=InferenceConfig(max_new_tokens=384),
+        inference=InferenceConfig(max_new_tokens=384, at_once=4),
     ),
     "gpu": Config(
         profile="gpu",

@@ -53,7 +53,7 @@ from extraction.reading import documents
 from extraction.runs import environment, label, results, workers
 from extraction.tasks import custom, detection, own_types, records, schemas
 
-UNSEEN = ("threads", "gpu_layers", "timeout_seconds", "api_key_env")  # settings that change no row
+UNSEEN = ("threads", "at_once", "gpu_layers", "timeout_seconds", "api_key_env")  # settings that change no row
 
 
 # --- one document --------------------------------------------------------------------------------------------
@@ -237,8 +237,8 @@ class Run:
     ) -> dict:
         """The result of a document that was read in so many seconds, or why there is none."""
         try:
-            # A model in this process answers one document at a time; a server is asked about several.
-            with contextlib.nullcontext() if self.model.is_server else self._answering:
+            # transformers answers one document at a time; llama.cpp and a server are asked about several
+            with self._answering if self.model.in_transformers else contextlib.nullcontext():
                 result = extract(
                     document,
                     self.backend(),

@@ -30,7 +30,7 @@ extraction.reading: ocr pdf pdf_text pdf_fonts pdf_page pages worker
 extraction.reading: columns directions paper layout documents
 extraction: cord own_folder
 extraction.tasks: own_types
-extraction.models: rows base_file float32 upcycle base_model lora confidence backends http choice processes
+extraction.models: rows base_file float32 upcycle base_model lora confidence sequences backends http choice processes
 extraction.evidence: values injections problems checks grounding printed typed
 extraction.download: labels own
 extraction: splitting steps drafts

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from extraction import files
-from extraction.models import base_model, confidence
+from extraction.models import base_model, confidence, sequences
 from extraction.tasks.custom import CustomTask
 
 
@@ -58,6 +58,8 @@ class Completion:
     cached_tokens: int = 0
     prompt_seconds: float | None = None
 
+
+GUESSES = 4  # tokens that are evaluated with the one before them, in the hope that the model would write them
 
 Done = Callable[[int, Completion], Any]
 
@@ -102,11 +104,21 @@ class OneByOne:
         return answers
 
 
-class LlamaBackend(OneByOne):
-    """A GGUF file in this process, by llama.cpp. A prompt that begins like the one before reuses its cache."""
+class LlamaBackend:
+    """A GGUF file in this process, by llama.cpp. Several threads may ask it; a prompt that begins like an earlier one
+    reuses its cache."""
+
+    calibration: confidence.Calibration | None = None
+    types: Mapping[str, CustomTask] = MappingProxyType({})
 
     def __init__(
-        self, path: Path, context_tokens: int, max_new_tokens: int, threads: int, gpu_layers: int | None = None
+        self,
+        path: Path,
+        context_tokens: int,
+        max_new_tokens: int,
+        threads: int,
+        gpu_layers: int | None = None,
+        at_once: int = 1,
     ):
         # On two cores a second spinning thread costs more than it brings once anything else runs; see the README.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -122,7 +134,7 @@ class LlamaBackend(OneByOne):
                 str(path),
                 n_ctx=context_tokens,
                 n_gpu_layers=layers,
-                n_threads=max(1, cores // 2),
+                n_threads=cores,
                 n_threads_batch=cores,
                 verbose=False,
             )
@@ -139,6 +151,7 @@ class LlamaBackend(OneByOne):
             raise files.StageError(f"{path} has no chat template; build it with python export_gguf.py", status=3)
         self.render = renderer(template)
         self.tokenizer = llguidance.llamacpp.lltokenizer_from_vocab(self.llm._model.vocab)
+        self.sequences = sequences.Sequences(self.llm, at_once)
 
     def count(self, text: str) -> int:
         return len(self.llm.tokenize(text.encode(), add_bos=False, special=False))
@@ -148,63 +161,65 @@ class LlamaBackend(OneByOne):
         """Tokens that a prompt may have."""
         return self.llm.n_ctx() - self.max_new_tokens
 
-    def _complete(self, request: Request) -> Completion:
-        import llguidance
+    def complete(self, requests: Sequence[Request], done: Done = lambda *_: None) -> list[Completion]:
+        answers: dict[int, Completion] = {}
+        asked: dict[int, Answer] = {}
+        for i, request in enumerate(requests):
+            prompt = self.llm.tokenize(self.render(request.messages).encode(), add_bos=False, special=True)
+            if len(prompt) <= self.prompt_limit:
+                most = min(self.max_new_tokens + request.more, self.llm.n_ctx() - len(prompt))
+                asked[i] = Answer(prompt, request, self.tokenizer, self.llm.token_eos(), most)
+            else:
+                error = f"the prompt has {len(prompt)} tokens, {self.prompt_limit} fit"
+                answers[i] = Completion("", len(prompt), 0, 0.0, error)
+                done(i, answers[i])
+        numbers = list(asked)
 
-        started = time.monotonic()
-        prompt = self.llm.tokenize(self.render(request.messages).encode(), add_bos=False, special=True)
-        if len(prompt) > self.prompt_limit:
-            return Completion("", len(prompt), 0, 0.0, f"the prompt has {len(prompt)} tokens, {self.prompt_limit} fit")
-        most = min(self.max_new_tokens + request.more, self.llm.n_ctx() - len(prompt))
-        matcher = llguidance.LLMatcher(self.tokenizer, grammar(request.enforced))
-        wide = llguidance.LLMatcher(self.tokenizer, grammar(request.schema)) if request.narrowed else matcher
-        allowed = AllowedTokens([matcher], self.tokenizer.vocab_size, wide=[wide])
-        ending = self.llm.token_eos()
-        cached = self._rewind(prompt)
-        logits = self._logits(prompt[cached:])
-        prompt_seconds = time.monotonic() - started
-        tokens: list[int] = []
-        while (token := allowed.likeliest(logits)) != ending:
-            tokens.append(token)
-            allowed.consume(0, token)
-            if matcher.is_stopped() or len(tokens) == most:
-                break
-            logits = self._logits([token])
-        text = self.llm.detokenize(tokens).decode("utf-8", errors="replace")
-        pieces = [self.tokenizer.decode_bytes([token]) for token in tokens]
-        sure = confidence.of_values(text, pieces, allowed.choices[0][: len(tokens)])
+        def finish(number: int, job: sequences.Job) -> None:
+            i = numbers[number]
+            answers[i] = self._completion(asked[i], job)
+            done(i, answers[i])
+
+        self.sequences.run(list(asked.values()), finish)
+        return [answers[i] for i in range(len(requests))]
+
+    def _completion(self, answer: Answer, job: sequences.Job) -> Completion:
+        text = self.llm.detokenize(answer.tokens).decode("utf-8", errors="replace")
+        pieces = [self.tokenizer.decode_bytes([token]) for token in answer.tokens]
         return Completion(
             text,
-            len(prompt),
-            len(tokens),
-            time.monotonic() - started,
-            confidences=sure,
-            cached_tokens=cached,
-            prompt_seconds=prompt_seconds,
+            len(answer.prompt),
+            len(answer.tokens),
+            job.seconds,
+            confidences=confidence.of_values(text, pieces, answer.allowed.choices[0][: len(answer.tokens)]),
+            cached_tokens=job.cached,
+            prompt_seconds=job.prompt_seconds,
         )
 
-    def _rewind(self, prompt: list[int]) -> int:
-        """Go back to where the prompt before begins to differ from this one; returns how many tokens they share."""
-        import llama_cpp
 
-        before = self.llm.input_ids[: min(self.llm.n_tokens, len(prompt) - 1)].tolist()
-        shared = next((i for i, (a, b) in enumerate(zip(before, prompt, strict=False)) if a != b), len(before))
-        if not llama_cpp.llama_memory_seq_rm(llama_cpp.llama_get_memory(self.llm.ctx), -1, shared, -1):
-            shared = 0  # a model whose memory cannot be cut, such as a recurrent one
-        if shared:
-            self.llm.n_tokens = shared
-        else:
-            self.llm.reset()
-        return shared
+class Answer:
+    """An answer that llama.cpp writes, bound to the schema of its request."""
 
-    def _logits(self, tokens: list[int]) -> Any:
-        """What the model gives each token of its vocabulary behind these; not kept beyond the next call."""
-        import llama_cpp
-        import numpy
+    def __init__(self, prompt: list[int], request: Request, tokenizer: Any, ending: int, most: int):
+        import llguidance
 
-        self.llm.eval(tokens)
-        found = llama_cpp.llama_get_logits_ith(self.llm.ctx, -1)
-        return numpy.ctypeslib.as_array(found, shape=(self.llm.n_vocab(),))
+        self.prompt, self.tokenizer, self.ending, self.most = prompt, tokenizer, ending, most
+        self.matcher = llguidance.LLMatcher(tokenizer, grammar(request.enforced))
+        wide = llguidance.LLMatcher(tokenizer, grammar(request.schema)) if request.narrowed else self.matcher
+        self.allowed = AllowedTokens([self.matcher], tokenizer.vocab_size, wide=[wide])
+        self.tokens: list[int] = []
+
+    def take(self, scores: Any) -> int | None:
+        token = self.allowed.likeliest(scores)
+        if token == self.ending:
+            return None
+        self.tokens.append(token)
+        self.allowed.consume(0, token)
+        return None if self.matcher.is_stopped() or len(self.tokens) == self.most else token
+
+    def guess(self) -> list[int]:
+        """What the grammar leaves no choice about, as the tokenizer writes it: mostly the model does so too."""
+        return self.tokenizer.tokenize_bytes(self.matcher.compute_ff_bytes())[:GUESSES]
 
 
 class TransformersBackend:

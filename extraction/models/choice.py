@@ -32,6 +32,10 @@ class Choice:
         return self.name.startswith(("http://", "https://"))
 
     @property
+    def in_transformers(self) -> bool:
+        return self.name in ("adapter", "base")
+
+    @property
     def shown(self) -> str:
         """The name as it may be shown: of a server's address, without user and password."""
         return http.without_login(self.name)
@@ -101,10 +105,11 @@ class Choice:
         if self.is_server:
             limits = run.max_new_tokens, run.context_tokens, run.timeout_seconds
             return http.HttpBackend(self.name, *limits, run.api_key_env, parallel)
-        if self.name in ("adapter", "base"):
-            return self._in_transformers()
+        if self.in_transformers:
+            return self._opened_in_transformers()
         self._require_file()
-        return backends.LlamaBackend(self.file, run.context_tokens, run.max_new_tokens, run.threads, run.gpu_layers)
+        limits = run.context_tokens, run.max_new_tokens
+        return backends.LlamaBackend(self.file, *limits, run.threads, run.gpu_layers, run.at_once)
 
     def _require_file(self) -> None:
         if self.folder:
@@ -122,7 +127,7 @@ class Choice:
         else:
             backends.try_out(self.file)
 
-    def _in_transformers(self) -> backends.Backend:
+    def _opened_in_transformers(self) -> backends.Backend:
         cfg, built = self.cfg, self.cfg.train.base_model == base_model.BUILT
         if built:
             handoff.require(cfg.base_dir, made_by=self.made_by)

@@ -6,6 +6,9 @@ import re
 import struct
 import subprocess
 import sys
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -153,14 +156,15 @@ def test_a_gguf_answers_with_the_tokens_that_llama_cpps_own_greedy_sampler_takes
 
 
 def test_a_prompt_that_begins_like_the_one_before_is_not_evaluated_anew_and_gets_the_same_answer(tiny_gguf):
-    backend = choice.choose(tiny_gguf, "base-gguf").open()
+    one = replace(tiny_gguf, inference=replace(tiny_gguf.inference, at_once=1))
+    backend = choice.choose(one, "base-gguf").open()
     texts = [RECEIPT, RECEIPT.replace("TOTAL", "Total"), RECEIPT]
     requests = [backends.Request(prompts.messages(schemas.RECEIPT, text), schemas.RECEIPT.schema) for text in texts]
     alone = []
     for request in requests:
-        backend.llm.reset()
+        backend.sequences.forget()
         alone += backend.complete([request])
-    backend.llm.reset()
+    backend.sequences.forget()
     together = backend.complete([*requests, requests[-1]])
     assert [answer.cached_tokens for answer in alone] == [0, 0, 0]
     system = backend.count(schemas.RECEIPT.instructions)
@@ -168,6 +172,34 @@ def test_a_prompt_that_begins_like_the_one_before_is_not_evaluated_anew_and_gets
     assert cached[0] == 0 and system < cached[1] == cached[2] < together[0].prompt_tokens - 1
     assert cached[3] == together[3].prompt_tokens - 1  # the last is needed for what follows it
     assert [answer.text for answer in together] == [answer.text for answer in [*alone, alone[-1]]]
+
+
+def test_answers_written_together_are_those_written_alone_and_share_the_beginning_of_their_prompts(tiny_gguf):
+    cfgs = [replace(tiny_gguf, inference=replace(tiny_gguf.inference, at_once=count)) for count in (1, 3)]
+    one, several = (choice.choose(cfg, "base-gguf").open() for cfg in cfgs)
+    texts = [RECEIPT, f"Corner Shop\n{RECEIPT}", RECEIPT.replace("TOTAL", "Total"), "Tea 2.00", "Cake 3.50"]
+    requests = [backends.Request(prompts.messages(schemas.RECEIPT, text), schemas.RECEIPT.schema) for text in texts]
+    alone = one.complete(requests)
+    told = defaultdict(list)
+    with ThreadPoolExecutor(2) as threads:  # each is told of its own answers, whichever works for both
+        halves = [(name, requests[part]) for name, part in (("first", slice(0, 3)), ("second", slice(3, None)))]
+        asked = [
+            threads.submit(several.complete, half, lambda i, answer, name=name: told[name].append((i, answer)))
+            for name, half in halves
+        ]
+        together = [answer for call in asked for answer in call.result()]
+    assert [answer.text for answer in together] == [answer.text for answer in alone]
+    for answer, other in zip(together, alone, strict=True):
+        assert answer.confidences == pytest.approx(other.confidences, rel=0.05)
+    assert {name: sorted(i for i, _ in answers) for name, answers in told.items()} == {
+        "first": [0, 1, 2],
+        "second": [0, 1],
+    }
+    system = one.count(schemas.RECEIPT.instructions)
+    assert sorted(answer.cached_tokens > system for answer in together) == [False, True, True, True, True]
+    with pytest.raises(ZeroDivisionError):  # of one who is told: the others' answers come all the same
+        several.complete(requests, lambda *_: 1 / 0)
+    assert several.complete(requests)[0].text == alone[0].text
 
 
 def test_both_backends_give_the_same_confidences(tiny_gguf, monkeypatch):
