@@ -167,10 +167,9 @@ def main(argv: list[str] | None = None) -> int:
     out = cfg.output_dir / "benchmarks" / "choosing"
     make = lambda name: answer(asked[name], backend, cfg)  # noqa: E731
     results = shared.work(list(asked), make, out, files.fingerprint(made_by), args.part)
-    if len(results) < len(asked):
-        print(f"{len(results)} of {len(asked)} receipts are done")
+    if not results:
         return 0
-    lines = lines_of(list(zip(asked.values(), results, strict=True)), cfg.evaluate.bootstrap_samples)
+    lines = lines_of([(asked[name], result) for name, result in results.items()], cfg.evaluate.bootstrap_samples)
     files.write_json(out / "choosing.json", {"model": backend.name, "lines": lines})
     files.write_text(out / "choosing.md", table(lines))
     print(f"{backend.name}\n{table(lines)}", end="")

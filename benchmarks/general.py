@@ -185,10 +185,9 @@ def main(argv: list[str] | None = None) -> int:
     made_by = files.fingerprint([model.fingerprint, schemas.GENERAL.instructions, tokens, asked])
     out = cfg.output_dir / "benchmarks" / "general"
     answers = shared.work(list(by_name), answered, out, made_by, args.part)
-    if len(answers) < len(asked):
-        print(f"{len(answers)} of {len(asked)} answers are there")
+    if not answers:
         return 0
-    found = [(one, judged(one, answer["answer"])) for one, answer in zip(asked, answers, strict=True)]
+    found = [(by_name[name], judged(by_name[name], answer["answer"])) for name, answer in answers.items()]
     lines = scores(found, cfg.evaluate.bootstrap_samples)
     files.write_json(out / "general.json", {"model": backend.name, "lines": lines})
     files.write_text(out / "general.md", table(lines))

@@ -150,10 +150,8 @@ def main(argv: list[str] | None = None) -> int:
     out = cfg.output_dir / "benchmarks" / "receipts"
     make = lambda name: answer(by_name[name], backend, cfg, args.readings)  # noqa: E731
     answers = shared.work(list(by_name), make, out, made_by, args.part)
-    if len(answers) < len(by_name):
-        print(f"{len(answers)} of {len(by_name)} receipts are done")
-        return 0
-    show(found, answers, backend.name, cfg.evaluate.bootstrap_samples)
+    if answers:
+        show([(by_name[name], made) for name, made in answers.items()], backend.name, cfg.evaluate.bootstrap_samples)
     return 0
 
 
@@ -180,18 +178,20 @@ def answer(receipt: dict, backend: backends.Backend, cfg: config.Config, reading
     }
 
 
-def show(found: list[dict], answers: list[dict], model: str, samples: int) -> None:
+def show(found: list[tuple[dict, dict]], model: str, samples: int) -> None:
     counts: dict[str, list[metrics.Counts]] = {"gold": [], "own": []}
     seconds: dict[str, list[float]] = defaultdict(list)
-    for receipt, made in zip(found, answers, strict=True):
+    for receipt, made in found:
         target = gold(receipt["segments"])[1]
         for column, values in counts.items():
             values.append(metrics.field_counts(target, comparable(made["records"].get(column) or {})))
         for part, value in made["seconds"].items():
             seconds[part].append(value)
-    right, all_segments, inside, words = (sum(part) for part in zip(*(a["segments"] for a in answers), strict=True))
+    right, all_segments, inside, words = (
+        sum(part) for part in zip(*(made["segments"] for _, made in found), strict=True)
+    )
     recall, precision = right / all_segments, inside / max(words, 1)
-    unread = [made["unread"] for made in answers if made["unread"]]
+    unread = [made["unread"] for _, made in found if made["unread"]]
     print("\n".join([f"{len(found)} receipts, {len(unread)} not read, {model}", *unread]))
     f1 = 2 * recall * precision / max(recall + precision, 1e-9)
     print(f"segments: recall {recall:.3f}, precision {precision:.3f}, F1 {f1:.3f} ({all_segments} segments)")

@@ -240,10 +240,9 @@ def main(argv: list[str] | None = None) -> int:
     made_by = files.fingerprint([model.fingerprint, schemas, cfg.inference.choose, cfg.inference.context_tokens])
     out = cfg.output_dir / "benchmarks" / "schemas"
     results = shared.work(list(asked), answered, out, made_by, args.part)
-    if len(results) < len(asked):
-        print(f"{len(results)} of {len(asked)} answers are there")
+    if not results:
         return 0
-    found = [(case, result["record"]) for case, result in zip(asked.values(), results, strict=True)]
+    found = [(asked[name], result["record"]) for name, result in results.items()]
     lines = lines_of(found, cfg.evaluate.bootstrap_samples)
     files.write_json(out / "schemas.json", {"model": backend.name, "lines": lines})
     files.write_text(out / "schemas.md", table(lines))

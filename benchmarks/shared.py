@@ -50,32 +50,42 @@ def truths(path: Path) -> list[dict]:
 # --- work in parts -------------------------------------------------------------------------------------------
 
 
+NONE = "0/1"  # the part of a process that makes no answer and scores those that are there
+
+
 def add_part(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--part", default="1/1", metavar="I/N", help="only every N-th answer: N processes share the work")
+    said = f"make every N-th answer only: N processes share the work; {NONE}: none, score what is there"
+    p.add_argument("--part", default="1/1", metavar="I/N", help=said)
 
 
-def work(names: Sequence[str], make: Callable[[str], dict], folder: Path, made_by: str, part: str) -> list[dict]:
+def work(names: Sequence[str], make: Callable[[str], dict], folder: Path, made_by: str, part: str) -> dict[str, dict]:
     """What `make` gives for each name, in their order, as far as it was made by now; kept in `folder`.
 
     With the part `2/8` only every eighth is made, beginning with the second; those of other parts are taken where they
-    are finished. An interrupted run goes on where it stopped. `made_by` says what an answer depends on.
+    are finished, and while some are missing nothing is given back. An interrupted run goes on where it stopped.
+    `made_by` says what an answer depends on.
     """
     from tqdm import tqdm
 
     try:
         first, of = map(int, part.split("/"))
-        if not 1 <= first <= of:
+        if not (1 <= first <= of or part == NONE):
             raise ValueError
     except ValueError:
         raise files.StageError(f"--part {part}: write --part I/N, such as 2/8") from None
     folder.mkdir(parents=True, exist_ok=True)
     known = kept(folder, made_by)
-    for name in tqdm([n for n in names[first - 1 :: of] if n not in known], unit="answer", disable=None):
+    mine = names[first - 1 :: of] if first else ()
+    for name in tqdm([name for name in mine if name not in known], unit="answer", disable=None):
         known[name] = make(name)
         with open(folder / f"{first}-of-{of}.jsonl", "a", encoding="utf-8") as f:
             f.write(json.dumps({"name": name, "made_by": made_by, **known[name]}, ensure_ascii=False) + "\n")
     known |= kept(folder, made_by)
-    return [known[name] for name in names if name in known]
+    found = {name: known[name] for name in names if name in known}
+    if len(found) < len(names):
+        print(f"{len(found)} of {len(names)} answers are there")
+        return found if part == NONE else {}
+    return found
 
 
 def kept(folder: Path, made_by: str) -> dict[str, dict]:
