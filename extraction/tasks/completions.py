@@ -63,11 +63,13 @@ def parse(
         return Reading(None, f"not JSON: {error}")
     try:
         value = value if cut is None else _without_unfinished(task, value)
+        too_long = _shortened(task, value)
         record = ordered(task, value)
     except ValidationError as error:
         first = error.errors()[0]
         return Reading(None, f"not a {task.name} record: {'.'.join(map(str, first['loc']))}: {first['msg']}")
-    problem = f"the answer was cut off in {cut}; what follows is missing" if cut is not None else None
+    said = [f"the answer was cut off in {cut}; what follows is missing"] if cut is not None else []
+    problem = "; ".join([*said, *too_long]) or None
     # the same values in the same order, but in the record an empty entry of a list has no number
     written = {kept.path: leaf.path for kept, leaf in zip(leaves(prune(value)), leaves(value), strict=True)}
     sure = confidences or {}
@@ -97,6 +99,30 @@ def _pointed_at(found: Sequence[Leaf], sentences: Sequence[Sentence]) -> tuple[l
         if quote:
             of.setdefault(quote, replace(leaf, path=f"clauses.{leaf.key}[{len(of)}]", value=quote, span=span))
     return [leaf for of in clauses.values() for leaf in of.values()], tuple(dropped)
+
+
+def _shortened(task: Task, value: Any) -> list[str]:
+    """Cut what is longer than the task's fields may be, in the value itself; returns what was cut, and where.
+
+    A server may count a string's characters otherwise than we do. Raises ValidationError if it does not fit then.
+    """
+    told: list[str] = []
+    while True:
+        try:
+            task.model.model_validate(value)
+            return told
+        except ValidationError as error:
+            found = [e for e in error.errors() if e["type"] in ("string_too_long", "too_long")]
+            if not found:
+                raise
+        for one in found:
+            inside, (*way, last), most = value, one["loc"], one["ctx"]["max_length"]
+            for step in way:
+                inside = inside[step]
+            kind = "characters" if isinstance(inside[last], str) else "entries"
+            path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in one["loc"])
+            told.append(f"{path.removeprefix('.')} had {len(inside[last])} {kind} and was cut to {most}")
+            inside[last] = inside[last][:most]
 
 
 def _without_unfinished(task: Task, value: Any) -> Any:

@@ -229,7 +229,24 @@ def test_text_that_is_not_json_is_unreadable_and_says_so(text):
 def test_json_with_a_field_that_the_task_has_not_is_unreadable():
     assert "invented" in completions.parse(RECEIPT, '{"invented":"1"}').problem
     assert completions.parse(RECEIPT, '{"total":["1"]}').record is None
-    assert completions.parse(RECEIPT, '{"total":"' + "9" * 81 + '"}').record is None
+
+
+def test_what_is_longer_than_its_field_may_be_is_cut_and_named_and_the_record_stays():
+    entries = [{"description": "Tea", "sub_items": [{"description": "x" * 170}] * 31}, {"amount": "2.00"}]
+    record = {"line_items": entries, "total": "9" * 81}
+    confidences = {"line_items[0].sub_items[3].description": 0.5, "total": 0.25}
+    reading = completions.parse(RECEIPT, json.dumps(record), confidences=confidences)
+    assert reading.record["total"] == "9" * 80
+    assert [len(item["description"]) for item in reading.record["line_items"][0]["sub_items"]] == [160] * 30
+    assert reading.record["line_items"][1] == {"amount": "2.00"}
+    assert "line_items[0].sub_items had 31 entries and was cut to 30" in reading.problem
+    assert "total had 81 characters and was cut to 80" in reading.problem
+    assert {leaf.path: leaf.confidence for leaf in reading.leaves if leaf.confidence} == confidences
+    own = custom.parse('{"Shop name": "", "rows": [{"what": ""}]}', "schema")
+    reading = completions.parse(own, json.dumps({"Shop name": "y" * 201, "rows": [{"what": "z" * 201}]}))
+    assert reading.record == {"Shop name": "y" * 200, "rows": [{"what": "z" * 200}]}
+    assert "Shop name had 201 characters and was cut to 200" in reading.problem
+    assert completions.parse(CONTRACT, '{"clauses":{"Insurance":["12345678"]}}').record is None  # half a number is none
 
 
 def test_document_text_cannot_open_a_message_of_its_own():
