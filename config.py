@@ -135,6 +135,8 @@ class TrainConfig:
     lora_targets: str = "attention+experts"  # or attention; or attention+experts+shared, if there is a shared expert
     train_router: bool = False  # also train the routers and the gates of the shared experts, whole
     expert_lora_rank: int | None = None  # None: lora_rank
+    experts_share: float = 1.0  # of each layer's experts that LoRA trains, those that training rows use most; 1: all
+    experts_by: str = "use"  # or chance: which these are, to see what choosing by use is worth
     batch_size: int = 1  # packed sequences per step on the device
     gradient_accumulation_steps: int = 4
     epochs: float = 1.0
@@ -166,6 +168,9 @@ class TrainConfig:
         )
         _at_least(self, "train", min_steps=0, eval_steps=1, eval_rows=1, warmup_ratio=0, router_aux_loss_coef=0)
         _at_least(self, "train", offload_layers=0, loss_chunk_tokens=16, expert_chunk=0)
+        _one_of("train.experts_by", self.experts_by, ("use", "chance"))
+        if not 0 < self.experts_share <= 1:
+            raise ConfigError(f"train.experts_share must be above 0 and at most 1, got {self.experts_share}")
         for name in ("max_hours", "tokens_per_second"):
             if getattr(self, name) is not None and getattr(self, name) <= 0:
                 raise ConfigError(f"train.{name} must be above 0, got {getattr(self, name)}")
@@ -347,8 +352,8 @@ PROFILES = {
 # What learning from documents of one's own changes in a profile; docs/own.md says what was measured.
 OWN = {
     "cpu": (
-        "data.replay=1 train.learning_rate=2e-4 train.max_steps=-1 train.epochs=1 train.min_steps=30"
-        " train.eval_steps=15 train.eval_rows=6"
+        "data.replay=0.5 train.learning_rate=5e-4 train.warmup_ratio=0.05 train.max_steps=-1 train.epochs=1"
+        " train.min_steps=24 train.eval_steps=12 train.eval_rows=6"
     ).split(),
     "gpu": "data.replay=1 train.epochs=2 train.min_steps=30 train.eval_steps=20".split(),
 }
@@ -399,6 +404,8 @@ def check_together(cfg: Config) -> None:
     """Raises ConfigError for settings that do not go together, once all are known: each alone may be right."""
     if cfg.data.window_overlap * 2 > cfg.data.window_chars:
         raise ConfigError("data.window_overlap must be at most half of data.window_chars")
+    if cfg.train.experts_share < 1 and cfg.train.lora_targets == "attention":
+        raise ConfigError("train.experts_share needs experts to train: --set train.lora_targets=attention+experts")
     if cfg.train.experts_per_token > cfg.train.experts:
         raise ConfigError(f"train.experts_per_token must be at most train.experts, got {cfg.train.experts_per_token}")
 

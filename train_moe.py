@@ -21,6 +21,7 @@ checkpoint of one that was interrupted; --force begins at step 0.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import shutil
@@ -35,10 +36,21 @@ from extraction import files, handoff, stage
 from extraction.models import base_file, base_model, upcycle
 from extraction.models.rows import encode_row, take_turns
 from extraction.tasks import own_types, schemas
-from extraction.training import adapter, batches, callback, checkpoints, log, memory, unsloth_model, watched
+from extraction.training import (
+    adapter,
+    batches,
+    callback,
+    checkpoints,
+    expert_lora,
+    log,
+    memory,
+    unsloth_model,
+    watched,
+)
 
 STAGE = "train_moe"
 LOG = "training_log.jsonl"  # in the checkpoint and in the adapter folder
+EXPERTS = "trained_experts.json"  # beside the checkpoints, where only some experts of each layer are trained
 TENSORBOARD = "tensorboard"  # folder of its event files, in the checkpoint and in the adapter folder
 FULL_DISK = 20e6  # bytes; a checkpoint that could not be written leaves less than its own size
 
@@ -114,8 +126,11 @@ def encode(path: Path, rows: list[dict], tokenizer: Any, longest: int, tokens: f
 # --- the model -----------------------------------------------------------------------------------------------
 
 
-def load_model(cfg: config.Config, plan: memory.Plan | None = None) -> Any:
-    """Base model plus trainable adapter, on the profile's device. Raises StageError if the adapter does not fit."""
+def load_model(cfg: config.Config, plan: memory.Plan | None = None, rows: Any = None) -> Any:
+    """Base model plus trainable adapter, on the profile's device. Raises StageError if the adapter does not fit.
+
+    With `train.experts_share` below 1, which experts are trained is found in the rows.
+    """
     from transformers import AutoConfig, AutoModelForCausalLM
 
     base_model.quiet()
@@ -126,8 +141,9 @@ def load_model(cfg: config.Config, plan: memory.Plan | None = None) -> Any:
     start = cfg.init_adapter_dir
     if start is not None:
         adapter.check_start(start, cfg.train, base_settings(cfg.train) if built else None, model_type)
+    choose = functools.partial(chosen_experts, cfg, rows)
     if cfg.train.load_in_4bit:
-        model = unsloth_model.load(cfg.train, plan.offloaded_layers, cfg.cache_dir)
+        model = unsloth_model.load(cfg.train, plan.offloaded_layers, cfg.cache_dir, choose)
         if start is not None:
             adapter.restore(model, start)
         return model
@@ -139,10 +155,15 @@ def load_model(cfg: config.Config, plan: memory.Plan | None = None) -> Any:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16).to(cfg.train.device)
     else:  # as it is first: loading it in float32 takes half as much memory again
         model = AutoModelForCausalLM.from_pretrained(source, dtype="auto").float()
-    if start is None:
-        model = get_peft_model(
-            model, LoraConfig(**adapter.lora_arguments(cfg.train, model_type), task_type="CAUSAL_LM")
+    if start is None or cfg.train.experts_share < 1:
+        model = adapter.added(
+            model,
+            cfg.train,
+            choose,
+            lambda base, **more: get_peft_model(base, LoraConfig(**more, task_type="CAUSAL_LM")),
         )
+        if start is not None:
+            adapter.restore(model, start)
     else:
         model = PeftModel.from_pretrained(model, start, is_trainable=True)
         # where the base model is on this machine, or PEFT would ask the hub about it at every checkpoint
@@ -152,6 +173,18 @@ def load_model(cfg: config.Config, plan: memory.Plan | None = None) -> Any:
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
     return model
+
+
+def chosen_experts(cfg: config.Config, rows: Any, model: Any) -> list[list[int]]:
+    """The experts of each layer that are trained: those of the adapter or checkpoint that training continues from, or
+    those that the rows use most. The first process finds them for all."""
+    if cfg.init_adapter_dir is not None:
+        return files.read_json(cfg.init_adapter_dir / "adapter_config.json")[expert_lora.NOTE]
+    path = cfg.checkpoints_dir / EXPERTS
+    with processes_of(cfg.train).main_process_first():
+        if not path.is_file():
+            files.write_json(path, expert_lora.choose(model, rows, cfg.train))
+        return files.read_json(path)
 
 
 def computes_bfloat16() -> bool:
@@ -271,9 +304,9 @@ def accumulation_steps(train: config.TrainConfig) -> int:
 
 def epochs_of(train: config.TrainConfig, rows: Any) -> float:
     """The epochs of the settings, or as many as give `train.min_steps`."""
-    lengths, most = [len(ids) for ids in rows["input_ids"]], train.max_seq_length * train.batch_size
-    count = math.ceil(sum(lengths) / most) if train.packing else len(batches.TokenBatches(lengths, most, train.seed))
-    return max(train.epochs, train.min_steps * train.gradient_accumulation_steps / count)
+    tokens = sum(map(len, rows["input_ids"])) if train.min_steps else 1
+    steps = math.ceil(tokens / (train.max_seq_length * train.batch_size)) / train.gradient_accumulation_steps
+    return max(train.epochs, train.min_steps / steps)
 
 
 def arguments_of(cfg: config.Config, model: Any, train_rows: Any, keeps_last: bool) -> Any:
@@ -419,7 +452,7 @@ def train(args: Any, cfg: config.Config, settings: dict, inputs: dict[str, dict]
     train_rows = load_rows(cfg.training_dir / "train.jsonl", tokenizer, longest, tokens=tokens_within(cfg, speeds))
     eval_rows = load_watched(cfg.training_dir / "eval.jsonl", tokenizer, longest, cfg.train.eval_rows)
     last = watched.keeps_last(files.read_jsonl(cfg.training_dir / "train.jsonl"), eval_rows)
-    model = load_model(cfg, plan)
+    model = load_model(cfg, plan, train_rows)
     log_path = cfg.checkpoints_dir / LOG
     progress = callback.callback(log_path, processes, STAGE)
     trainer = make_trainer(cfg, model, tokenizer, train_rows, eval_rows, progress, last)

@@ -3,6 +3,8 @@
     python -m benchmarks.training                                    # the whole table: about half an hour
     python -m benchmarks.training --row cap=15.99                    # one row: a 16,376 MiB card
     python -m benchmarks.training --row cap=24,targets=attention+experts,expert_rank=16 --row length=4096
+    python -m benchmarks.training --row cap=15.99,targets=attention+experts,share=0.25      # the most used quarter
+    python -m benchmarks.training --processes 2 --row batch=4        # two GPUs share each step
     python -m benchmarks.training --model /models/Qwen3-30B-A3B      # real weights instead of random ones
 
 Needs a CUDA device, requirements-gpu.txt, and for random weights 61 GB of disk (--model says where; /dev/shm where
@@ -179,6 +181,7 @@ class Row:
     cap: float | None = None
     targets: str = "attention"
     expert_rank: int | None = None
+    share: float = 1.0  # of each layer's experts
     batch: int = 4
     length: int = 2048
     offload: int | None = None  # layers; None: what the memory plan chooses
@@ -196,6 +199,8 @@ class Row:
         ]
         if self.expert_rank is not None:
             found.append(f"train.expert_lora_rank={self.expert_rank}")
+        if self.share < 1:
+            found.append(f"train.experts_share={self.share}")
         if self.offload is not None:
             found.append(f"train.offload_layers={self.offload}")
         return found
@@ -203,7 +208,15 @@ class Row:
 
 def parse_row(text: str) -> Row:
     """`parse_row("cap=24,length=4096")` is that row; raises StageError for a name or value that no row has."""
-    types = {"cap": float, "expert_rank": int, "length": int, "batch": int, "offload": int, "steps": int}
+    types = {
+        "cap": float,
+        "share": float,
+        "expert_rank": int,
+        "length": int,
+        "batch": int,
+        "offload": int,
+        "steps": int,
+    }
     values: dict[str, Any] = {}
     for item in text.split(","):
         name, equals, value = item.partition("=")
@@ -264,6 +277,7 @@ ROWS = [
     Row(cap=A4000),
     Row(cap=A4000, length=4096, batch=2),
     Row(cap=A4000, targets=WITH_EXPERTS, expert_rank=26),
+    Row(cap=A4000, targets=WITH_EXPERTS, expert_rank=32, share=0.25),
     Row(cap=RTX_3090),
     Row(cap=RTX_3090, targets=WITH_EXPERTS, expert_rank=32),
     Row(targets=WITH_EXPERTS, expert_rank=32),
@@ -275,7 +289,14 @@ ROWS = [
 COLUMNS = (
     ("card, GiB", lambda r: r["cap"] or "all"),
     ("GPUs", lambda r: r["processes"]),
-    ("LoRA on", lambda r: r["targets"].replace("+", ", ") + (f" r={r['expert_rank']}" if r["expert_rank"] else "")),
+    (
+        "LoRA on",
+        lambda r: (
+            r["targets"].replace("+", ", ")
+            + (f" r={r['expert_rank']}" if r["expert_rank"] else "")
+            + (f", {r['share']:.0%} of them" if r.get("share", 1) < 1 else "")
+        ),
+    ),
     ("batch x length", lambda r: f"{r['batch']} x {r['length']}"),
     ("layers on host", lambda r: r.get("offloaded_layers", "")),
     ("host GiB", lambda r: shown(r.get("host_gib"), 1)),
@@ -374,7 +395,7 @@ def main(argv: list[str] | None = None) -> int:
     options = [part for item in options for part in ("--set", item)]
     for row in rows:
         key = files.plain({**asdict(row), "processes": args.processes})
-        done = [r for r in results if all(r[name] == value for name, value in key.items())]
+        done = [r for r in results if all(r.get(name) == value for name, value in key.items())]
         if done and not args.again:
             continue
         print(f"measuring {row}", file=sys.stderr)

@@ -30,14 +30,15 @@ extraction.reading: ocr pdf pdf_text pdf_fonts pdf_page pages worker
 extraction.reading: columns directions paper layout documents
 extraction: cord own_folder
 extraction.tasks: own_types
-extraction.models: rows base_file float32 upcycle base_model lora confidence sequences backends http choice processes
+extraction.models: rows routing base_file float32 upcycle base_model lora confidence sequences backends http choice
+extraction.models: processes
 extraction.evidence: values injections problems checks grounding printed typed
 extraction.download: labels own
 extraction: splitting steps drafts
 extraction.synthetic: words parts till receipt_items receipt_totals receipts
 extraction.synthetic: invoices letters injected variations generate general own questions
 extraction.preparing: sources duplicates labeled statistics
-extraction.training: memory log checkpoints adapter watched unsloth_model callback batches
+extraction.training: expert_lora memory log checkpoints adapter watched unsloth_model callback batches
 extraction.scoring: metrics differences places scores report tables experts
 extraction.runs: workers results label environment
 extraction.export: llama_source gguf_build quality fit bundle

@@ -132,8 +132,8 @@ def test_only_the_completion_is_learned(tiny_moe, project):
 
 
 def test_ctrl_c_saves_and_resume_ends_where_an_undisturbed_run_does(project):
-    """Losses after the interruption equal those of a run that was never interrupted."""
-    steps = ["train.max_steps=6", "train.eval_steps=2", "train.learning_rate=1e-3"]
+    """Losses after the interruption equal those of a run that was never interrupted, here with LoRA on some experts."""
+    steps = ["train.max_steps=6", "train.eval_steps=2", "train.learning_rate=1e-3", "train.experts_share=0.25"]
     whole = options(project, "whole", *steps)
     assert train_moe.main(whole) == 0
     arguments = options(project, "stopped", *steps)
@@ -183,13 +183,6 @@ def test_two_processes_train_as_one_does(project, packing):
         expected, found = ([float(e[name]) for e in log if name in e] for log in logs)
         assert found == pytest.approx(expected, rel=rel)
     assert [e["tokens"] for e in logs[0] if "loss" in e] == [e["tokens"] for e in logs[1] if "loss" in e]
-
-
-def test_the_least_number_of_steps_counts_the_batches_that_there_are():
-    """Two rows of 600 tokens are no batch of 1,024."""
-    train = config.TrainConfig(packing=False, gradient_accumulation_steps=1, max_seq_length=1024, min_steps=30)
-    assert train_moe.epochs_of(train, {"input_ids": [[0] * 600] * 10}) == 3
-    assert train_moe.epochs_of(train, {"input_ids": [[0] * 600] * 60}) == 1
 
 
 def test_steps_that_processes_cannot_share_evenly_are_refused(monkeypatch):
@@ -348,6 +341,29 @@ def test_missing_or_foreign_rows_name_the_command_to_run(tmp_path, project):
 def test_resume_without_a_checkpoint_says_what_to_run(project):
     with pytest.raises(files.StageError, match="no checkpoint"):
         train_moe.main([*options(project, "nothing"), "--resume"])
+
+
+def test_training_some_experts_continues_from_the_same_ones_alone(project):
+    from safetensors.torch import load_file
+
+    start = settings_of(options(project, "whole")).adapter_dir
+    more = [f"train.init_adapter={start}", "train.max_steps=1", "train.eval_steps=1", "train.experts_share=0.25"]
+    arguments = options(project, "more", *more)
+    assert train_moe.main(arguments) == 0
+    _, at_start, *_ = files.read_jsonl(settings_of(arguments).adapter_dir / train_moe.LOG)
+    assert at_start["eval_loss"] == pytest.approx(
+        files.read_json(start / "training_result.json")["eval_loss"], abs=0.01
+    )
+    for folder in (start, settings_of(arguments).adapter_dir):
+        tensors = load_file(folder / "adapter_model.safetensors")
+        stacked = {name: t for name, t in tensors.items() if ".experts." in name and "lora_B" in name}
+        moved = [t.view(len(t), -1, 8).abs().amax(dim=(0, 1)).nonzero().flatten().tolist() for t in stacked.values()]
+        chosen = files.read_json(folder / "adapter_config.json")["trained_experts"]
+        assert sorted(moved) == sorted([*chosen, *chosen])
+    for share in ("1", "0.5"):
+        other = options(project, "other", f"train.init_adapter={start}", f"train.experts_share={share}")
+        with pytest.raises(files.StageError, match=rf"trained with experts_share=0.25, not {float(share)}"):
+            train_moe.main(other)
 
 
 def test_an_adapter_with_other_settings_is_not_continued_from(project):

@@ -1,7 +1,7 @@
 """Which experts a router picks for which type of document, and how far training moved each.
 
 A load is each expert's share of the picks of a layer's router. Every document counts the same, however long it is.
-Divergences and entropies are in bits. Works for every mixture of experts whose router logits transformers returns.
+Divergences and entropies are in bits. Works for every mixture of experts that transformers holds as stacks.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from extraction.models import routing
 
 # --- loads ---------------------------------------------------------------------------------------------------
 
@@ -103,21 +105,6 @@ def document_tokens(tokenizer: Any, prompt: list[dict]) -> tuple[list[int], int]
 # --- a model -------------------------------------------------------------------------------------------------
 
 
-def picks(model: Any, tokens: list[int], skip: int = 0, limit: int = 4096) -> Any:
-    """How often each router picks each expert for these tokens, without the first `skip`: `[layers, experts]`."""
-    import numpy
-    import torch
-
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    decoder = getattr(causal, causal.base_model_prefix)  # without the output layer, which is not needed
-    ids = torch.tensor([tokens[:limit]], device=model.device)
-    with torch.inference_mode():
-        scores = decoder(input_ids=ids, output_router_logits=True, use_cache=False).router_logits
-    chosen = causal.config.num_experts_per_tok
-    counts = [torch.bincount(s[skip:].topk(chosen).indices.flatten(), minlength=s.shape[-1]) for s in scores]
-    return numpy.array([count.tolist() for count in counts])
-
-
 def moved(model: Any) -> dict[str, list]:
     """How far a LoRA adapter moved the weights of each layer: norm of its difference over that of the weight.
 
@@ -128,7 +115,7 @@ def moved(model: Any) -> dict[str, list]:
     from peft.tuners.lora.layer import LoraLayer, ParamWrapper
 
     config = model.get_base_model().config
-    layers, experts = config.num_hidden_layers, expert_count(config)
+    layers, experts = config.num_hidden_layers, routing.expert_count(config)
     changed = {"experts": torch.zeros(layers, experts), "attention": torch.zeros(layers, 1)}
     whole = {name: tensor.clone() for name, tensor in changed.items()}
     for name, module in model.named_modules():
@@ -146,10 +133,6 @@ def moved(model: Any) -> dict[str, list]:
         if part == "attention":
             whole[part][layer] += _squares(module.get_base_layer().weight, by_expert=False)
     return {name: (changed[name] / whole[name].clamp_min(1e-30)).sqrt().tolist() for name in changed}
-
-
-def expert_count(config: Any) -> int:
-    return getattr(config, "num_experts", None) or config.num_local_experts
 
 
 def _weights(module: Any) -> list[Any]:
@@ -182,7 +165,7 @@ def study(
         tokens_of[types[name]] += len(tokens) - skip
         for state, documents in counted.items():
             with model.disable_adapter() if state == "base" else contextlib.nullcontext():
-                documents[name] += picks(model, tokens, skip)
+                documents[name] += routing.picks(model, tokens, skip)
         done()
     seen = list(counted["base"])
     names = {kind: [name for name in seen if types[name] == kind] for kind in sorted(tokens_of)}
@@ -193,7 +176,7 @@ def study(
     config = model.get_base_model().config
     return {
         "layers": config.num_hidden_layers,
-        "experts": expert_count(config),
+        "experts": routing.expert_count(config),
         "experts_per_token": config.num_experts_per_tok,
         "rows": len(rows),
         "documents": {kind: len(found) for kind, found in names.items()},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from extraction import files, handoff
-from extraction.models import lora
+from extraction.models import lora, routing
+from extraction.training import expert_lora
 
 if TYPE_CHECKING:
     import config
@@ -47,6 +49,27 @@ def lora_arguments(train: config.TrainConfig, model_type: str) -> dict:
     return arguments
 
 
+def added(
+    base: Any, train: config.TrainConfig, choose: Callable[[Any], list[list[int]]], add: Callable[..., Any]
+) -> Any:
+    """The base model with a new adapter: `add(base, **arguments)` is PEFT's or Unsloth's way to put one around it.
+
+    Of `train.experts_share` of the experts, `choose(base)` says which they are in each layer.
+    """
+    arguments = lora_arguments(train, base.config.model_type)
+    if train.experts_share == 1:
+        return add(base, **arguments)
+    if base.config.model_type in DENSE:
+        raise files.StageError("train.experts_share is for a mixture of experts, and the base model has none")
+    chosen = choose(base)
+    names = [name.split(".", 1)[1] for name in EXPERTS]
+    model = add(base, **{**arguments, "rank_pattern": dict.fromkeys(names, 1)})  # small: they are replaced
+    model.peft_config["default"].rank_pattern = arguments.get("rank_pattern", {})
+    rank = train.expert_lora_rank or train.lora_rank
+    expert_lora.narrow(model, chosen, rank, train.lora_alpha / train.lora_rank)
+    return model
+
+
 def check_start(folder: Path, train: config.TrainConfig, base: dict | None, model_type: str) -> None:
     """Raises StageError unless the adapter was trained on this base model with these LoRA settings.
 
@@ -66,6 +89,9 @@ def check_start(folder: Path, train: config.TrainConfig, base: dict | None, mode
         there = sorted(found[name]) if isinstance(found.get(name), list) else found.get(name)
         if there != (sorted(value) if isinstance(value, list) else value):
             raise files.StageError(f"{folder} was trained with {name}={there}, not {value}; {undo}")
+    share = manifest["settings"].get("experts_share", 1.0)
+    if share != train.experts_share:
+        raise files.StageError(f"{folder} was trained with experts_share={share}, not {train.experts_share}; {undo}")
 
 
 def save(model: Any, tokenizer: Any, folder: Path, base_model: str) -> None:
@@ -75,6 +101,9 @@ def save(model: Any, tokenizer: Any, folder: Path, base_model: str) -> None:
     model.save_pretrained(folder)
     config_path = folder / "adapter_config.json"  # PEFT notes the folder of the base model on this machine
     found = {**files.read_json(config_path), "base_model_name_or_path": base_model}
+    chosen = expert_lora.chosen_in(model)
+    if chosen:
+        found[expert_lora.NOTE] = chosen
     if found.get("target_parameters"):
         found["lora_B_layout"] = B_LAYOUT
     # sets in PEFT, in another order in every process
@@ -84,6 +113,8 @@ def save(model: Any, tokenizer: Any, folder: Path, base_model: str) -> None:
     files.write_json(config_path, found)
     path = folder / "adapter_model.safetensors"
     tensors = load_file(path)
+    if chosen:
+        tensors = expert_lora.widened(tensors, chosen, routing.expert_count(model.config))
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
         raise files.StageError("the adapter holds values that are not finite; lower train.learning_rate")
     save_file({name: t.bfloat16().contiguous() for name, t in tensors.items()}, path, metadata={"format": "pt"})
@@ -96,7 +127,10 @@ def restore(model: Any, folder: Path) -> None:
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    result = set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+    tensors = load_file(folder / "adapter_model.safetensors")
+    if chosen := expert_lora.chosen_in(model):
+        tensors = expert_lora.narrowed(tensors, chosen, routing.expert_count(model.config))
+    result = set_peft_model_state_dict(model, tensors)
     left = [*result.unexpected_keys, *(name for name in result.missing_keys if "lora_" in name)]
     if left:
         raise files.StageError(f"{folder} does not fit this model: {left[0]} and {len(left) - 1} others")

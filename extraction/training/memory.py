@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from extraction import files
+from extraction.training import expert_lora
 
 if TYPE_CHECKING:
     import config
@@ -67,12 +68,12 @@ class Shape:
         layer = self.experts * self.hidden + 2 * self.hidden + 2 * self.head_dim
         return embeddings + self.layers * layer + self.hidden
 
-    def adapter_parameters(self, rank: int, expert_rank: int) -> int:
-        """Of a LoRA adapter on attention, and on the experts where expert_rank is above 0."""
+    def adapter_parameters(self, rank: int, expert_rank: int, experts: int | None = None) -> int:
+        """Of a LoRA adapter on attention, and where expert_rank is above 0 on so many experts of a layer; None: all."""
         queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
         attention = rank * (2 * (self.hidden + queries) + 2 * (self.hidden + keys))
-        experts = expert_rank * self.experts * (2 * self.hidden + 3 * self.expert_width)
-        return self.layers * (attention + experts)
+        stacks = expert_rank * (experts or self.experts) * (2 * self.hidden + 3 * self.expert_width)
+        return self.layers * (attention + stacks)
 
 
 # From the config.json of the hub repository, so that a plan needs no network.
@@ -160,8 +161,8 @@ def step_tokens(train: config.TrainConfig) -> int:
 
 
 def adapter_parameters(shape: Shape, train: config.TrainConfig) -> int:
-    experts = (train.expert_lora_rank or train.lora_rank) if train.lora_targets == "attention+experts" else 0
-    return shape.adapter_parameters(train.lora_rank, experts)
+    rank = (train.expert_lora_rank or train.lora_rank) if train.lora_targets == "attention+experts" else 0
+    return shape.adapter_parameters(train.lora_rank, rank, expert_lora.number(shape.experts, train.experts_share))
 
 
 def parts_of(shape: Shape, train: config.TrainConfig, offloaded: int) -> dict[str, float]:
@@ -211,7 +212,9 @@ def nearest(shape: Shape, train: config.TrainConfig, free: float) -> list[str]:
     changes += [{"expert_chunk": 32}] if not train.expert_chunk else []
     changes += [{"offload_layers": None}] if train.offload_layers is not None else []
     if train.lora_targets == "attention+experts":
-        changes += [{"expert_lora_rank": rank} for rank in ranks] + [{"lora_targets": "attention"}]
+        changes += [{"experts_share": share} for share in (0.5, 0.25) if share < train.experts_share]
+        changes += [{"expert_lora_rank": rank} for rank in ranks]
+        changes += [{"lora_targets": "attention", "experts_share": 1.0}]
     changes += [{"max_seq_length": n, "batch_size": 1} for n in (2048, 1024, 512) if n < train.max_seq_length]
     for change in changes:
         if plan(shape, dataclasses.replace(train, **change), free).fits:

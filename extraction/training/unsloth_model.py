@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,12 @@ def prepare(train: config.TrainConfig, cache: Path) -> Any:
     return unsloth
 
 
-def load(train: config.TrainConfig, offload_layers: int, cache: Path) -> Any:
+def load(
+    train: config.TrainConfig, offload_layers: int, cache: Path, choose: Callable[[Any], list[list[int]]] | None = None
+) -> Any:
     """The 4-bit base model with a new LoRA adapter, by Unsloth, on this process's CUDA device.
+
+    With `train.experts_share` below 1, `choose` says which experts of each layer the adapter trains.
 
     Raises StageError if the experts did not come out in 4 bit, which takes 61 GB instead of 16 and fails later.
     """
@@ -57,13 +62,23 @@ def load(train: config.TrainConfig, offload_layers: int, cache: Path) -> Any:
     for name, parameter in model.named_parameters():
         if ".experts." in name and parameter.dtype != torch.uint8:
             raise files.StageError(f"{name} was loaded as {parameter.dtype} and not in 4 bit; check the versions")
-    return unsloth.FastLanguageModel.get_peft_model(
-        model,
-        **{"target_parameters": [], **adapter.lora_arguments(train, model.config.model_type)},
-        lora_dropout=0,
-        use_gradient_checkpointing="unsloth",
-        random_state=train.seed,
-    )
+
+    if train.experts_share < 1:
+        from unsloth_zoo.temporary_patches import moe_utils
+
+        if (kind := moe_utils.select_moe_backend()) != "grouped_mm":
+            raise files.StageError(f"train.experts_share needs PyTorch's grouped_mm, and Unsloth chose {kind} here")
+
+    def add(base: Any, **arguments: Any) -> Any:
+        return unsloth.FastLanguageModel.get_peft_model(
+            base,
+            **{"target_parameters": [], **arguments},
+            lora_dropout=0,
+            use_gradient_checkpointing="unsloth",
+            random_state=train.seed,
+        )
+
+    return adapter.added(model, train, choose, add)
 
 
 def keep_reentrant_checkpoints() -> None:

@@ -1,6 +1,7 @@
 import numpy
 import pytest
 
+from extraction.models import routing
 from extraction.scoring import experts
 from extraction.tasks import prompts, schemas
 
@@ -98,9 +99,9 @@ def model(tiny_moe):
 
 def test_every_token_picks_its_experts_once_in_every_layer(model):
     tokens = list(range(5, 45))
-    assert experts.picks(model, tokens).shape == (4, 8)
-    assert set(experts.picks(model, tokens).sum(axis=1)) == {40 * 2}
-    assert set(experts.picks(model, tokens, skip=30).sum(axis=1)) == {10 * 2}
+    assert routing.picks(model, tokens).shape == (4, 8)
+    assert set(routing.picks(model, tokens).sum(axis=1)) == {40 * 2}
+    assert set(routing.picks(model, tokens, skip=30).sum(axis=1)) == {10 * 2}
 
 
 def test_the_picks_are_those_that_the_routers_make(model):
@@ -108,7 +109,7 @@ def test_the_picks_are_those_that_the_routers_make(model):
     seen = []
     layers = model.get_base_model().model.layers
     hooks = [layer.mlp.gate.register_forward_hook(lambda _, __, out: seen.append(out[2])) for layer in layers]
-    counted = experts.picks(model, list(range(5, 45)))
+    counted = routing.picks(model, list(range(5, 45)))
     for hook in hooks:
         hook.remove()
     assert [numpy.bincount(chosen.flatten(), minlength=8).tolist() for chosen in seen] == counted.tolist()
@@ -171,7 +172,7 @@ def test_a_study_has_base_and_adapter_side_by_side_and_a_picture(tiny_moe, token
     assert found["documents"] == {"contract": 3, "receipt": 3}
     assert (found["layers"], found["experts"], found["experts_per_token"], len(done)) == (4, 8, 2, 9)
     base = AutoModelForCausalLM.from_pretrained(tiny_moe).float().eval()
-    alone = [experts.load(experts.picks(base, *experts.document_tokens(tokenizer, row["prompt"]))) for row in rows[:3]]
+    alone = [experts.load(routing.picks(base, *experts.document_tokens(tokenizer, row["prompt"]))) for row in rows[:3]]
     assert numpy.allclose(found["base"]["load"]["receipt"], numpy.mean(alone, axis=0))
     for state in ("base", "adapter"):
         assert set(found[state]["divergence"]) == {"contract / receipt"}

@@ -26,6 +26,15 @@ def test_the_parameters_of_qwen3_30b_a3b_add_up_to_what_is_published():
 def test_adapter_sizes_are_those_that_peft_counts():
     assert QWEN.adapter_parameters(32, 0) == 26_738_688
     assert QWEN.adapter_parameters(32, 32) == 1_285_029_888
+    assert QWEN.adapter_parameters(32, 32, 32) - 26_738_688 == (1_285_029_888 - 26_738_688) / 4
+
+
+def test_rank_32_on_a_quarter_of_the_experts_fits_a_card_of_16_gb_and_on_all_it_does_not():
+    experts = changed(lora_targets="attention+experts")
+    assert not memory.plan(QWEN, experts, A4000).fits
+    made = memory.plan(QWEN, dataclasses.replace(experts, experts_share=0.25), A4000)
+    assert made.fits and made.offloaded_layers < 40
+    assert "train.experts_share=0.25" in " ".join(memory.nearest(QWEN, experts, A4000))
 
 
 # batch, sequence length, settings, layers in host memory, highest GiB in tensors that an H200 with torch 2.11.0 and
