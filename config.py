@@ -352,8 +352,8 @@ PROFILES = {
 # What learning from documents of one's own changes in a profile; docs/own.md says what was measured.
 OWN = {
     "cpu": (
-        "data.replay=0.5 train.learning_rate=5e-4 train.warmup_ratio=0.05 train.max_steps=-1 train.epochs=1"
-        " train.min_steps=24 train.eval_steps=12 train.eval_rows=6"
+        "data.replay=1 train.learning_rate=2e-4 train.max_steps=-1 train.epochs=1 train.min_steps=30"
+        " train.eval_steps=15 train.eval_rows=6"
     ).split(),
     "gpu": "data.replay=1 train.epochs=2 train.min_steps=30 train.eval_steps=20".split(),
 }

@@ -304,9 +304,9 @@ def accumulation_steps(train: config.TrainConfig) -> int:
 
 def epochs_of(train: config.TrainConfig, rows: Any) -> float:
     """The epochs of the settings, or as many as give `train.min_steps`."""
-    tokens = sum(map(len, rows["input_ids"])) if train.min_steps else 1
-    steps = math.ceil(tokens / (train.max_seq_length * train.batch_size)) / train.gradient_accumulation_steps
-    return max(train.epochs, train.min_steps / steps)
+    lengths, most = [len(ids) for ids in rows["input_ids"]], train.max_seq_length * train.batch_size
+    count = math.ceil(sum(lengths) / most) if train.packing else len(batches.TokenBatches(lengths, most, train.seed))
+    return max(train.epochs, train.min_steps * train.gradient_accumulation_steps / count)
 
 
 def arguments_of(cfg: config.Config, model: Any, train_rows: Any, keeps_last: bool) -> Any:

@@ -185,6 +185,13 @@ def test_two_processes_train_as_one_does(project, packing):
     assert [e["tokens"] for e in logs[0] if "loss" in e] == [e["tokens"] for e in logs[1] if "loss" in e]
 
 
+def test_the_least_number_of_steps_counts_the_batches_that_there_are():
+    """Two rows of 600 tokens are no batch of 1,024."""
+    train = config.TrainConfig(packing=False, gradient_accumulation_steps=1, max_seq_length=1024, min_steps=30)
+    assert train_moe.epochs_of(train, {"input_ids": [[0] * 600] * 10}) == 3
+    assert train_moe.epochs_of(train, {"input_ids": [[0] * 600] * 60}) == 1
+
+
 def test_steps_that_processes_cannot_share_evenly_are_refused(monkeypatch):
     monkeypatch.setattr(train_moe, "processes_of", lambda train: SimpleNamespace(num_processes=3))
     with pytest.raises(files.StageError, match="cannot be shared evenly by 3 processes"):
