@@ -200,6 +200,7 @@ class InferenceConfig(limits.Limits):
         512  # of an answer, and one more for each character of a document with lists; one cut is reported
     )
     choose: bool = True  # amounts, dates and times are chosen among those that the text prints, not written
+    first_look: bool = False  # of a contract, only sentences that by their words may hold a clause are read
     threads: int = 0  # 0: all cores
     at_once: int = 1  # answers that a GGUF build writes together: windows of a document, documents with --workers
     gpu_layers: int | None = None  # of a GGUF build on a GPU; None: all, if llama-cpp-python was built for one

@@ -107,7 +107,7 @@ def examine(
     read_seconds = time.monotonic() - started
     task = task or (schemas.RECEIPT if document.invoice else detection.detect(document.text))
     shown = steps.Shown(document, task)
-    asked = steps.ask(shown, task, questions, backend, cfg.data)
+    asked = steps.ask(shown, task, questions, backend, cfg.data, cfg.inference.first_look)
     answers: dict[int, backends.Completion] = {}
 
     def found() -> steps.Extraction:

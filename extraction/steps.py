@@ -15,7 +15,7 @@ from extraction.models import backends
 from extraction.models.confidence import Calibration
 from extraction.reading import layout
 from extraction.reading.documents import Document
-from extraction.tasks import completions, custom, prompts, records, schemas
+from extraction.tasks import completions, custom, first_look, prompts, records, schemas, sentences
 from extraction.tasks.records import Leaf
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Shown:
         self.left_out = injections.orders(document.text, names)
         self.text = injections.without(document.text, names)
         self.running = layout.prose(self.text) if task is schemas.CONTRACT else self.text  # what is read in windows
+        self.unread = (0, 0)  # sentences that the first look left out, of so many
 
     @cached_property
     def _printed(self) -> list[int]:
@@ -72,15 +73,38 @@ class Asked:
 
 
 def ask(
-    shown: Shown, task: schemas.Task, questions: Sequence[str], backend: backends.Backend, data: DataConfig
+    shown: Shown,
+    task: schemas.Task,
+    questions: Sequence[str],
+    backend: backends.Backend,
+    data: DataConfig,
+    look_first: bool = False,
 ) -> list[Asked]:
     """The requests about a document: one for each window of it, then one for each question.
 
-    A document with an electronic invoice is only asked the questions: its record is known.
+    A document with an electronic invoice is only asked the questions: its record is known. `look_first`: of a contract
+    only the sentences that may hold a clause are shown.
     """
-    spans = [] if invoice_of(shown.document, task) else windows(shown.running, task, backend, data)
-    asked = [Asked(task, prompts.prompt(task, shown.running[a:b]), start=a) for a, b in spans]
+    if invoice_of(shown.document, task):
+        asked = []
+    elif look_first and task is schemas.CONTRACT:
+        asked = [Asked(task, prompts.prompt(task, shown.running, spans=spans)) for spans in looked_at(shown, data)]
+    else:
+        spans = windows(shown.running, task, backend, data)
+        asked = [Asked(task, prompts.prompt(task, shown.running[a:b]), start=a) for a, b in spans]
     return asked + [ask_question(shown, question, data) for question in questions]
+
+
+def looked_at(shown: Shown, data: DataConfig) -> list[list[tuple[int, int]]]:
+    """The sentences of a contract that may hold a clause, in windows; notes how many are left out."""
+    parts = [
+        (start, layout.windows(shown.running[start:end], data.window_chars, 0))  # one if it is no longer than a window
+        for start, end in sentences.split(shown.running)
+    ]
+    every = [(start + a, start + b) for start, pieces in parts for a, b in pieces]
+    found = first_look.windows(shown.running, every, data.window_chars)
+    shown.unread = len(every) - sum(map(len, found)), len(every)
+    return found
 
 
 def request(task: schemas.Task, messages: list[dict[str, str]], choose: bool) -> backends.Request:
@@ -270,6 +294,7 @@ class Extraction:
         """What has to be said of the document, the answers, the values, and where the answers to questions stand."""
         document = self.shown.document
         found = [Problem("document", None, text) for text in document.problems]
+        found += problems.of_first_look(*self.shown.unread)
         found += [
             *problems.of_passages(document.text, self.shown.injected, self.shown.left_out),
             *self.of_answers,

@@ -22,7 +22,7 @@ ROWS = """
 extraction.reading: limits
 config
 extraction: files handoff stage
-extraction.tasks: schemas definitions custom sentences records prompts completions detection
+extraction.tasks: schemas definitions custom sentences first_look records prompts completions detection
 extraction.download: sources web hub
 extraction.reading: words
 extraction.formats: plain kinds einvoice archives docx_looks docx_lists docx html mail unpack unpaged

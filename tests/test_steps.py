@@ -1,6 +1,7 @@
 """From a document to its result, step by step."""
 
 import json
+import re
 
 import pytest
 
@@ -33,9 +34,9 @@ class Pointing(backends.OneByOne):
         return backends.Completion(json.dumps({"clauses": clauses}), confidences=sure)
 
 
-def examined(text, backend, questions=()):
+def examined(text, backend, questions=(), look_first=False):
     shown = steps.Shown(documents.Document(text), schemas.CONTRACT)
-    asked = steps.ask(shown, schemas.CONTRACT, questions, backend, DATA)
+    asked = steps.ask(shown, schemas.CONTRACT, questions, backend, DATA, look_first)
     found = steps.Extraction("c.txt", schemas.CONTRACT, backend.name, shown)
     found.take(asked, steps.read(shown, asked, backend.complete([one.request(choose=True) for one in asked])), None)
     return found, asked
@@ -64,6 +65,20 @@ def test_of_a_clause_in_several_windows_the_surest_place_counts():
     found, asked = examined(text, Pointing(SAME, [0.2, 0.9]))
     assert len(asked) > 1
     assert [(field["span"], field["confidence"]) for field in found.fields] == [([text.rindex(SAME), len(text)], 0.9)]
+
+
+def test_what_the_first_look_leaves_out_is_said_and_a_clause_behind_it_has_its_place():
+    plain, law = "Notices shall be in writing. ", "This Agreement shall be governed by the laws of the State of Ohio."
+    text = f"Supply Agreement between Acme and Bolt.\n\n{'x' * 900} {plain * 40}{law} {plain * 20}"
+    found, asked = examined(text, Pointing(law), look_first=True)
+    (field,) = found.fields
+    assert text[slice(*field["span"])] == law
+    shown = [len(one.prompt.messages[1]["content"]) for one in asked]
+    assert sum(shown) < len(text) * 0.7 and max(shown) < 500  # a sentence without an end is in pieces
+    (problem,) = [str(problem) for problem in found.all_problems()]
+    assert re.fullmatch(r"(\d+) of 6\d sentences hold no clause by their words, .*first_look=false reads all", problem)
+    assert int(problem.split()[0]) > 40
+    assert not examined(text, Pointing(law))[0].all_problems()
 
 
 def test_problems_have_a_kind_and_a_path_inside_and_are_sentences_outside():

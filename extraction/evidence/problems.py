@@ -41,6 +41,13 @@ def of_passages(
         yield Problem("injected", None, f"{said} kept in {len(kept) - SHOWN} more passages")
 
 
+def of_first_look(unread: int, of: int) -> Iterator[Problem]:
+    """The sentences of a contract that no model has read."""
+    if unread:
+        said = f"{unread} of {of} sentences hold no clause by their words, so the model has not read them"
+        yield Problem("document", None, f"{said}; inference.first_look=false reads all")
+
+
 def no_sentences(dropped: Iterable[tuple[str, str]]) -> Iterator[Problem]:
     """Numbers of sentences in an answer that the prompt does not have, by category."""
     for name, number in dropped:

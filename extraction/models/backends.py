@@ -152,6 +152,8 @@ class LlamaBackend:
         self.render = renderer(template)
         self.tokenizer = llguidance.llamacpp.lltokenizer_from_vocab(self.llm._model.vocab)
         self.sequences = sequences.Sequences(self.llm, at_once)
+        if not threads:
+            self.sequences.measure_threads(cores)
 
     def count(self, text: str) -> int:
         return len(self.llm.tokenize(text.encode(), add_bos=False, special=False))

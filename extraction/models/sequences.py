@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 PROMPT_BATCH = 512  # tokens of a prompt that are evaluated at a time
+TRIED = 4  # tokens that are evaluated with each number of threads; the first of them is slow
 WORTH_A_COPY = 32  # tokens that another sequence shares beyond those of the free one
 
 
@@ -62,6 +63,24 @@ class Sequences:
         self.tokens: list[list[int]] = [[] for _ in range(count)]  # in the memory of each sequence
         self.jobs: list[Job] = []
         self.turn = threading.Lock()
+
+    def measure_threads(self, cores: int) -> int:
+        """Write with half of the cores or with all, whichever is faster now: cores that share their units, or that
+        others use, only wait for each other. Returns which."""
+        import llama_cpp
+
+        job, seconds = Job(None, slot=0), {max(1, cores // 2): [], cores: []}
+        for _ in range(TRIED if len(seconds) > 1 else 0):
+            for threads, found in seconds.items():
+                llama_cpp.llama_set_n_threads(self.context, threads, cores)
+                started = time.monotonic()
+                self._decode([(job, [0])])
+                llama_cpp.llama_synchronize(self.context)
+                found.append(time.monotonic() - started)
+        self._clear()
+        best = min(seconds, key=lambda threads: min(seconds[threads], default=0.0))
+        llama_cpp.llama_set_n_threads(self.context, best, cores)
+        return best
 
     def run(self, writings: Sequence[Writing], done: Callable[[int, Job], Any]) -> list[Job]:
         """The jobs of these answers when all are written; `done` is called with the number of each, in this thread."""

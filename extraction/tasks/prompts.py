@@ -47,14 +47,17 @@ class Prompt:
     sentences: tuple[Sentence, ...] = ()
 
 
-def prompt(task: Task, text: str, question: str | None = None) -> Prompt:
-    """What asks for this task. `text` is a document's text or one window of it.
+def prompt(
+    task: Task, text: str, question: str | None = None, spans: Sequence[tuple[int, int]] | None = None
+) -> Prompt:
+    """What asks for this task. `text` is a document's text or one window of it; of a contract, `spans` are the
+    sentences of the text that are shown, all unless they are named.
 
     A question stands before and behind the document: no token of a document that comes first could see what is asked.
     """
     numbered: tuple[Sentence, ...] = ()
     if task is CONTRACT:
-        numbered = tuple(Sentence(_no_markers(flat(text[a:b])), (a, b)) for a, b in sentences.split(text))
+        numbered = tuple(Sentence(_no_markers(flat(text[a:b])), (a, b)) for a, b in spans or sentences.split(text))
         text = "\n".join(f"[{n}] {sentence.text}" for n, sentence in enumerate(numbered, start=1))
     text = _no_markers(text)
     if task is QUESTION:
