@@ -40,13 +40,16 @@ _EDGES = ".,;:()[]{}*#=|"
 def narrowed(task: Task, text: str) -> dict:
     """The task's schema for this text: a field for an amount, a date or a time is an `enum` of what the text prints.
 
-    A kind of which the text prints nothing, or more than `MOST` values, stays a string.
+    Of a kind that the text does not print, a receipt has no field, and a field of a user's own stays a string: a number
+    may be spelled out. More than `MOST` values of a kind are not listed.
     """
     by_path = kinds(task)
-    lists = {kind: found for kind in set(by_path.values()) if 0 < len(found := printed(kind, text)) <= MOST}
-    schema = _replaced(task.schema, "", {path: kind for path, kind in by_path.items() if kind in lists})
-    definitions = {kind: {"type": "string", "enum": found} for kind, found in sorted(lists.items())}
-    return {**schema, "$defs": definitions} if definitions else task.schema
+    lists = {kind: found for kind in sorted(set(by_path.values())) if len(found := printed(kind, text)) <= MOST}
+    narrow = {path: kind for path, kind in by_path.items() if lists.get(kind) or (task is RECEIPT and kind in lists)}
+    if not narrow:
+        return task.schema
+    definitions = {kind: {"type": "string", "enum": found} for kind, found in lists.items() if found}
+    return {**_replaced(task.schema, "", narrow, set(definitions)), "$defs": definitions}
 
 
 def kinds(task: Task) -> dict[str, str]:
@@ -56,18 +59,19 @@ def kinds(task: Task) -> dict[str, str]:
     return _RECEIPT if task is RECEIPT else {}
 
 
-def _replaced(node: dict, path: str, kinds: dict[str, str]) -> dict:
+def _replaced(node: dict, path: str, kinds: dict[str, str], listed: set[str]) -> dict:
+    """The node with the values of its kind; empty where no value of that kind is listed."""
     kind = kinds.get(path) or kinds.get(path.rpartition(".")[2])
     if kind and node.get("type") == "string":
-        return {"$ref": f"#/$defs/{kind}"}
+        return {"$ref": f"#/$defs/{kind}"} if kind in listed else {}
     if "anyOf" in node:
-        return {**node, "anyOf": [_replaced(option, path, kinds) for option in node["anyOf"]]}
+        return {**node, "anyOf": [_replaced(option, path, kinds, listed) for option in node["anyOf"]]}
     if "items" in node:
-        return {**node, "items": _replaced(node["items"], f"{path}[]", kinds)}
+        return {**node, "items": _replaced(node["items"], f"{path}[]", kinds, listed)}
     if "properties" not in node:
         return node
-    inner = {n: _replaced(s, f"{path}.{n}" if path else n, kinds) for n, s in node["properties"].items()}
-    return {**node, "properties": inner}
+    inner = {n: _replaced(s, f"{path}.{n}" if path else n, kinds, listed) for n, s in node["properties"].items()}
+    return {**node, "properties": {name: made for name, made in inner.items() if made}}
 
 
 @lru_cache(maxsize=8)

@@ -68,6 +68,13 @@ def test_fields_of_a_users_own_are_chosen_by_their_types():
     assert "4.50" in found["$defs"]["amount"]["enum"] and "12 May 2026" in found["$defs"]["date"]["enum"]
 
 
-def test_a_text_that_prints_none_leaves_the_fields_free():
-    assert printed.narrowed(schemas.RECEIPT, "Thank you, come again") is schemas.RECEIPT.schema
+def test_of_what_a_text_does_not_print_a_receipt_has_no_field():
+    fields = printed.narrowed(schemas.RECEIPT, "CAFE\nTea 2.00\nTOTAL 2.00")["properties"]
+    assert fields["total"] == {"$ref": "#/$defs/amount"}
+    assert not {"date", "due_date"} & set(fields)
+    none = printed.narrowed(schemas.RECEIPT, "Thank you, come again")
+    assert {"merchant", "line_items", "item_count"} <= set(none["properties"])
+    assert "total" not in none["properties"] and "amount" not in json.dumps(none)
+    own = custom.parse('{"type": "object", "properties": {"days": {"type": "number"}}}', "schema")
+    assert printed.narrowed(own, "within thirty days") is own.schema
     assert printed.narrowed(schemas.CONTRACT, "Due 12 May 2026, 4.50") is schemas.CONTRACT.schema
