@@ -34,8 +34,8 @@ from typing import Any
 
 import config
 from extraction import files, handoff, stage
-from extraction.export import bundle, fit, gguf_build, llama_source, quality
-from extraction.models import backends, base_model, float32, lora, rows
+from extraction.export import bundle, gguf_build, llama_source, quality
+from extraction.models import backends, base_model, fit, float32, gpu, lora, rows
 from extraction.tasks import completions, own_types, prompts, schemas
 
 STAGE = "export_gguf"
@@ -355,7 +355,10 @@ def build(
         with timed(seconds, f"check {kind}"):
             result["files"][path.name] = check_file(path, tokenizer)
         sizes = fit.sizes(path)
-        cards = [asdict(fit.advise(sizes, cfg.export.num_ctx, card)) for card in fit.CARDS]
+        here = round(gpu.free(), 2)  # of this machine's GPU, if llama.cpp was built for it
+        cards = [
+            asdict(fit.advise(sizes, cfg.export.num_ctx, card)) for card in (*fit.CARDS, *([here] if here else ()))
+        ]
         result["files"][path.name]["cards"] = cards
     own_types.save(out, adapter)
     write_modelfiles(cfg, base.model_type, f"./{paths[kinds[0]].name}", out)
@@ -451,8 +454,8 @@ def say_what_was_made(args: argparse.Namespace, cfg: config.Config, is_small: bo
     for path in paths:
         print(f"      {path.name}  {path.stat().st_size / 1e6:,.0f} MB")
         if not is_small:
-            cards = "; ".join(map(fit.say, result["files"][path.name]["cards"]))
-            print(f"        {cfg.export.num_ctx} tokens of context: {cards}")
+            for card in result["files"][path.name]["cards"]:
+                print(f"        {fit.say(card, path, cfg.export.num_ctx)}")
     if result["logits"]:
         print(f"      logits before quantization: within {result['logits']['max_difference']:.1e} of transformers'")
     else:

@@ -2,12 +2,14 @@
 
     python -m benchmarks.card FILE.gguf --server build/bin/llama-server                 # all of the card
     python -m benchmarks.card Q4.gguf Q3.gguf --server ... --card all --card 15.99 --threads 8 --threads 16
+    python -m benchmarks.card FILE.gguf --server ... --in-process     # and as inference.py runs it
     python -m benchmarks.card 8_of_48.gguf --layers 48 --server ...  # of `export.py --layers 8`
 
 Prompts are random tokens, of 512 and 2,048, none cached; then 128 tokens are generated after the last. A card in GiB is
 real: a second process holds the rest of its memory, and experts of as many layers as needed are computed on the CPU,
-beginning with the number that `extraction/export/fit.py` advises. llama.cpp has to be built with CUDA for cards to
+beginning with the number that `extraction/models/fit.py` advises. llama.cpp has to be built with CUDA for cards to
 count.
+With --in-process each build is then timed as inference.py loads it, in a process of its own.
 With --layers the decoder layers of a file are repeated first: some layers give a build of the whole shape.
 
 Writes  output/benchmarks/card.jsonl   a row per line
@@ -18,17 +20,21 @@ Writes  output/benchmarks/card.jsonl   a row per line
 from __future__ import annotations
 
 import json
+import multiprocessing
 import random
 import statistics
 import sys
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks import shared, training
 from extraction import files, stage
-from extraction.export import fit
+from extraction.models import backends, fit
 
 PROMPTS = (512, 2048)
 GENERATED = 128
@@ -76,6 +82,51 @@ def measure(path: Path, server: Path, card: float | None, threads: int, context:
         return row | {"generation": statistics.median(generation), "generations": generation}
     lines = [x for x in log_path().read_text(encoding="utf-8", errors="replace").splitlines() if "error" in x.lower()]
     return row | {"error": row.get("error") or (lines or ["the server did not start"])[-1][:300]}
+
+
+@dataclass
+class Greedy:
+    """So many tokens behind a prompt, the likeliest of all each time, as `sequences` takes an answer."""
+
+    prompt: list[int]
+    left: int
+
+    def take(self, scores: Any) -> int | None:
+        token, self.left = int(scores.argmax()), self.left - 1
+        return None if self.left < 1 else token
+
+    def guess(self) -> list[int]:
+        return []
+
+
+def in_process(path: Path, context: int, threads: int, repeat: int) -> dict:
+    """Rates of a build that is loaded, and whose tokens are evaluated, as inference.py does it."""
+    begun = time.monotonic()
+    backend = backends.LlamaBackend(path, context, 16, threads)
+    loaded, draw = time.monotonic() - begun, random.Random(1)
+
+    def rates(size: int, generate: int) -> tuple[float, float]:
+        backend.sequences.forget()
+        prompt = draw.choices(range(1000, min(40_000, backend.llm.n_vocab())), k=size)
+        (job,) = backend.sequences.run([Greedy(prompt, generate + 1)], lambda *_: None)
+        return size / job.prompt_seconds, generate / max(job.seconds - job.prompt_seconds, 1e-9)
+
+    prompts = {str(size): [rates(size, 0)[0] for _ in range(repeat + 1)][1:] for size in PROMPTS}
+    written = [round(rates(512, GENERATED)[1], 1) for _ in range(repeat)]
+    found = {"load_seconds": round(loaded, 1), "generation": statistics.median(written), "generations": written}
+    return found | {"prompt": {size: round(statistics.median(found), 1) for size, found in prompts.items()}}
+
+
+def measure_in_process(path: Path, card: float | None, threads: int, context: int, repeat: int) -> dict:
+    """The same rates in a process of its own, so that its memory is free afterwards."""
+    row = {"file": f"{path.name}, in process", "card": card, "threads": threads, "context": context}
+    row["advised_layers_on_cpu"] = fit.advise(fit.sizes(path), context, card).layers_on_cpu if card else 0
+    spawned = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    with training.card_of(card), spawned as process:
+        try:
+            return row | process.submit(in_process, path, context, threads, repeat).result(timeout=600)
+        except (files.StageError, RuntimeError, OSError) as error:  # RuntimeError: the process ended
+            return row | {"error": str(error)[:300]}
 
 
 def repeated(source: Path, layers: int, path: Path) -> Path:
@@ -138,6 +189,7 @@ def main(argv: list[str] | None = None) -> int:
         "--card", type=card_size, action="append", help="all, or GiB; may be given again (default: all)"
     )
     parser.add_argument("--threads", type=int, action="append", help="may be given again (default: 8)")
+    parser.add_argument("--in-process", action="store_true", help="also measure as inference.py runs a build")
     parser.add_argument("--layers", type=int, metavar="N", help="repeat each file's decoder layers to N first")
     parser.add_argument("--context", type=int, default=8192)
     parser.add_argument("--repeat", type=int, default=3)
@@ -154,9 +206,11 @@ def main(argv: list[str] | None = None) -> int:
     for card in args.card or [None]:
         for path in args.files:
             for threads in (args.threads or [8])[: None if card else 1]:  # without experts on the CPU one will do
-                row = measure(path, args.server, card, threads, args.context, args.repeat, tries=6)
-                print(json.dumps(row), file=sys.stderr, flush=True)
-                rows.append(row)
+                found = [measure(path, args.server, card, threads, args.context, args.repeat, tries=6)]
+                if args.in_process:
+                    found.append(measure_in_process(path, card, threads, args.context, args.repeat))
+                print(json.dumps(found), file=sys.stderr, flush=True)
+                rows += found
                 files.write_jsonl(results, rows)
                 files.write_text(args.output / "card.md", table(rows))
     print(table(rows), end="")

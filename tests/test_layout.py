@@ -30,8 +30,8 @@ extraction.reading: ocr pdf pdf_text pdf_fonts pdf_page pages worker
 extraction.reading: columns directions paper layout documents
 extraction: cord own_folder
 extraction.tasks: own_types
-extraction.models: rows routing base_file float32 upcycle base_model lora confidence sequences backends http choice
-extraction.models: processes
+extraction.models: rows routing base_file float32 upcycle base_model lora confidence fit gpu sequences backends http
+extraction.models: choice processes
 extraction.evidence: values injections problems checks grounding printed typed
 extraction.download: labels own
 extraction: splitting steps drafts
@@ -41,7 +41,7 @@ extraction.preparing: sources duplicates labeled statistics
 extraction.training: expert_lora memory log checkpoints adapter watched unsloth_model callback batches
 extraction.scoring: metrics differences places scores report tables experts
 extraction.runs: workers results label environment
-extraction.export: llama_source gguf_build quality fit bundle
+extraction.export: llama_source gguf_build quality bundle
 extraction.page: edits jobs view opened strip widgets server keep review
 """
 ORDER = [

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from extraction import files
-from extraction.models import base_model, confidence, sequences
+from extraction.models import base_model, confidence, gpu, sequences
 from extraction.tasks.custom import CustomTask
 
 
@@ -128,23 +128,25 @@ class LlamaBackend:
         self.name = path.name
         self.max_new_tokens = max_new_tokens
         cores = threads or os.cpu_count() or 1
-        layers = layers_on_gpu(gpu_layers)
+        contexts = at_once + (at_once > 1)  # the last is llama_cpp.Llama's own
+        where = gpu.place(path, contexts * context_tokens, gpu_layers)
+        gpu.say(where)
         try:
-            self.llm = llama_cpp.Llama(
-                str(path),
-                n_ctx=context_tokens,
-                n_gpu_layers=layers,
-                n_threads=cores,
-                n_threads_batch=cores,
-                verbose=False,
-            )
+            with gpu.experts_on_cpu(where.experts_on_cpu):
+                self.llm = llama_cpp.Llama(
+                    str(path),
+                    n_ctx=context_tokens,
+                    n_batch=gpu.GPU_BATCH if where.layers else gpu.BATCH,
+                    n_gpu_layers=where.layers,
+                    flash_attn=bool(where.layers),
+                    n_threads=cores,
+                    n_threads_batch=cores,
+                    verbose=False,
+                )
         except ValueError as error:
             message = f"{path} cannot be loaded by llama.cpp: {error}"
-            if layers:
-                message += (
-                    ". If it does not fit on the GPU: --set inference.gpu_layers=N puts fewer layers there, and a "
-                    "llama-server with --n-cpu-moe only leaves experts out (--model http://...)"
-                )
+            if where.layers:
+                message += ". If it does not fit on the GPU: --set inference.gpu_layers=N puts fewer layers there"
             raise files.StageError(message, status=3) from error
         template = self.llm.metadata.get("tokenizer.chat_template")
         if template is None:
@@ -402,22 +404,6 @@ def log_share(scores: Any, one: float) -> float | None:
     import numpy
 
     return -float(numpy.log(numpy.exp(scores - one).sum())) if scores.size > 1 else None
-
-
-def layers_on_gpu(wanted: int | None) -> int:
-    """Layers of a GGUF build that llama.cpp computes on a GPU: all (-1) if it was built for one and nothing else is
-    wanted. Raises StageError for layers that are wanted there without a GPU."""
-    import llama_cpp
-
-    if llama_cpp.llama_supports_gpu_offload():
-        return -1 if wanted is None else wanted
-    if wanted:
-        raise files.StageError(
-            f"inference.gpu_layers={wanted}: the installed llama-cpp-python was built without a GPU. Run: "
-            "CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-deps --no-binary llama-cpp-python "
-            f"llama-cpp-python=={llama_cpp.__version__}"
-        )
-    return 0
 
 
 def renderer(template: str) -> Callable[[list[dict[str, str]]], str]:

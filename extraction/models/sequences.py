@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-PROMPT_BATCH = 512  # tokens of a prompt that are evaluated at a time
 TRIED = 4  # tokens that are evaluated with each number of threads; the first of them is slow
 WORTH_A_COPY = 32  # tokens that another sequence shares beyond those of the free one
 
@@ -57,7 +56,7 @@ class Sequences:
         # Of a recurrent model no token can be taken back, so nothing is guessed
         kinds = llama_cpp.llama_model_is_recurrent, llama_cpp.llama_model_is_hybrid
         self.can_go_back = not any(kind(llm._model.model) for kind in kinds)
-        self.size = max(PROMPT_BATCH, count)
+        self.size = max(llm.n_batch, count)  # tokens that are evaluated at a time
         self.batch = llama_cpp.llama_batch_init(self.size, 0, 1)
         weakref.finalize(self, llama_cpp.llama_batch_free, self.batch)
         self.tokens: list[list[int]] = [[] for _ in range(count)]  # in the memory of each sequence

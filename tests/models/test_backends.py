@@ -1,5 +1,6 @@
 """extraction/models/backends.py: what a backend answers, by the tiny model."""
 
+import dataclasses
 import json
 import os
 import re
@@ -62,17 +63,6 @@ def test_a_prompt_over_the_context_is_an_error_and_not_an_answer(tiny_cfg):
     assert second.error is None and second.text.startswith("{")
 
 
-def test_all_layers_go_to_a_gpu_if_llama_cpp_was_built_for_one(monkeypatch):
-    import llama_cpp
-
-    monkeypatch.setattr(llama_cpp, "llama_supports_gpu_offload", lambda: True)
-    assert [backends.layers_on_gpu(wanted) for wanted in (None, 0, 12)] == [-1, 0, 12]
-    monkeypatch.setattr(llama_cpp, "llama_supports_gpu_offload", lambda: False)
-    assert [backends.layers_on_gpu(wanted) for wanted in (None, 0)] == [0, 0]
-    with pytest.raises(files.StageError, match=r"built without a GPU\. Run: CMAKE_ARGS=-DGGML_CUDA=on pip install"):
-        backends.layers_on_gpu(12)
-
-
 def test_a_gguf_is_loaded_onto_the_gpu(tiny_gguf, monkeypatch):
     import llama_cpp
 
@@ -80,8 +70,9 @@ def test_a_gguf_is_loaded_onto_the_gpu(tiny_gguf, monkeypatch):
     loaded = llama_cpp.Llama
     monkeypatch.setattr(llama_cpp, "llama_supports_gpu_offload", lambda: True)
     monkeypatch.setattr(llama_cpp, "Llama", lambda *args, **options: given.append(options) or loaded(*args, **options))
-    choice.choose(tiny_gguf, "base-gguf").open()
-    assert given[0]["n_gpu_layers"] == -1
+    cfg = dataclasses.replace(tiny_gguf, inference=dataclasses.replace(tiny_gguf.inference, gpu_layers=3))
+    choice.choose(cfg, "base-gguf").open()
+    assert given[0]["n_gpu_layers"] == 3
 
 
 # --- confidences and caches ---------------------------------------------------------------------------------

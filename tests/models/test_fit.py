@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from benchmarks import card
-from extraction.export import fit
+from extraction.models import fit
 from extraction.training import memory
 
 SHAPE = memory.KNOWN["Qwen/Qwen3-30B-A3B"]
@@ -42,7 +44,9 @@ def test_a_longer_context_or_a_smaller_card_leaves_more_on_the_cpu():
 def test_what_does_not_fit_without_any_experts_is_said():
     advice = fit.advise(of_bits(16), 8192, 2.0)
     assert not advice.fits
-    assert fit.say({"card": 2.0, "layers_on_cpu": 48, "used": 3.0, "fits": False}) == "2 GB card: does not fit"
+    assert fit.say({"card": 2.0, "layers_on_cpu": 48, "fits": False}, Path("X.gguf"), 8192) == "2 GB card: does not fit"
+    line = "16 GB card: llama-server -m X.gguf -c 8192 -np 1 -ngl 999 --n-cpu-moe 8 --fit off --port 8000"
+    assert fit.say({"card": 15.99, "layers_on_cpu": 8, "fits": True}, Path("X.gguf"), 8192) == line
 
 
 def test_qwen3_30b_as_q4_k_m_keeps_the_experts_of_eight_layers_off_a_card_of_16_gb():

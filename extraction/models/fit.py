@@ -71,9 +71,10 @@ def advise(found: Sizes, context: int, card: float) -> Advice:
     return Advice(card, layers, round(needed / GIB, 2), needed <= card * GIB)
 
 
-def say(found: dict) -> str:
-    """The advice as text for the terminal."""
+def say(found: dict, path: Path, context: int) -> str:
+    """For the terminal: the card, and the line that starts llama-server for it, as it was measured."""
     card = f"{found['card']:.0f} GB card"
     if not found["fits"]:
         return f"{card}: does not fit"
-    return f"{card}: --n-cpu-moe {found['layers_on_cpu']}" if found["layers_on_cpu"] else f"{card}: all on the card"
+    on_cpu = f" --n-cpu-moe {found['layers_on_cpu']}" if found["layers_on_cpu"] else ""
+    return f"{card}: llama-server -m {path} -c {context} -np 1 -ngl 999{on_cpu} --fit off --port 8000"
