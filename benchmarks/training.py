@@ -182,6 +182,7 @@ class Row:
     targets: str = "attention"
     expert_rank: int | None = None
     share: float = 1.0  # of each layer's experts
+    by: str = "use"  # which these are, or chance
     batch: int = 4
     length: int = 2048
     offload: int | None = None  # layers; None: what the memory plan chooses
@@ -200,7 +201,7 @@ class Row:
         if self.expert_rank is not None:
             found.append(f"train.expert_lora_rank={self.expert_rank}")
         if self.share < 1:
-            found.append(f"train.experts_share={self.share}")
+            found += [f"train.experts_share={self.share}", f"train.experts_by={self.by}"]
         if self.offload is not None:
             found.append(f"train.offload_layers={self.offload}")
         return found
