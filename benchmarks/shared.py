@@ -128,15 +128,31 @@ def read_once(path: Path, limits: documents.Limits, folder: Path | None) -> docu
 # --- models --------------------------------------------------------------------------------------------------
 
 
+class Free:
+    """An answer without a grammar, of at most so many tokens."""
+
+    def __init__(self, prompt: list[int], ending: int, most: int):
+        self.prompt, self.ending, self.most = prompt, ending, most
+        self.tokens: list[int] = []
+
+    def take(self, scores: Any) -> int | None:
+        token = int(scores.argmax())
+        if token == self.ending:
+            return None
+        self.tokens.append(token)
+        return None if len(self.tokens) == self.most else token
+
+    def guess(self) -> list[int]:
+        return []
+
+
 def free(backend: backends.LlamaBackend, messages: list[dict[str, str]], most: int) -> str:
-    """An answer without a grammar, of at most so many tokens, as a chat program gets it."""
-    llm, tokens = backend.llm, []
+    """An answer without a grammar, as a chat program gets it: the likeliest tokens, at most so many."""
+    llm = backend.llm
     prompt = llm.tokenize(backend.render(messages).encode(), add_bos=False, special=True)
-    for token in llm.generate(prompt, temp=0.0, repeat_penalty=1.0):
-        if token == llm.token_eos() or len(tokens) == most:
-            break
-        tokens.append(token)
-    return llm.detokenize(tokens).decode("utf-8", errors="replace")
+    answer = Free(prompt, llm.token_eos(), min(most, llm.n_ctx() - len(prompt)))
+    backend.sequences.run([answer], lambda *_: None)
+    return llm.detokenize(answer.tokens).decode("utf-8", errors="replace")
 
 
 class Server:

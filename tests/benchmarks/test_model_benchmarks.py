@@ -7,10 +7,12 @@ import pytest
 
 from benchmarks import choosing, general, schemas, shared
 from extraction import files
+from extraction.models import backends, choice
 from extraction.reading import documents
 from extraction.scoring import metrics
 from extraction.synthetic import letters, own
-from extraction.tasks import custom
+from extraction.tasks import custom, prompts
+from extraction.tasks.schemas import QUESTION
 
 
 def test_processes_share_the_work_and_an_interrupted_one_goes_on(tmp_path):
@@ -105,3 +107,16 @@ def test_a_wrong_value_is_without_a_flag_if_nothing_points_at_it():
     failed = {"rule": "subtotal + tax + service - discount = total", "verdict": "fails"}
     assert choosing.unflagged(one, result | {"checks": [failed]}) == (0, 3)
     assert choosing.invented({"total": "5 .00", "date": "7 May", "merchant": {"name": "X"}}, "TOTAL 5.00") == 1
+
+
+def test_a_free_answer_leaves_the_next_bound_one_as_it_was(tiny_gguf):
+    backend = choice.choose(tiny_gguf, "base-gguf").open()
+    asked = [
+        backends.Request(prompts.messages(QUESTION, f"TOTAL {n}.00\n2 Tea", "How much?"), QUESTION.schema)
+        for n in range(3)
+    ]
+    before = [answer.text for answer in backend.complete(asked)]
+    text = shared.free(backend, asked[0].messages, 24)
+    assert [answer.text for answer in backend.complete(asked)] == before
+    assert shared.free(backend, asked[0].messages, 24) == text != before[0]
+    assert len(backend.llm.tokenize(shared.free(backend, asked[1].messages, 5).encode(), add_bos=False)) <= 8
