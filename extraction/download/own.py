@@ -133,9 +133,18 @@ def lay_out(folder: Path, name: str, task: schemas.Task, run: limits.Limits, kno
         row = {"id": f"own/{name}/{shown}", "file": shown, "split": one.split, "sha256": digest, "text": text}
         found.rows.append({**row, "record": record, "not_found": [f["path"] for f in unseen]})
     if not found.rows:
-        first = f" ({found.said[0]})" if found.said else ": write their records beside them"
-        raise files.StageError(f"{folder} has no labeled document that can be used{first}")
+        why = f" ({found.said[0]})" if found.said else ": write their records beside them"
+        if found.left_out[labels.NO_FIT] > 1:
+            why += f"; {misfits(found)}"
+        raise files.StageError(f"{folder} has no labeled document that can be used{why}")
     return found
+
+
+def misfits(found: Found) -> str:
+    """What is said of records that do not fit the schema."""
+    count = found.left_out[labels.NO_FIT]
+    said = "1 record does" if count == 1 else f"{count} records do"
+    return f"{said} not fit {SCHEMA}: if it was changed after they were made, change them too; nothing was deleted"
 
 
 def _text(path: Path, run: limits.Limits, known: dict[str, dict]) -> tuple[str, str]:
@@ -190,11 +199,7 @@ def say(found: Found, folder: Path) -> None:
     if found.said[SHOWN:]:
         print(f"left out: {len(found.said) - SHOWN} more", file=sys.stderr)
     if found.left_out[labels.NO_FIT]:
-        print(
-            f"{found.left_out[labels.NO_FIT]} records do not fit {SCHEMA}: if it was changed after they were "
-            "made, change them too; nothing was deleted",
-            file=sys.stderr,
-        )
+        print(misfits(found), file=sys.stderr)
     for entry in found.not_found[:SHOWN]:
         print(f"check: {files.shown(entry['document'])}: {entry['path']} is not printed in it", file=sys.stderr)
     if found.not_found:
