@@ -85,8 +85,7 @@ def narrow(model: Any, chosen: list[list[int]], rank: int, scale: float) -> None
                 if weight == "A":
                     torch.nn.init.kaiming_uniform_(new, a=math.sqrt(5))
                 factors["default"].weight = torch.nn.Parameter(new)
-            wrapper.num_experts, wrapper.r["default"], wrapper.scaling["default"] = len(experts), rank, scale
-            wrapper.lora_alpha["default"] = scale * rank
+            wrapper.r["default"], wrapper.lora_alpha["default"], wrapper.scaling["default"] = rank, scale * rank, scale
             wrapper.forward = passing_on(wrapper)
         LayerLora(stack, found["gate_up_proj"], found["down_proj"], experts)
 
