@@ -245,7 +245,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
             null = compared["null_layers"]
             axis.plot(layers, compared["layers"], color=color, label=f"{state}: mean {compared['mean']:.4f}")
             axis.fill_between(layers, null["low"], null["high"], color=color, alpha=0.25, linewidth=0)
-        axis.set(title=pair, xlabel="layer", ylabel="Jensen-Shannon divergence, bits", ylim=(0, 1.05 * highest))
+        axis.set(title=pair, xlabel="layer", ylabel="Jensen-Shannon divergence, bits", ylim=(0, 1.4 * highest))
         axis.legend(title="band: 95 % with types shuffled", fontsize=8)
     norms = found["moved"]
     heat(axes[2][0], norms["experts"], "experts, by the adapter", "norm of the difference / of the weight", vmin=0)
