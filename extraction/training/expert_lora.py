@@ -154,18 +154,22 @@ class LayerLora:
         self.weights = weights.reshape(-1)[picks]
 
     def apply_gate(self, gate_up: Any) -> Any:
-        plain = type(self.stack)._apply_gate
         if self.rows is None:
-            return plain(self.stack, gate_up)
+            return self.gated(gate_up)
         if len(gate_up) != self.count:
             raise RuntimeError(
                 "the experts of a layer are not computed all at once, and LoRA on some of them has to be"
             )
         # in place: no other copy of what is the largest tensor of a layer
         gate_up.index_add_(0, self.rows, self.times(self.gate_up, self.inputs.to(gate_up.dtype)))
-        inner = plain(self.stack, gate_up)
+        inner = self.gated(gate_up)
         self.added = self.times(self.down, inner[self.rows]) * self.weights[:, None].to(inner.dtype)
         return inner
+
+    def gated(self, gate_up: Any) -> Any:
+        """As Mixtral's and Qwen's experts do it; Unsloth's own classes of them have no method for it."""
+        gate, up = gate_up.chunk(2, dim=-1)
+        return self.stack.act_fn(gate) * up
 
     def end(self, _: Any, given: tuple, output: Any) -> Any:
         if self.rows is None:
