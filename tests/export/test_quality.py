@@ -81,6 +81,7 @@ def test_the_builds_are_compared_with_the_largest_and_fewer_bits_lie_farther(pro
     ]
     assert largest["divergence"] is None
     assert 0 < eight["divergence"] < four["divergence"]
+    assert 0 < largest["loss"] == pytest.approx(eight["loss"], rel=0.02)
     assert all(r["generated_tokens_per_second"] > 0 and r["memory_gib"] > 0 for r in found["results"])
     assert "| doc-intel-base-Q8_0.gguf |" in capsys.readouterr().out
 
