@@ -316,7 +316,7 @@ PROFILES = {
             warmup_ratio=0.0,
         ),
         evaluate=EvaluateConfig(rows_per_task=3),
-        inference=InferenceConfig(max_new_tokens=384, at_once=4),
+        inference=InferenceConfig(max_new_tokens=384, first_look=True, at_once=2),
     ),
     "gpu": Config(
         profile="gpu",

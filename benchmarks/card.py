@@ -86,7 +86,7 @@ def measure(path: Path, server: Path, card: float | None, threads: int, context:
 
 @dataclass
 class Greedy:
-    """So many tokens behind a prompt, the likeliest of all each time, as `sequences` takes an answer."""
+    """So many tokens behind a prompt, the likeliest of all each time, as `contexts` takes an answer."""
 
     prompt: list[int]
     left: int
@@ -94,9 +94,6 @@ class Greedy:
     def take(self, scores: Any) -> int | None:
         token, self.left = int(scores.argmax()), self.left - 1
         return None if self.left < 1 else token
-
-    def guess(self) -> list[int]:
-        return []
 
 
 def in_process(path: Path, context: int, threads: int, repeat: int) -> dict:
@@ -106,9 +103,9 @@ def in_process(path: Path, context: int, threads: int, repeat: int) -> dict:
     loaded, draw = time.monotonic() - begun, random.Random(1)
 
     def rates(size: int, generate: int) -> tuple[float, float]:
-        backend.sequences.forget()
+        backend.contexts.forget()
         prompt = draw.choices(range(1000, min(40_000, backend.llm.n_vocab())), k=size)
-        (job,) = backend.sequences.run([Greedy(prompt, generate + 1)], lambda *_: None)
+        (job,) = backend.contexts.run([Greedy(prompt, generate + 1)], lambda *_: None)
         return size / job.prompt_seconds, generate / max(job.seconds - job.prompt_seconds, 1e-9)
 
     prompts = {str(size): [rates(size, 0)[0] for _ in range(repeat + 1)][1:] for size in PROMPTS}

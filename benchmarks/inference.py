@@ -76,7 +76,7 @@ def measure(
             answers.extend(answer(requests, done))
         else:
             for request in requests:
-                backend.sequences.forget()
+                backend.contexts.forget()
                 answers.extend(answer([request], done))
         return answers
 
@@ -87,7 +87,7 @@ def measure(
             runs = []
             for _ in range(repeat):
                 answers.clear()
-                backend.sequences.forget()
+                backend.contexts.forget()
                 started = time.monotonic()
                 document = inference.read(source, cfg)
                 read, cpu = time.monotonic() - started, time.process_time()

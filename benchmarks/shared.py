@@ -142,16 +142,13 @@ class Free:
         self.tokens.append(token)
         return None if len(self.tokens) == self.most else token
 
-    def guess(self) -> list[int]:
-        return []
-
 
 def free(backend: backends.LlamaBackend, messages: list[dict[str, str]], most: int) -> str:
     """An answer without a grammar, as a chat program gets it: the likeliest tokens, at most so many."""
     llm = backend.llm
     prompt = llm.tokenize(backend.render(messages).encode(), add_bos=False, special=True)
     answer = Free(prompt, llm.token_eos(), min(most, llm.n_ctx() - len(prompt)))
-    backend.sequences.run([answer], lambda *_: None)
+    backend.contexts.run([answer], lambda *_: None)
     return llm.detokenize(answer.tokens).decode("utf-8", errors="replace")
 
 

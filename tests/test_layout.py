@@ -30,7 +30,7 @@ extraction.reading: ocr pdf pdf_text pdf_fonts pdf_page pages worker
 extraction.reading: columns directions paper layout documents
 extraction: cord own_folder
 extraction.tasks: own_types
-extraction.models: rows routing base_file float32 upcycle base_model lora confidence fit gpu sequences backends http
+extraction.models: rows routing base_file float32 upcycle base_model lora confidence fit gpu contexts backends http
 extraction.models: choice processes
 extraction.evidence: values injections problems checks grounding printed typed
 extraction.download: labels own

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from extraction import files
-from extraction.models import base_model, confidence, gpu, sequences
+from extraction.models import base_model, confidence, contexts, gpu
 from extraction.tasks.custom import CustomTask
 
 
@@ -58,8 +58,6 @@ class Completion:
     cached_tokens: int = 0
     prompt_seconds: float | None = None
 
-
-GUESSES = 4  # tokens that are evaluated with the one before them, in the hope that the model would write them
 
 Done = Callable[[int, Completion], Any]
 
@@ -128,8 +126,7 @@ class LlamaBackend:
         self.name = path.name
         self.max_new_tokens = max_new_tokens
         cores = threads or os.cpu_count() or 1
-        contexts = at_once + (at_once > 1)  # the last is llama_cpp.Llama's own
-        where = gpu.place(path, contexts * context_tokens, gpu_layers)
+        where = gpu.place(path, at_once * context_tokens, gpu_layers)
         gpu.say(where)
         try:
             with gpu.experts_on_cpu(where.experts_on_cpu):
@@ -139,7 +136,7 @@ class LlamaBackend:
                     n_batch=gpu.GPU_BATCH if where.layers else gpu.BATCH,
                     n_gpu_layers=where.layers,
                     flash_attn=bool(where.layers),
-                    n_threads=cores,
+                    n_threads=max(1, cores // 2),
                     n_threads_batch=cores,
                     verbose=False,
                 )
@@ -153,9 +150,7 @@ class LlamaBackend:
             raise files.StageError(f"{path} has no chat template; build it with python export_gguf.py", status=3)
         self.render = renderer(template)
         self.tokenizer = llguidance.llamacpp.lltokenizer_from_vocab(self.llm._model.vocab)
-        self.sequences = sequences.Sequences(self.llm, at_once)
-        if not threads:
-            self.sequences.measure_threads(cores)
+        self.contexts = contexts.Contexts(self.llm, at_once, cores)
 
     def count(self, text: str) -> int:
         return len(self.llm.tokenize(text.encode(), add_bos=False, special=False))
@@ -179,15 +174,15 @@ class LlamaBackend:
                 done(i, answers[i])
         numbers = list(asked)
 
-        def finish(number: int, job: sequences.Job) -> None:
+        def finish(number: int, job: contexts.Job) -> None:
             i = numbers[number]
             answers[i] = self._completion(asked[i], job)
             done(i, answers[i])
 
-        self.sequences.run(list(asked.values()), finish)
+        self.contexts.run(list(asked.values()), finish)
         return [answers[i] for i in range(len(requests))]
 
-    def _completion(self, answer: Answer, job: sequences.Job) -> Completion:
+    def _completion(self, answer: Answer, job: contexts.Job) -> Completion:
         text = self.llm.detokenize(answer.tokens).decode("utf-8", errors="replace")
         pieces = [self.tokenizer.decode_bytes([token]) for token in answer.tokens]
         return Completion(
@@ -220,10 +215,6 @@ class Answer:
         self.tokens.append(token)
         self.allowed.consume(0, token)
         return None if self.matcher.is_stopped() or len(self.tokens) == self.most else token
-
-    def guess(self) -> list[int]:
-        """What the grammar leaves no choice about, as the tokenizer writes it: mostly the model does so too."""
-        return self.tokenizer.tokenize_bytes(self.matcher.compute_ff_bytes())[:GUESSES]
 
 
 class TransformersBackend:

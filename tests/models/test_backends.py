@@ -153,9 +153,9 @@ def test_a_prompt_that_begins_like_the_one_before_is_not_evaluated_anew_and_gets
     requests = [backends.Request(prompts.messages(schemas.RECEIPT, text), schemas.RECEIPT.schema) for text in texts]
     alone = []
     for request in requests:
-        backend.sequences.forget()
+        backend.contexts.forget()
         alone += backend.complete([request])
-    backend.sequences.forget()
+    backend.contexts.forget()
     together = backend.complete([*requests, requests[-1]])
     assert [answer.cached_tokens for answer in alone] == [0, 0, 0]
     system = backend.count(schemas.RECEIPT.instructions)
@@ -165,7 +165,7 @@ def test_a_prompt_that_begins_like_the_one_before_is_not_evaluated_anew_and_gets
     assert [answer.text for answer in together] == [answer.text for answer in [*alone, alone[-1]]]
 
 
-def test_answers_written_together_are_those_written_alone_and_share_the_beginning_of_their_prompts(tiny_gguf):
+def test_answers_written_together_are_those_written_alone(tiny_gguf):
     cfgs = [replace(tiny_gguf, inference=replace(tiny_gguf.inference, at_once=count)) for count in (1, 3)]
     one, several = (choice.choose(cfg, "base-gguf").open() for cfg in cfgs)
     texts = [RECEIPT, f"Corner Shop\n{RECEIPT}", RECEIPT.replace("TOTAL", "Total"), "Tea 2.00", "Cake 3.50"]
@@ -186,8 +186,6 @@ def test_answers_written_together_are_those_written_alone_and_share_the_beginnin
         "first": [0, 1, 2],
         "second": [0, 1],
     }
-    system = one.count(schemas.RECEIPT.instructions)
-    assert sorted(answer.cached_tokens > system for answer in together) == [False, True, True, True, True]
     with pytest.raises(ZeroDivisionError):  # of one who is told: the others' answers come all the same
         several.complete(requests, lambda *_: 1 / 0)
     assert several.complete(requests)[0].text == alone[0].text
