@@ -353,7 +353,7 @@ PROFILES = {
 # What learning from documents of one's own changes in a profile; docs/own.md says what was measured.
 OWN = {
     "cpu": (
-        "data.replay=1 train.learning_rate=2e-4 train.max_steps=-1 train.epochs=1 train.min_steps=30"
+        "data.replay=1 train.learning_rate=1e-4 train.max_steps=-1 train.epochs=1 train.min_steps=30"
         " train.eval_steps=15 train.eval_rows=6"
     ).split(),
     "gpu": "data.replay=1 train.epochs=2 train.min_steps=30 train.eval_steps=20".split(),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain, zip_longest
+from operator import itemgetter
 from typing import Any
 
 OWN = "own/"  # what the sources of own documents begin with
@@ -21,12 +22,12 @@ def encode_row(tokenizer: Any, row: dict) -> tuple[list[int], list[int]]:
     return prompt, answer
 
 
-def take_turns(rows: Iterable[dict]) -> list[dict]:
-    """The rows with tasks in turn, so that any number of the first ones holds as many of each as there are."""
-    by_task: dict[str, list[dict]] = {}
+def take_turns(rows: Iterable[dict], kind: Callable[[dict], object] = itemgetter("task")) -> list[dict]:
+    """The rows with tasks, or other kinds, in turn: any number of the first ones holds as many of each as there are."""
+    by_kind: dict[object, list[dict]] = {}
     for row in rows:
-        by_task.setdefault(row["task"], []).append(row)
-    return in_turn(by_task.values())
+        by_kind.setdefault(kind(row), []).append(row)
+    return in_turn(by_kind.values())
 
 
 def in_turn(lists: Iterable[list[dict]]) -> list[dict]:

@@ -66,8 +66,12 @@ def _split(rows: list[dict], name: str, data: DataConfig) -> Iterator[tuple[str,
 
 
 def with_replay(rows: list[dict], split: str, data: DataConfig, sources: Sources) -> list[dict]:
-    """The rows of a split with `data.replay` public training rows for each own one, tasks in turn, so that nothing is
-    forgotten. With none of them no public row is watched either; the test stays whole."""
+    """The rows of a split with `data.replay` public training rows for each own one, so that nothing is forgotten. With
+    none of them no public row is watched either; the test stays whole.
+
+    Tasks take turns, and rows without an answer take turns of their own: from a handful of contract windows that all
+    have clauses, or all none, a model learns to answer just that.
+    """
     own = [row for row in rows if row["source"].startswith(OWN)]
     if data.replay is None or not own or split == "test" or (split == "eval" and data.replay):
         return rows
@@ -76,7 +80,7 @@ def with_replay(rows: list[dict], split: str, data: DataConfig, sources: Sources
     kept = round(data.replay * len(own))
     if len(public) > kept:
         sources.leave_out("public rows", split, "beyond data.replay", len(public) - kept)
-    return own + take_turns(public)[:kept]
+    return own + take_turns(public, lambda row: (row["task"], row["completion"][0]["content"] == "{}"))[:kept]
 
 
 def write_schemas(out: Path, datasets: Path, names: Iterable[str]) -> None:
