@@ -34,7 +34,7 @@ from extraction.tasks import first_look, records, schemas, sentences
 FEWEST = 15  # sentences that a word must stand in
 SMALLEST = 0.05  # weight that is kept
 PENALTY, EPOCHS, BATCH, RATE = 2e-5, 4, 2048, 0.02
-THRESHOLDS = (-4.0, -3.75, -3.5, -3.25, -3.0, -2.75)
+THRESHOLDS = (-4.0, -3.7, -3.5, first_look.THRESHOLD, -3.0, -2.7)
 
 
 def contracts(path: Path) -> list[tuple[str, list[tuple[str, int, int]]]]:

@@ -1,7 +1,7 @@
 """A first look at a contract: which of its sentences may hold a clause, by their words alone.
 
 A model then reads these sentences and no others. benchmarks/first_look.py makes the weights of the words, and measures
-what is lost.
+what is lost. They are those of the 408 training contracts of CUAD (The Atticus Project, CC BY 4.0).
 """
 
 from __future__ import annotations
