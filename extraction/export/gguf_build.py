@@ -252,8 +252,15 @@ def write_merged(base: Base, adapter: lora.Adapter, tokenizer: Any, out: Path) -
 # --- quantizing ----------------------------------------------------------------------------------------------
 
 
-# In these small types the token embeddings stay in 8 bits: rows of them are looked up, so they cost size and no time.
-EMBEDDINGS_IN_8_BITS = ("Q4_0", "IQ4_NL")
+# In this type some weights keep more bits: what every token passes through is small beside the experts, and most of
+# what quantizing changes comes from it. docs/results.md has the table.
+MORE_BITS = {
+    "IQ4_NL": {
+        r"attn_(q|k|v|output)\.": "Q8_0",
+        r"ffn_(gate|up)_shexp": "Q8_0",
+        r"ffn_down_shexp": "Q6_K",
+    }
+}
 
 
 def quantize(source: Path, target: Path, kind: str, imatrix: Path | None = None) -> None:
@@ -267,10 +274,14 @@ def quantize(source: Path, target: Path, kind: str, imatrix: Path | None = None)
     options = llama_cpp.llama_model_quantize_default_params()
     options.ftype = getattr(llama_cpp, prefix + kind)
     options.nthread = os.cpu_count() or 1
-    if kind in EMBEDDINGS_IN_8_BITS:
-        options.token_embedding_type = llama_cpp.GGML_TYPE_Q8_0
+    more = MORE_BITS.get(kind, {})
+    overrides = (llama_cpp.llama_model_tensor_override * (len(more) + 1))()  # the last one, empty, ends the list
+    for override, (pattern, tensor_type) in zip(overrides, more.items(), strict=False):
+        override.pattern, override.type = pattern.encode(), getattr(llama_cpp, f"GGML_TYPE_{tensor_type}")
+    if more:
+        options.tt_overrides = overrides
     importance = read_imatrix(imatrix) if imatrix else {}
-    entries = (llama_cpp.llama_model_imatrix_data * (len(importance) + 1))()  # the last one, empty, ends the list
+    entries = (llama_cpp.llama_model_imatrix_data * (len(importance) + 1))()
     for entry, (name, weights) in zip(entries, importance.items(), strict=False):
         entry.name, entry.size = name.encode(), weights.size
         entry.data = weights.ctypes.data_as(ctypes.POINTER(ctypes.c_float))

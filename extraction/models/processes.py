@@ -30,10 +30,10 @@ class Processes:
     def __init__(self, model: Choice, count: int):
         self.calibration: confidence.Calibration | None = model.calibration()
         self.types: Mapping[str, CustomTask] = MappingProxyType(model.types())
-        self.batch = 1 if model.file else model.cfg.evaluate.batch_size  # transformers answers several together
-        threads = model.cfg.inference.threads or max(1, (os.cpu_count() or 1) // count)
-        inference = replace(model.cfg.inference, threads=threads)
-        mine = replace(model, cfg=replace(model.cfg, inference=inference))
+        cfg = model.cfg
+        self.batch = cfg.inference.at_once if model.file else cfg.evaluate.batch_size  # answered together
+        threads = cfg.inference.threads or max(1, (os.cpu_count() or 1) // count)
+        mine = replace(model, cfg=replace(cfg, inference=replace(cfg.inference, threads=threads)))
         # A process that was forked beside threads of llama.cpp or torch can hang
         self.pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_start, initargs=(mine,))
         self.name, self.prompt_limit = self._result(self.pool.submit(_about))
