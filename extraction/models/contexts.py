@@ -37,6 +37,7 @@ class Contexts:
     """The contexts of a llama.cpp model. Threads may call `run` at once."""
 
     def __init__(self, llm: Any, count: int, cores: int):
+        self.llm = llm  # not freed while a thread here still works with it
         self.cores, self.count = cores, count
         self.free = [Context(llm, is_first=i == 0) for i in range(count)]
         self.pool = ThreadPoolExecutor(count)
@@ -70,8 +71,9 @@ class Contexts:
             together = min(self.left, self.count)
         share = max(1, self.cores // together)
         try:
-            # On two cores a second thread that writes costs more than it brings once anything else runs
-            context.answer(job, max(1, self.cores // 2) if together == 1 else share, share)
+            if job.is_wanted:
+                # On two cores a second thread that writes costs more than it brings once anything else runs
+                context.answer(job, max(1, self.cores // 2) if together == 1 else share, share)
             # Each of several answers was written in a part of the time that passed
             job.seconds, job.prompt_seconds = job.seconds / together, job.prompt_seconds / together
         finally:

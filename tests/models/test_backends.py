@@ -191,6 +191,23 @@ def test_answers_written_together_are_those_written_alone(tiny_gguf):
     assert several.complete(requests)[0].text == alone[0].text
 
 
+def test_answers_that_nobody_waits_for_any_more_are_not_begun(tiny_gguf):
+    class Counted:
+        def __init__(self, most):
+            self.prompt, self.most, self.taken = [1, 2, 3], most, 0
+
+        def take(self, scores):
+            self.taken += 1
+            return None if self.taken >= self.most else 1
+
+    contexts = choice.choose(tiny_gguf, "base-gguf").open().contexts
+    others = [Counted(900) for _ in range(6)]
+    with pytest.raises(ZeroDivisionError):
+        contexts.run([Counted(1), *others], lambda *_: 1 / 0)
+    contexts.run([Counted(1)], lambda *_: None)
+    assert sum(other.taken > 0 for other in others) <= 2 and max(other.taken for other in others) < 900
+
+
 def test_both_backends_give_the_same_confidences(tiny_gguf, monkeypatch):
     import llama_cpp
 
