@@ -63,12 +63,6 @@ def load(
         if ".experts." in name and parameter.dtype != torch.uint8:
             raise files.StageError(f"{name} was loaded as {parameter.dtype} and not in 4 bit; check the versions")
 
-    if train.experts_share < 1:
-        from unsloth_zoo.temporary_patches import moe_utils
-
-        if (kind := moe_utils.select_moe_backend()) != "grouped_mm":
-            raise files.StageError(f"train.experts_share needs PyTorch's grouped_mm, and Unsloth chose {kind} here")
-
     def add(base: Any, **arguments: Any) -> Any:
         return unsloth.FastLanguageModel.get_peft_model(
             base,

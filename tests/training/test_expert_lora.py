@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import numpy
 import pytest
 
 import config
@@ -13,7 +12,7 @@ from extraction.training import adapter, expert_lora
 TRAIN = dataclasses.replace(
     config.PROFILES["cpu"].train, lora_targets="attention+experts", train_router=False, lora_rank=8, lora_alpha=16
 )
-SOME = dataclasses.replace(TRAIN, expert_lora_rank=6, experts_share=0.25)  # not of a rank that products need
+SOME = dataclasses.replace(TRAIN, expert_lora_rank=6, experts_share=0.25)
 ROWS = [{"input_ids": list(range(5 + 9 * n, 60 + 9 * n))} for n in range(8)]
 
 
@@ -104,24 +103,3 @@ def test_a_saved_adapter_is_read_back_into_a_model_of_the_same_experts(model, sa
     adapter.restore(other, saved)
     assert (logits(other) - logits(model)).abs().max() < 1e-5
     assert files.read_json(saved / "adapter_config.json")[expert_lora.NOTE] == expert_lora.chosen_in(model)
-
-
-def test_experts_without_a_token_get_gradients_of_zero(model):
-    import torch
-
-    stack = routing.stacks(model)[0]
-    others = torch.tensor([n for n in range(8) if n not in stack.layer_lora.chosen])
-    hidden = torch.ones(6, 256)
-    stack(hidden, others[:2].expand(6, 2), torch.ones(6, 2)).sum().backward()
-    gradients = [wrapper.lora_B["default"].weight.grad for wrapper in (stack.layer_lora.gate_up, stack.layer_lora.down)]
-    assert not any(numpy.any(gradient.numpy()) for gradient in gradients)
-
-
-def test_experts_computed_one_after_the_other_are_an_error_and_not_another_result(model):
-    import torch
-
-    stack = routing.stacks(model)[0]
-    stack.layer_lora.begin(stack, (torch.ones(6, 256), torch.zeros(6, 2, dtype=torch.long), torch.ones(6, 2)))
-    with pytest.raises(RuntimeError, match="not computed all at once"):
-        stack._apply_gate(torch.ones(3, 1024))
-    stack.layer_lora.rows = None
