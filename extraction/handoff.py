@@ -60,15 +60,20 @@ def _take(folder: Path) -> Any:
 
     path = _neighbor(folder.absolute(), "lock")
     lock = filelock.FileLock(path, is_singleton=True, thread_local=False)
+    held = lock.lock_counter
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0.1, poll_interval=0.01)
+        with contextlib.suppress(OSError):  # Windows lets nobody write into a locked file
+            path.write_text(f"process {os.getpid()} ({Path(sys.argv[0]).name})", encoding="utf-8")
     except filelock.Timeout:
         raise Busy(f"{_holder(path)} works on {_shown(folder)}: wait for it or stop it") from None
     except OSError as error:
         raise StageError(f"cannot write to {folder}: {error.strerror or error}") from error
-    with contextlib.suppress(OSError):  # Windows lets nobody write into a locked file
-        path.write_text(f"process {os.getpid()} ({Path(sys.argv[0]).name})", encoding="utf-8")
+    except KeyboardInterrupt:
+        if lock.lock_counter > held:
+            _release(lock)
+        raise
     return lock
 
 
@@ -116,13 +121,12 @@ def begin(folder: Path) -> Path:
     """
     for staging in [path for path in _unsealed if _sealed(path) == folder]:
         abandon(staging)
-    lock = _take(folder)
+    staging = _neighbor(folder, f"{secrets.token_hex(4)}.partial")
+    _unsealed[staging] = _take(folder)  # at once: from here on `abandon` gives it back, whatever ends the run
     _recover(folder)
     for path in folder.parent.iterdir():
         if re.fullmatch(rf"\.{re.escape(folder.name)}(\.[0-9a-f]{{8}})?\.partial", path.name):
             shutil.rmtree(path, ignore_errors=True)
-    staging = _neighbor(folder, f"{secrets.token_hex(4)}.partial")
-    _unsealed[staging] = lock
     staging.mkdir()
     return staging
 

@@ -1,3 +1,4 @@
+import shutil
 import json
 import os
 import signal
@@ -261,3 +262,15 @@ def test_a_run_killed_at_any_moment_leaves_the_old_folder_or_the_new_one(tmp_pat
         texts = {(folder / f"{i}.txt").read_text() for i in range(20)}
         assert texts == {str(manifest["settings"]["n"])}
         assert json.loads((folder / "manifest.json").read_text()) == manifest
+
+
+def test_ctrl_c_while_a_folder_is_begun_leaves_no_lock_behind(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            handoff.begin(tmp_path / "rows")
+    handoff.abandon_all()
+    assert list(tmp_path.iterdir()) == []
