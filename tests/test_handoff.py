@@ -1,6 +1,6 @@
-import shutil
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
