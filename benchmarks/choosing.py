@@ -170,9 +170,7 @@ def main(argv: list[str] | None = None) -> int:
     if not results:
         return 0
     lines = lines_of([(asked[name], result) for name, result in results.items()], cfg.evaluate.bootstrap_samples)
-    files.write_json(out / "choosing.json", {"model": backend.name, "lines": lines})
-    files.write_text(out / "choosing.md", table(lines))
-    print(f"{backend.name}\n{table(lines)}", end="")
+    shared.tell(out, backend.name, "receipts with and without choosing", lines, table(lines))
     return 0
 
 

@@ -189,9 +189,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     found = [(by_name[name], judged(by_name[name], answer["answer"])) for name, answer in answers.items()]
     lines = scores(found, cfg.evaluate.bootstrap_samples)
-    files.write_json(out / "general.json", {"model": backend.name, "lines": lines})
-    files.write_text(out / "general.md", table(lines))
-    print(f"{backend.name}, the general instruction, no grammar\n{table(lines)}", end="")
+    shared.tell(out, backend.name, "the general instruction, no grammar", lines, table(lines))
     return 0
 
 

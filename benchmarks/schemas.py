@@ -244,9 +244,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     found = [(asked[name], result["record"]) for name, result in results.items()]
     lines = lines_of(found, cfg.evaluate.bootstrap_samples)
-    files.write_json(out / "schemas.json", {"model": backend.name, "lines": lines})
-    files.write_text(out / "schemas.md", table(lines))
-    print(f"{backend.name}, fields of a user's own\n{table(lines)}", end="")
+    shared.tell(out, backend.name, "fields of a user's own", lines, table(lines))
     return 0
 
 

@@ -102,6 +102,13 @@ def kept(folder: Path, made_by: str) -> dict[str, dict]:
     return found
 
 
+def tell(folder: Path, model: str, what: str, lines: list[dict], shown: str) -> None:
+    """Print a table, and write it and the lines that it shows into the folder, in files of its name."""
+    files.write_json(folder / f"{folder.name}.json", {"model": model, "lines": lines})
+    files.write_text(folder / f"{folder.name}.md", shown)
+    print(f"{model}, {what}\n{shown}", end="")
+
+
 def percent(estimate: dict) -> str:
     """An estimate with its interval."""
     return f"{100 * estimate['value']:.1f} ({100 * estimate['low']:.1f} - {100 * estimate['high']:.1f})"

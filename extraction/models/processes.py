@@ -31,7 +31,7 @@ class Processes:
         self.calibration: confidence.Calibration | None = model.calibration()
         self.types: Mapping[str, CustomTask] = MappingProxyType(model.types())
         cfg = model.cfg
-        self.batch = cfg.inference.at_once if model.file else cfg.evaluate.batch_size  # answered together
+        self.batch = cfg.evaluate.batch_size if model.in_transformers else cfg.inference.at_once  # answered together
         threads = cfg.inference.threads or max(1, (os.cpu_count() or 1) // count)
         mine = replace(model, cfg=replace(cfg, inference=replace(cfg.inference, threads=threads)))
         # A process that was forked beside threads of llama.cpp or torch can hang
