@@ -131,12 +131,13 @@ def test_only_the_completion_is_learned(tiny_moe, project):
         assert prompt.endswith("</think>\n\n")
 
 
-def test_ctrl_c_saves_and_resume_ends_where_an_undisturbed_run_does(project):
-    """Losses after the interruption equal those of a run that was never interrupted, here with LoRA on some experts."""
-    steps = ["train.max_steps=6", "train.eval_steps=2", "train.learning_rate=1e-3", "train.experts_share=0.25"]
-    whole = options(project, "whole", *steps)
+@pytest.mark.parametrize("share", ["1", "0.25"])
+def test_ctrl_c_saves_and_resume_ends_where_an_undisturbed_run_does(project, share):
+    """Losses after the interruption equal those of a run that was never interrupted."""
+    steps = ["train.max_steps=6", "train.eval_steps=2", "train.learning_rate=1e-3", f"train.experts_share={share}"]
+    whole = options(project, f"whole {share}", *steps)
     assert train_moe.main(whole) == 0
-    arguments = options(project, "stopped", *steps)
+    arguments = options(project, f"stopped {share}", *steps)
     process = subprocess.Popen([sys.executable, "train_moe.py", *arguments], stdout=subprocess.PIPE, text=True)
     log = settings_of(arguments).checkpoints_dir / "training_log.jsonl"
     wait_for(lambda: log.is_file() and '"step": 1,' in log.read_text(), process)
@@ -353,7 +354,7 @@ def test_resume_without_a_checkpoint_says_what_to_run(project):
 def test_training_some_experts_continues_from_the_same_ones_alone(project):
     from safetensors.torch import load_file
 
-    start = settings_of(options(project, "whole")).adapter_dir
+    start = settings_of(options(project, "whole 0.25")).adapter_dir
     more = [f"train.init_adapter={start}", "train.max_steps=1", "train.eval_steps=1", "train.experts_share=0.25"]
     arguments = options(project, "more", *more)
     assert train_moe.main(arguments) == 0
