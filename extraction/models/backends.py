@@ -248,6 +248,7 @@ class TransformersBackend:
             from peft import PeftModel
 
             self.model = PeftModel.from_pretrained(self.model, adapter).eval()
+        self.merged = adapter is None
         self.tokenizer = tokenizer
         self.tokenizer.padding_side = "left"
         self.max_new_tokens = max_new_tokens
@@ -265,6 +266,9 @@ class TransformersBackend:
 
     def complete(self, requests: Sequence[Request], done: Done = lambda *_: None) -> list[Completion]:
         """In batches of prompts of similar length; answers stand in the order of the requests."""
+        if not self.merged:  # PEFT would add the adapter to the weights anew at every token
+            self.model.merge_adapter()
+            self.merged = True
         rendered = [
             self.tokenizer.apply_chat_template(r.messages, tokenize=False, add_generation_prompt=True) for r in requests
         ]

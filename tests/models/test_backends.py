@@ -63,6 +63,29 @@ def test_a_prompt_over_the_context_is_an_error_and_not_an_answer(tiny_cfg):
     assert second.error is None and second.text.startswith("{")
 
 
+def test_an_adapter_stands_in_the_weights_while_answers_are_written(tiny_cfg, tmp_path):
+    """PEFT would else add it to those of the experts anew at every token, which takes longer than the tiny model."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    base = choice.choose(tiny_cfg, "base").open()
+    experts = {"target_parameters": ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]}
+    lora = LoraConfig(r=4, target_modules=["q_proj"], **experts, init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(base.model, lora).save_pretrained(tmp_path)
+    sizes = {"device": "cpu", "context_tokens": 1024, "max_new_tokens": 4, "batch_size": 1}
+    backend = backends.TransformersBackend("tiny", tiny_cfg.train.base_model, tmp_path, base.tokenizer, **sizes)
+    ids = torch.arange(100, 120)[None]
+    with torch.inference_mode():
+        added = backend.model(ids).logits
+        for _ in range(2):
+            backend.complete([backends.Request(prompts.messages(schemas.RECEIPT, RECEIPT), schemas.RECEIPT.schema)])
+            assert all(layer.merged for layer in backend.model.modules() if isinstance(layer, BaseTunerLayer))
+        torch.testing.assert_close(backend.model(ids).logits, added, rtol=1e-4, atol=1e-4)
+        with backend.model.disable_adapter():
+            assert not torch.allclose(backend.model(ids).logits, added, atol=0.1)
+
+
 def test_a_gguf_is_loaded_onto_the_gpu(tiny_gguf, monkeypatch):
     import llama_cpp
 
