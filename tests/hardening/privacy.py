@@ -27,7 +27,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -242,10 +242,16 @@ class Run:
             return subprocess.Popen(command, cwd=self.work / "current", env=self.environment, **options)
 
     def stage(self, name: str, script: str, *arguments: object, status: int = 0) -> None:
-        found = self.start(name, script, *arguments).wait(timeout=600)
-        if found != status:
-            self.went_wrong.append(f"{name}: status {found} instead of {status}: {self.said(name)[-400:]}")
-        self.look_for_leftovers(name)
+        self.together((name, script, *arguments), statuses=(status,))
+
+    def together(self, *stages: tuple, statuses: Sequence[int] = (0, 0)) -> None:
+        """Stages that do not wait for one another, side by side: most of their time one core loads libraries."""
+        running = [self.start(*stage) for stage in stages]
+        for (name, *_), process, status in zip(stages, running, statuses, strict=True):
+            found = process.wait(timeout=600)
+            if found != status:
+                self.went_wrong.append(f"{name}: status {found} instead of {status}: {self.said(name)[-400:]}")
+        self.look_for_leftovers(" and ".join(name for name, *_ in stages))
 
     def terminate(self, name: str, after: float, script: str, *arguments: object) -> None:
         """Start a stage and send it SIGTERM some seconds later; it may have ended before."""
@@ -300,33 +306,33 @@ def look(work: Path, short: bool, seed: int) -> dict:
     for moment in run.moments(draw, 2 if short else 8, 6):
         run.terminate("prepare_terminated", moment, "prepare_training_data.py", *options)
     run.stage("prepare", "prepare_training_data.py", *options)
-    run.stage("train", "train_moe.py", *options)
-    if not short:
-        for moment in run.moments(draw, 4, 15):
-            run.terminate("export_terminated", moment, "export_gguf.py", *options)
-    run.stage("export", "export_gguf.py", *options)
-    run.stage("test_gguf", "test_moe.py", *options)
-    own = ("--type", "slip", "-o", work / "results" / "own.jsonl")
-    run.stage("inference_own", "inference.py", work / "data" / "own" / "slip" / "1.txt", *own, *options)
-    run.stage("inference_gguf", "inference.py", documents / "good.txt", "--ask", f"Who is {run.canary}?", *options)
     with chat_server.running(echo) as server:
         url = server.address
-        run.stage("test_server", "test_moe.py", "--model", url, *options)
-        model = ("--model", url, *options)
-        run.stage("inference_one", "inference.py", documents / "good.txt", *model)
-        run.stage("inference_unreadable", "inference.py", documents / "not_json.txt", *model, status=1)
-        run.stage("batch", "inference.py", documents, "-o", work / "results" / "rows.jsonl", *model, status=1)
-        csv = ("-o", work / "results" / "rows.csv", "--format", "csv", "--workers", 2, "--timings")
-        run.stage("batch_csv", "inference.py", documents, *csv, *model, status=1)
+        good, rows, model = documents / "good.txt", work / "results" / "rows", ("--model", url, *options)
+        batch = ("batch", "inference.py", documents, "-o", f"{rows}.jsonl", *model)
+        run.together(("train", "train_moe.py", *options), batch, statuses=(0, 1))
+        if not short:
+            for moment in run.moments(draw, 4, 15):
+                run.terminate("export_terminated", moment, "export_gguf.py", *options)
+        csv = ("-o", f"{rows}.csv", "--format", "csv", "--workers", 2, "--timings")
+        batch = ("batch_csv", "inference.py", documents, *csv, *model)
+        run.together(("export", "export_gguf.py", *options), batch, statuses=(0, 1))
+        one = ("inference_one", "inference.py", good, *model)
+        run.together(("test_gguf", "test_moe.py", *options), one)
+        own = (work / "data" / "own" / "slip" / "1.txt", "--type", "slip", "-o", work / "results" / "own.jsonl")
+        unreadable = ("inference_unreadable", "inference.py", documents / "not_json.txt", *model)
+        run.together(("inference_own", "inference.py", *own, *options), unreadable, statuses=(0, 1))
+        asked = ("inference_gguf", "inference.py", good, "--ask", f"Who is {run.canary}?", *options)
+        run.together(asked, ("test_server", "test_moe.py", *model))
         for moment in run.moments(draw, 2 if short else 8, 4):
-            one = work / "results" / "terminated.jsonl"
-            run.terminate("batch_terminated", moment, "inference.py", documents, "-o", one, "--overwrite", *model)
+            one = ("-o", work / "results" / "terminated.jsonl", "--overwrite")
+            run.terminate("batch_terminated", moment, "inference.py", documents, *one, *model)
         visit(run, url, options)
-        with_password = url.replace("//", f"//ann:{run.secret}url@")
-        run.stage("inference_url", "inference.py", documents / "good.txt", "--model", with_password, *options)
-        run.stage("url_test", "test_moe.py", "--model", with_password, *options)
-        run.stage("url_check", "inference.py", "--check", "--model", with_password, *options)
-    run.stage("url_dead", "inference.py", documents / "good.txt", "--model", with_password, *options, status=3)
+        with_password = ("--model", url.replace("//", f"//ann:{run.secret}url@"), *options)
+        one = ("inference_url", "inference.py", good, *with_password)
+        run.together(one, ("url_test", "test_moe.py", *with_password))
+        run.stage("url_check", "inference.py", "--check", *with_password)
+    run.stage("url_dead", "inference.py", good, *with_password, status=3)
     return found_in(run) | {"seconds": round(time.monotonic() - started, 1)}
 
 
