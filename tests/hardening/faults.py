@@ -23,6 +23,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,16 +187,18 @@ class Count:
 
     def __init__(self) -> None:
         self.tried, self.survived, self.failures, self.how = 0, 0, [], Counter()
+        self.one_at_a_time = threading.Lock()
 
     def add(self, problem: str | None, how: str = "", about: str = "") -> None:
         if problem:
             print(f"{about}: {problem}", file=sys.stderr, flush=True)
-        self.tried += 1
-        self.how[how] += bool(how)
-        if problem is None:
-            self.survived += 1
-        else:
-            self.failures.append(f"{about}: {problem}")
+        with self.one_at_a_time:
+            self.tried += 1
+            self.how[how] += bool(how)
+            if problem is None:
+                self.survived += 1
+            else:
+                self.failures.append(f"{about}: {problem}")
 
     def as_dict(self) -> dict:
         return {"tried": self.tried, "survived": self.survived, "how": dict(self.how), "failures": self.failures}
@@ -499,14 +502,22 @@ def measure(short: bool, seed: int) -> dict:
     with tempfile.TemporaryDirectory(prefix="faults-") as work, chat_server.running(hashed) as server:
         server.delay, address = 0.15, server.address
         line = Line(Path(work).resolve(), address, with_model=not short)
-        for name in SHORT if short else line.stages:
-            stage = line.stages[name]
+
+        def disturb(name: str) -> dict[str, Any]:
+            stage, moments = line.stages[name], random.Random(f"{seed}/{name}")
             print(f"faults of {name} ...", file=sys.stderr, flush=True)
             line.undisturbed(stage)
-            found["undisturbed_seconds"][name] = round(line.seconds[name][1], 1)
-            found["kills"][name] = kills(line, stage, 3 if short else TRIES[name], draw).as_dict()
-            found["at_once"][name] = at_once(line, stage).as_dict()
-            disks(line, stage, draw.uniform(0.1, 0.8), full, locked)
+            killed = kills(line, stage, 3 if short else TRIES[name], moments).as_dict()
+            twice = at_once(line, stage).as_dict()
+            disks(line, stage, moments.uniform(0.1, 0.8), full, locked)
+            return {"undisturbed_seconds": round(line.seconds[name][1], 1), "kills": killed, "at_once": twice}
+
+        names = list(SHORT if short else line.stages)
+        # In the short form no stage needs what another makes
+        with ThreadPoolExecutor(len(SHORT) if short else 1) as lanes:
+            for name, became in zip(names, lanes.map(disturb, names), strict=True):
+                for kind, value in became.items():
+                    found[kind][name] = value
         chosen = {name: READERS[name] for name in READERS if not short or name in SHORT}
         found["files"] = damaged_files(line, chosen, 1 if short else 3, draw).as_dict()
         found["results"] = damaged_results(line, draw, 1 if short else 4).as_dict()
