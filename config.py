@@ -142,6 +142,7 @@ class TrainConfig:
     epochs: float = 1.0
     max_steps: int = -1  # optimizer steps; -1: as many as the epochs need
     min_steps: int = 0  # optimizer steps at least: of few rows, more epochs are made
+    start_weight: float = 0.0  # of init_adapter in the weighted mean of it and the trained one, which is what is kept
     learning_rate: float = 2e-4
     warmup_ratio: float = 0.05
     router_aux_loss_coef: float = 0.001  # weight of the router's load-balancing loss
@@ -171,6 +172,8 @@ class TrainConfig:
         _one_of("train.experts_by", self.experts_by, ("use", "chance"))
         if not 0 < self.experts_share <= 1:
             raise ConfigError(f"train.experts_share must be above 0 and at most 1, got {self.experts_share}")
+        if not 0 <= self.start_weight < 1:
+            raise ConfigError(f"train.start_weight must be at least 0 and below 1, got {self.start_weight}")
         for name in ("max_hours", "tokens_per_second"):
             if getattr(self, name) is not None and getattr(self, name) <= 0:
                 raise ConfigError(f"train.{name} must be above 0, got {getattr(self, name)}")
@@ -354,7 +357,7 @@ PROFILES = {
 OWN = {
     "cpu": (
         "data.replay=1 train.learning_rate=1e-4 train.max_steps=-1 train.epochs=1 train.min_steps=30"
-        " train.eval_steps=15 train.eval_rows=6"
+        " train.start_weight=0.5 train.eval_steps=15 train.eval_rows=6"
     ).split(),
     "gpu": "data.replay=1 train.epochs=2 train.min_steps=30 train.eval_steps=20".split(),
 }

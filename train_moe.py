@@ -465,10 +465,14 @@ def train(args: Any, cfg: config.Config, settings: dict, inputs: dict[str, dict]
         if processes.is_main_process:
             print(f"stopped at step {trainer.state.global_step}. Continue with: {cfg.command('train_moe', '--resume')}")
         return 130
+    averaged = {}
+    if cfg.train.start_weight and cfg.init_adapter_dir:
+        adapter.average(trainer.model, cfg.init_adapter_dir, cfg.train.start_weight)
+        averaged = {"eval_loss": trainer.evaluate(metric_key_prefix="mean")["mean_loss"]}  # not logged as a step
     if not processes.is_main_process:
         return 0
     rows = {"eval_rows": sum(map(len, eval_rows.values())), "keeps_last": last}
-    result = {**rows, "seconds": round(time.monotonic() - started, 1)}
+    result = {**rows, **averaged, "seconds": round(time.monotonic() - started, 1)}
     result = seal_adapter(cfg, trainer, result, plan, progress, settings, inputs)
     print(f"[3/7] adapter of step {result['best_step']} in {cfg.adapter_dir}")
     print(f"      eval loss {result['eval_loss']:.3f}, base model {result['base_eval_loss']:.3f}, "
@@ -519,6 +523,7 @@ def seal_adapter(
     staging = handoff.begin(cfg.adapter_dir)
     if best_step == 0:  # continued training did not help: what it started from is the best there is
         adapter.restore(trainer.model, cfg.init_adapter_dir)
+        result["eval_loss"] = evals[0]
     adapter.save(trainer.model, trainer.processing_class, staging, cfg.train.base_model)
     files.write_jsonl(staging / LOG, entries)
     log.draw_losses(entries, staging / "loss.png")
@@ -529,7 +534,7 @@ def seal_adapter(
     result |= {
         "steps": trainer.state.global_step,
         "best_step": best_step,
-        "eval_loss": evals[best_step],
+        "eval_loss": result.get("eval_loss", evals[best_step]),
         "base_eval_loss": log.base_loss(entries),
         "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
     }

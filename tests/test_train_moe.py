@@ -14,7 +14,7 @@ import train_moe
 from extraction import files, handoff
 from extraction.models import base_model, lora
 from extraction.tasks import completions, prompts, schemas
-from extraction.training import adapter, checkpoints
+from extraction.training import adapter, checkpoints, log
 
 SETTINGS = ["train.init_adapter=null", "train.max_seq_length=256", "train.gradient_accumulation_steps=1"]
 
@@ -71,12 +71,12 @@ def test_training_lowers_the_loss_and_leaves_a_sealed_adapter(project, capsys):
     found = files.read_json(cfg.adapter_dir / "adapter_config.json")
     assert found["target_modules"] == sorted(adapter.ATTENTION)  # not in an order that changes with the process
     assert found["target_parameters"] == sorted(adapter.EXPERTS)
-    log = list(files.read_jsonl(cfg.adapter_dir / "training_log.jsonl"))
-    assert [e["step"] for e in log if "loss" in e] == list(range(1, 9))
-    assert all(e["tokens_per_second"] > 0 and e["aux_loss"] > 0 for e in log if "loss" in e)
+    entries = list(files.read_jsonl(cfg.adapter_dir / "training_log.jsonl"))
+    assert [e["step"] for e in entries if "loss" in e] == list(range(1, 9))
+    assert all(e["tokens_per_second"] > 0 and e["aux_loss"] > 0 for e in entries if "loss" in e)
     result = files.read_json(cfg.adapter_dir / "training_result.json")
     assert result["eval_loss"] < result["base_eval_loss"]
-    evals = {e["step"]: e["eval_loss"] for e in log if "eval_loss" in e and e.get("model") != "base"}
+    evals = {e["step"]: e["eval_loss"] for e in entries if "eval_loss" in e and e.get("model") != "base"}
     assert result["best_step"] == min(evals, key=evals.get)
     assert not cfg.checkpoints_dir.exists()
     capsys.readouterr()
@@ -230,14 +230,38 @@ def test_a_saved_adapter_is_put_into_a_model_whole_or_refused(project):
         adapter.restore(smaller, first)
 
 
+def test_the_adapter_kept_is_the_weighted_mean_of_what_was_learned_and_the_start(project):
+    import torch
+    from safetensors.torch import load_file
+
+    first = settings_of(options(project, "first")).adapter_dir
+    saved = {}
+    for weight in (0.0, 0.75):
+        more = [f"train.init_adapter={first}", f"train.start_weight={weight}", "train.learning_rate=2e-3"]
+        arguments = options(project, f"mean{weight}", *more, "train.max_steps=4", "train.eval_steps=4")
+        assert train_moe.main(arguments) == 0
+        folder = settings_of(arguments).adapter_dir
+        saved[weight] = load_file(folder / "adapter_model.safetensors")
+        result = files.read_json(folder / "training_result.json")
+        assert result["best_step"] == 4
+        logged = log.eval_losses(files.read_jsonl(folder / "training_log.jsonl"))
+        assert (result["eval_loss"] == logged[4]) == (weight == 0)  # of the adapter that is kept
+        assert result["eval_loss"] < logged[0]
+    start = load_file(first / "adapter_model.safetensors")
+    for name, learned in saved[0.0].items():
+        expected = 0.75 * start[name].float() + 0.25 * learned.float()
+        torch.testing.assert_close(saved[0.75][name].float(), expected, rtol=0.02, atol=1e-4)
+    assert any((saved[0.0][name] != start[name]).any() for name in start)
+
+
 def test_training_is_logged_for_tensorboard(project):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     cfg = settings_of(options(project, "first"))
     events = EventAccumulator(str(cfg.adapter_dir / "tensorboard")).Reload()
-    log = [e for e in files.read_jsonl(cfg.adapter_dir / "training_log.jsonl") if "loss" in e]
+    entries = [e for e in files.read_jsonl(cfg.adapter_dir / "training_log.jsonl") if "loss" in e]
     logged = {event.step: event.value for event in events.Scalars("train/loss")}
-    assert logged == {e["step"]: pytest.approx(float(e["loss"])) for e in log}
+    assert logged == {e["step"]: pytest.approx(float(e["loss"])) for e in entries}
 
 
 # --- the plan, without a GPU ---------------------------------------------------------------------------------

@@ -134,3 +134,19 @@ def restore(model: Any, folder: Path) -> None:
     left = [*result.unexpected_keys, *(name for name in result.missing_keys if "lora_" in name)]
     if left:
         raise files.StageError(f"{folder} does not fit this model: {left[0]} and {len(left) - 1} others")
+
+
+def average(model: Any, start: Path, weight: float) -> None:
+    """Make the model's adapter the weighted mean of itself and a saved one, which has this weight.
+
+    What was learned stays for the most part, and less of what was known is forgotten (WiSE-FT, Wortsman et al. 2022,
+    arXiv 2109.01903, there of whole models). Raises StageError if the saved one does not fit.
+    """
+    import torch
+
+    learned = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    restore(model, start)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in learned:
+                parameter.lerp_(learned[name], 1 - weight)
