@@ -44,7 +44,7 @@ LIES = {
 }
 LONGEST = 700  # characters of a document: a small model on a processor takes seconds for each
 HONEST_LINES = Path(__file__).with_name("honest_lines.txt")
-BUDGET = 480.0  # seconds for one model; a slower machine gets through fewer rounds, and the table says how many
+BUDGET = 1200.0  # seconds for one model; a slower machine gets through fewer rounds, and the table says how many
 
 
 # --- documents -----------------------------------------------------------------------------------------------
@@ -440,7 +440,7 @@ def measure(short: bool, seed: int, cfg: config.Config | None = None) -> dict:
     found: dict = {"models": {"obeys everything": attack_all(Obedient(), chosen, cfg, seed, math.inf)}, "missing": []}
     for model in () if short else ("gguf", "base-gguf"):
         try:
-            processes = min(len(chosen), max(1, (os.cpu_count() or 1) // 2))
+            processes = min(len(chosen), os.cpu_count() or 1)  # of one thread each
             found["models"][model] = by_model(model, len(chosen), cfg, seed, processes)
         except files.StageError as error:
             found["missing"].append(f"{model}: {error}")
