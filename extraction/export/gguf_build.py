@@ -252,13 +252,15 @@ def write_merged(base: Base, adapter: lora.Adapter, tokenizer: Any, out: Path) -
 # --- quantizing ----------------------------------------------------------------------------------------------
 
 
-# In this type some weights keep more bits: what every token passes through is small beside the experts, and most of
-# what quantizing changes comes from it. docs/results.md has the table.
-MORE_BITS = {
+# In this type some weights have another one. What every token passes through is small beside the experts, and most of
+# what quantizing changes comes from it, so it keeps more bits. The output matrix does not, which llama.cpp would keep
+# in 8 bits: little changes by that, and on a CPU it took a third of a token's time. docs/results.md has the tables.
+TENSOR_TYPES = {
     "IQ4_NL": {
         r"attn_(q|k|v|output)\.": "Q8_0",
         r"ffn_(gate|up)_shexp": "Q8_0",
         r"ffn_down_shexp": "Q6_K",
+        r"^output\.": "IQ4_NL",
     }
 }
 
@@ -274,7 +276,7 @@ def quantize(source: Path, target: Path, kind: str, imatrix: Path | None = None)
     options = llama_cpp.llama_model_quantize_default_params()
     options.ftype = getattr(llama_cpp, prefix + kind)
     options.nthread = os.cpu_count() or 1
-    more = MORE_BITS.get(kind, {})
+    more = TENSOR_TYPES.get(kind, {})
     overrides = (llama_cpp.llama_model_tensor_override * (len(more) + 1))()  # the last one, empty, ends the list
     for override, (pattern, tensor_type) in zip(overrides, more.items(), strict=False):
         override.pattern, override.type = pattern.encode(), getattr(llama_cpp, f"GGML_TYPE_{tensor_type}")
