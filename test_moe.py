@@ -218,7 +218,7 @@ def prediction(row: dict, answer: backends.Completion) -> dict:
     reading = (
         completions.Reading(None, answer.error)
         if answer.error
-        else completions.parse(task, answer.text, shown, answer.confidences)
+        else completions.parse(task, answer.text, shown, answer.confidences, row["prompt"][-1]["content"])
     )
     sure = {leaf.path: round(leaf.confidence, 6) for leaf in reading.leaves or () if leaf.confidence is not None}
     return {
@@ -359,6 +359,7 @@ class Evaluation:
             "context_tokens": self.cfg.inference.context_tokens,
             "batch_size": self.cfg.evaluate.batch_size,
             "confidences": confidence.FORMAT,
+            "repeated entries": "left out",
         }
 
     @cached_property

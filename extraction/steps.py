@@ -152,7 +152,8 @@ def read(shown: Shown, asked: Sequence[Asked], answers: Sequence[backends.Comple
         if answer.error:
             readings.append(completions.Reading(None, answer.error))
             continue
-        reading = completions.parse(one.task, answer.text, one.prompt.sentences, answer.confidences)
+        asked_about = one.prompt.messages[-1]["content"]
+        reading = completions.parse(one.task, answer.text, one.prompt.sentences, answer.confidences, asked_about)
         found = [
             replace(leaf, span=shown.place(one.start + leaf.span[0], one.start + leaf.span[1])) if leaf.span else leaf
             for leaf in reading.leaves or ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from extraction.tasks.prompts import Sentence
-from extraction.tasks.records import Leaf, build, leaves, prune
+from extraction.tasks.records import Leaf, build, flat, leaves, prune
 from extraction.tasks.schemas import CONTRACT, QUOTED, Task
 
 
@@ -50,12 +51,17 @@ class Reading:
 
 
 def parse(
-    task: Task, text: str, sentences: Sequence[Sentence] = (), confidences: Mapping[str, float] | None = None
+    task: Task,
+    text: str,
+    sentences: Sequence[Sentence] = (),
+    confidences: Mapping[str, float] | None = None,
+    prompt: str = "",
 ) -> Reading:
     """Read a completion: JSON, closed if it was cut off, checked against the task's fields.
 
     `sentences` are those of the prompt that was answered. `confidences` are those of the answer's values, by their
-    paths as they were written.
+    paths as they were written. With `prompt`, the text that was asked about, entries of a list that the answer repeats
+    more often than it prints their values are left out.
     """
     try:
         value, cut = close_json(text)
@@ -77,7 +83,44 @@ def parse(
     if task is CONTRACT:
         found, dropped = _pointed_at(found, sentences)
         return Reading(tuple(found), problem, dropped)
+    if prompt:
+        found, repeated = _without_repeats(found, prompt)
+        said = [f"{count} entries of {name} repeat others and were left out" for name, count in repeated.items()]
+        problem = "; ".join([problem, *said] if problem else said) or None
     return Reading(tuple(found), problem)
+
+
+def _without_repeats(found: Sequence[Leaf], prompt: str) -> tuple[list[Leaf], Counter[str]]:
+    """The leaves without those entries of lists that come more often than their values are printed, and how many of
+    each list that were.
+
+    A small model that loses its place writes the same entry until its tokens are used up. Two that are alike may be
+    there: they stay if the text has each of their values twice. A value that is printed otherwise does not count.
+    """
+    printed, entries = flat(prompt).casefold(), defaultdict(list)
+    for leaf in found:
+        entries[leaf.path[: leaf.path.find("]") + 1]].append(leaf)
+    names: dict[str, str | None] = {"": ""}  # of the entries by their paths; None: left out
+    repeated, seen, places = Counter(), Counter(), Counter()
+    for path, of in entries.items():
+        if not path:
+            continue
+        name = path.partition("[")[0]
+        values = tuple((leaf.path.removeprefix(path), leaf.value) for leaf in of)
+        seen[name, values] += 1
+        counts = [printed.count(flat(value).casefold()) for _, value in values]
+        if seen[name, values] > min(filter(None, counts), default=1):
+            names[path] = None
+            repeated[name] += 1
+        else:
+            names[path] = f"{name}[{places[name]}]"
+            places[name] += 1
+    kept = [
+        replace(leaf, path=names[path] + leaf.path.removeprefix(path))
+        for leaf in found
+        if names[path := leaf.path[: leaf.path.find("]") + 1]] is not None
+    ]
+    return kept, repeated
 
 
 def _pointed_at(found: Sequence[Leaf], sentences: Sequence[Sentence]) -> tuple[list[Leaf], tuple[tuple[str, str], ...]]:

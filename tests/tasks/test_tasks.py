@@ -155,6 +155,23 @@ def test_a_confidence_goes_with_the_value_that_was_written_though_empty_entries_
         assert json.loads('"' + text[start:end]) == leaf.value
 
 
+def test_entries_that_come_more_often_than_they_are_printed_are_left_out_and_counted():
+    tea, cake = ({"description": name, "amount": amount} for name, amount in (("Tea", "2.00"), ("Plum cake", "3.50")))
+    record = {"date": "1 May", "line_items": [tea, cake, tea, tea, cake, cake], "total": "11.00"}
+    text, prompt = completions.completion(record), "1 May\nTea 2.00\nPlum\ncake 3.50\nTea 2.00\nTOTAL 11.00"
+    paths = [f"line_items[{i}].{key}" for i in range(6) for key in ("description", "amount")]
+    sure = {path: n / 100 for n, path in enumerate(["date", *paths, "total"])}
+    reading = completions.parse(RECEIPT, text, confidences=sure, prompt=prompt)
+    assert reading.record == {"date": "1 May", "line_items": [tea, cake, tea], "total": "11.00"}
+    assert list(reading.record) == ["date", "line_items", "total"]
+    assert reading.problem == "3 entries of line_items repeat others and were left out"
+    found = {leaf.path: leaf.confidence for leaf in reading.leaves}
+    assert found == {"date": 0.0, **{path: sure[path] for path in paths[:6]}, "total": 0.13}
+    apart = completions.parse(RECEIPT, text, confidences=sure, prompt="1 May Tea 2.00 Plum cake 3.50 TOTAL 11.00")
+    assert apart.record["line_items"] == [tea, cake] and "4 entries" in apart.problem
+    assert completions.parse(RECEIPT, text).record == record  # without the text nothing is known to be too many
+
+
 OF_ROWS = {"stage": "train_moe", "inputs": {"rows": "x"}}
 
 
