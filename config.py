@@ -142,7 +142,7 @@ class TrainConfig:
     epochs: float = 1.0
     max_steps: int = -1  # optimizer steps; -1: as many as the epochs need
     min_steps: int = 0  # optimizer steps at least: of few rows, more epochs are made
-    start_weight: float = 0.0  # of init_adapter in the weighted mean of it and the trained one, which is what is kept
+    start_weight: float = 0.0  # of init_adapter, if there is one, in the mean of it and the trained one that is kept
     learning_rate: float = 2e-4
     warmup_ratio: float = 0.05
     router_aux_loss_coef: float = 0.001  # weight of the router's load-balancing loss

@@ -85,7 +85,7 @@ def parse(
         return Reading(tuple(found), problem, dropped)
     if prompt:
         found, repeated = _without_repeats(found, prompt)
-        said = [f"{count} entries of {name} repeat others and were left out" for name, count in repeated.items()]
+        said = [f"entries that repeat others were left out: {count} of {name}" for name, count in repeated.items()]
         problem = "; ".join([problem, *said] if problem else said) or None
     return Reading(tuple(found), problem)
 
@@ -97,30 +97,29 @@ def _without_repeats(found: Sequence[Leaf], prompt: str) -> tuple[list[Leaf], Co
     A small model that loses its place writes the same entry until its tokens are used up. Two that are alike may be
     there: they stay if the text has each of their values twice. A value that is printed otherwise does not count.
     """
+
+    def entry(leaf: Leaf) -> str:
+        return leaf.path[: leaf.path.find("]") + 1]
+
     printed, entries = flat(prompt).casefold(), defaultdict(list)
     for leaf in found:
-        entries[leaf.path[: leaf.path.find("]") + 1]].append(leaf)
-    names: dict[str, str | None] = {"": ""}  # of the entries by their paths; None: left out
-    repeated, seen, places = Counter(), Counter(), Counter()
+        if entry(leaf):
+            entries[entry(leaf)].append(leaf)
+    places: dict[str, str | None] = {"": ""}  # of the entries by their paths; None: left out
+    repeated, seen, kept = Counter(), Counter(), Counter()
     for path, of in entries.items():
-        if not path:
-            continue
         name = path.partition("[")[0]
         values = tuple((leaf.path.removeprefix(path), leaf.value) for leaf in of)
         seen[name, values] += 1
         counts = [printed.count(flat(value).casefold()) for _, value in values]
         if seen[name, values] > min(filter(None, counts), default=1):
-            names[path] = None
+            places[path] = None
             repeated[name] += 1
         else:
-            names[path] = f"{name}[{places[name]}]"
-            places[name] += 1
-    kept = [
-        replace(leaf, path=names[path] + leaf.path.removeprefix(path))
-        for leaf in found
-        if names[path := leaf.path[: leaf.path.find("]") + 1]] is not None
-    ]
-    return kept, repeated
+            places[path] = f"{name}[{kept[name]}]"
+            kept[name] += 1
+    stay = [(leaf, entry(leaf)) for leaf in found if places[entry(leaf)] is not None]
+    return [replace(leaf, path=places[path] + leaf.path.removeprefix(path)) for leaf, path in stay], repeated
 
 
 def _pointed_at(found: Sequence[Leaf], sentences: Sequence[Sentence]) -> tuple[list[Leaf], tuple[tuple[str, str], ...]]:

@@ -164,11 +164,11 @@ def test_entries_that_come_more_often_than_they_are_printed_are_left_out_and_cou
     reading = completions.parse(RECEIPT, text, confidences=sure, prompt=prompt)
     assert reading.record == {"date": "1 May", "line_items": [tea, cake, tea], "total": "11.00"}
     assert list(reading.record) == ["date", "line_items", "total"]
-    assert reading.problem == "3 entries of line_items repeat others and were left out"
+    assert reading.problem == "entries that repeat others were left out: 3 of line_items"
     found = {leaf.path: leaf.confidence for leaf in reading.leaves}
     assert found == {"date": 0.0, **{path: sure[path] for path in paths[:6]}, "total": 0.13}
     apart = completions.parse(RECEIPT, text, confidences=sure, prompt="1 May Tea 2.00 Plum cake 3.50 TOTAL 11.00")
-    assert apart.record["line_items"] == [tea, cake] and "4 entries" in apart.problem
+    assert apart.record["line_items"] == [tea, cake] and "4 of line_items" in apart.problem
     assert completions.parse(RECEIPT, text).record == record  # without the text nothing is known to be too many
 
 
