@@ -158,7 +158,7 @@ def test_a_confidence_goes_with_the_value_that_was_written_though_empty_entries_
 def test_entries_that_come_more_often_than_they_are_printed_are_left_out_and_counted():
     tea, cake = ({"description": name, "amount": amount} for name, amount in (("Tea", "2.00"), ("Plum cake", "3.50")))
     record = {"date": "1 May", "line_items": [tea, cake, tea, tea, cake, cake], "total": "11.00"}
-    text, prompt = completions.completion(record), "1 May\nTea 2.00\nPlum\ncake 3.50\nTea 2.00\nTOTAL 11.00"
+    text, prompt = completions.completion(record), "1 May\nTea 2.00\nPlum\ncake 3.50\nTea 2.00\nTOTAL 11.00\nCARD 2.00"
     paths = [f"line_items[{i}].{key}" for i in range(6) for key in ("description", "amount")]
     sure = {path: n / 100 for n, path in enumerate(["date", *paths, "total"])}
     reading = completions.parse(RECEIPT, text, confidences=sure, prompt=prompt)
