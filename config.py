@@ -143,6 +143,7 @@ class TrainConfig:
     max_steps: int = -1  # optimizer steps; -1: as many as the epochs need
     min_steps: int = 0  # optimizer steps at least: of few rows, more epochs are made
     start_weight: float = 0.0  # of init_adapter, if there is one, in the mean of it and the trained one that is kept
+    distill: bool = False  # learn public rows as init_adapter, if there is one, answers them; not by their labels
     learning_rate: float = 2e-4
     warmup_ratio: float = 0.05
     router_aux_loss_coef: float = 0.001  # weight of the router's load-balancing loss
@@ -410,6 +411,8 @@ def check_together(cfg: Config) -> None:
         raise ConfigError("data.window_overlap must be at most half of data.window_chars")
     if cfg.train.experts_share < 1 and cfg.train.lora_targets == "attention":
         raise ConfigError("train.experts_share needs experts to train: --set train.lora_targets=attention+experts")
+    if cfg.train.distill and cfg.train.packing:
+        raise ConfigError("train.distill needs rows apart: --set train.packing=false")
     if cfg.train.experts_per_token > cfg.train.experts:
         raise ConfigError(f"train.experts_per_token must be at most train.experts, got {cfg.train.experts_per_token}")
 

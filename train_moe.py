@@ -34,13 +34,14 @@ from typing import Any
 import config
 from extraction import files, handoff, stage
 from extraction.models import base_file, base_model, upcycle
-from extraction.models.rows import encode_row, take_turns
+from extraction.models.rows import OWN, encode_row, take_turns
 from extraction.tasks import own_types, schemas
 from extraction.training import (
     adapter,
     batches,
     callback,
     checkpoints,
+    distilled,
     expert_lora,
     log,
     memory,
@@ -98,6 +99,11 @@ def load_watched(path: Path, tokenizer: Any, longest: int, limit: int | None = N
     """The rows that are watched, at most `limit` of them, as a dataset of own ones and one of public ones."""
     groups = watched.by_group(list(files.read_jsonl(path)), limit)
     return {name: encode(path, rows, tokenizer, longest) for name, rows in groups.items()}
+
+
+def load_public(path: Path, tokenizer: Any, longest: int) -> Any:
+    """The rows to train on that are not of own documents, as a dataset."""
+    return encode(path, [row for row in files.read_jsonl(path) if not row["source"].startswith(OWN)], tokenizer, longest)
 
 
 def encode(path: Path, rows: list[dict], tokenizer: Any, longest: int, tokens: float = math.inf) -> Any:
@@ -369,6 +375,8 @@ def make_trainer(
     train = cfg.train
     packed = train.packing
     make = SFTTrainer if packed else batches.trainer_class(train.batch_size * train.max_seq_length, train.seed)
+    if train.distill:
+        make = distilled.trainer_class(make)
     if len(eval_rows) > 1:
         make = watched.trainer_class(make)
     trainer = make(
@@ -459,6 +467,9 @@ def train(args: Any, cfg: config.Config, settings: dict, inputs: dict[str, dict]
     if checkpoint and processes.is_main_process:
         shutil.copy(checkpoint / LOG, log_path)  # without the entries behind the checkpoint
     callback.log_losses_at_start(trainer, log_path, has_init_adapter=cfg.train.init_adapter is not None)
+    if cfg.train.distill and cfg.init_adapter_dir:
+        public = load_public(cfg.training_dir / "train.jsonl", tokenizer, longest)
+        trainer.targets = distilled.targets(model, public, cfg.train.device)
     started = time.monotonic()
     run_trainer(trainer, checkpoint, cfg.checkpoints_dir)
     if progress.interrupted:

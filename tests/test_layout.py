@@ -38,7 +38,7 @@ extraction: splitting steps drafts
 extraction.synthetic: words parts till receipt_items receipt_totals receipts
 extraction.synthetic: invoices letters injected variations generate general own questions
 extraction.preparing: sources duplicates labeled statistics
-extraction.training: expert_lora memory log checkpoints adapter watched unsloth_model callback batches
+extraction.training: expert_lora memory log checkpoints adapter watched unsloth_model callback batches distilled
 extraction.scoring: metrics differences places scores report tables experts
 extraction.runs: workers results label environment
 extraction.export: llama_source gguf_build quality bundle

@@ -254,6 +254,32 @@ def test_the_adapter_kept_is_the_weighted_mean_of_what_was_learned_and_the_start
     assert any((saved[0.0][name] != start[name]).any() for name in start)
 
 
+def test_public_rows_beside_own_ones_are_learned_as_the_start_answers_them_whatever_their_labels_say(project):
+    """Labels that are wrong in every public row do not reach the model; what own documents say does."""
+    root, _ = project
+    first = settings_of(options(project, "first")).adapter_dir
+    own = [{**row(n), "source": "own/made"} for n in range(8)]
+    wrong = [{**row(n), "completion": [{"role": "assistant", "content": "{}"}]} for n in range(8, 40)]
+    staging = handoff.begin(root / "wrong")
+    files.write_jsonl(staging / "train.jsonl", own + wrong)
+    files.write_jsonl(staging / "eval.jsonl", own[:4] + [row(n) for n in range(40, 44)])
+    settings = files.read_json(root / "training" / "manifest.json")["settings"]
+    handoff.seal(staging, stage="prepare_training_data", settings=settings)
+    more = [f"data.training_dir={root / 'wrong'}", f"train.init_adapter={first}", "train.learning_rate=2e-3", "train.packing=false"]
+    more += ["train.max_steps=16", "train.eval_steps=16", "train.eval_rows=8"]
+    changes = {}
+    for distill in (False, True):
+        arguments = options(project, f"distill{distill}", *more, f"train.distill={str(distill).lower()}")
+        assert train_moe.main(arguments) == 0
+        entries = files.read_jsonl(settings_of(arguments).adapter_dir / "training_log.jsonl")
+        before, after = (e for e in entries if "eval_own_loss" in e)
+        changes[distill] = [after[name] - before[name] for name in ("eval_own_loss", "eval_public_loss")]
+    (own_labels, public_labels), (own_distilled, public_distilled) = changes[False], changes[True]
+    assert public_labels > 0.2  # what was taught is wrong
+    assert abs(public_distilled) < 0.1 * public_labels
+    assert own_distilled < -0.1 < own_labels
+
+
 def test_training_is_logged_for_tensorboard(project):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
