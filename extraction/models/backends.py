@@ -336,21 +336,30 @@ class AllowedTokens:
 
     def __init__(self, matchers: list[Any], vocabulary: int, prompt_width: int = 0, wide: list[Any] | None = None):
         import llguidance.numpy
+        import numpy
 
         self.matchers, self.wide = matchers, wide or matchers
-        self.is_wider = any(a is not b for a, b in zip(self.matchers, self.wide, strict=True))
+        self.narrowed = [i for i, matcher in enumerate(self.wide) if matcher is not matchers[i]]
         self.fill = llguidance.numpy.fill_next_token_bitmask
         self.bits = llguidance.numpy.allocate_token_bitmask(len(matchers), vocabulary)
+        every = numpy.arange(256, dtype=numpy.uint8)[:, None]
+        self.eight = numpy.unpackbits(every, axis=1, bitorder="little").view(numpy.int64)  # the booleans of each octet
         self.seen = prompt_width
         self.choices: list[list[float | None]] = [[] for _ in matchers]
 
-    def mask(self, matchers: list[Any], size: int) -> Any:
-        """Which tokens the grammar of each matcher allows next, as booleans: matchers by `size` tokens."""
+    def octets(self, matchers: list[Any]) -> Any:
+        """Which tokens the grammar of each matcher allows next, a bit each; good until the next call."""
         import numpy
 
         for i, matcher in enumerate(matchers):
             self.fill(matcher, self.bits, i)
-        allowed = numpy.unpackbits(self.bits.view(numpy.uint8), axis=1, bitorder="little").astype(bool)
+        return self.bits[: len(matchers)].view(numpy.uint8)
+
+    def mask(self, matchers: list[Any], size: int) -> Any:
+        """The same as booleans: matchers by `size` tokens."""
+        import numpy
+
+        allowed = numpy.unpackbits(self.octets(matchers), axis=1, bitorder="little").astype(bool)
         padded = numpy.zeros((len(matchers), size), dtype=bool)  # rows of the output layer without a token
         width = min(size, allowed.shape[1])
         padded[:, :width] = allowed[:, :width]
@@ -369,29 +378,35 @@ class AllowedTokens:
 
         allowed = numpy.flatnonzero(self.mask(self.matchers, scores.shape[-1])[0])
         best = int(allowed[scores[allowed].argmax()])
-        if self.is_wider:
+        if self.narrowed:
             allowed = numpy.flatnonzero(self.mask(self.wide, scores.shape[-1])[0])
         self.choices[0].append(log_share(scores[allowed], scores[best]))
         return best
 
     def torch(self, ids: Any, scores: Any) -> Any:
         """A logits processor for transformers: new tokens of the batch are fed to the matchers here."""
-        import torch
-
         for sequence, row in enumerate(ids[:, self.seen :].tolist()):
             for token in row:
                 self.consume(sequence, token)
         self.seen = ids.shape[1]
-        allowed = torch.from_numpy(self.mask(self.matchers, scores.shape[-1])).to(scores.device)
-        wide = allowed
-        if self.is_wider:
-            wide = torch.from_numpy(self.mask(self.wide, scores.shape[-1])).to(scores.device)
+        allowed = wide = self.unpacked(self.matchers, scores)
+        if self.narrowed:
+            wide = allowed.clone()
+            wide[self.narrowed] = self.unpacked([self.wide[i] for i in self.narrowed], scores)
         among = scores.masked_fill(~wide, -float("inf")).float().logsumexp(dim=-1)
         scores = scores.masked_fill(~allowed, -float("inf"))
         likelihoods = (scores.amax(dim=-1) - among).tolist()
         for kept, likelihood, count in zip(self.choices, likelihoods, wide.sum(dim=1).tolist(), strict=True):
             kept.append(likelihood if count > 1 else None)
         return scores
+
+    def unpacked(self, matchers: list[Any], scores: Any) -> Any:
+        """The mask on the device of the scores. The bits go there: on a GPU, booleans would take most of a step."""
+        import torch
+
+        octets = torch.from_numpy(self.octets(matchers)).to(scores.device)
+        allowed = torch.from_numpy(self.eight).to(scores.device).take(octets.long()).view(torch.bool)
+        return torch.nn.functional.pad(allowed, (0, scores.shape[-1] - allowed.shape[1]))
 
 
 def log_share(scores: Any, one: float) -> float | None:
