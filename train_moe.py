@@ -103,7 +103,9 @@ def load_watched(path: Path, tokenizer: Any, longest: int, limit: int | None = N
 
 def load_public(path: Path, tokenizer: Any, longest: int) -> Any:
     """The rows to train on that are not of own documents, as a dataset."""
-    return encode(path, [row for row in files.read_jsonl(path) if not row["source"].startswith(OWN)], tokenizer, longest)
+    return encode(
+        path, [row for row in files.read_jsonl(path) if not row["source"].startswith(OWN)], tokenizer, longest
+    )
 
 
 def encode(path: Path, rows: list[dict], tokenizer: Any, longest: int, tokens: float = math.inf) -> Any:

@@ -265,7 +265,12 @@ def test_public_rows_beside_own_ones_are_learned_as_the_start_answers_them_whate
     files.write_jsonl(staging / "eval.jsonl", own[:4] + [row(n) for n in range(40, 44)])
     settings = files.read_json(root / "training" / "manifest.json")["settings"]
     handoff.seal(staging, stage="prepare_training_data", settings=settings)
-    more = [f"data.training_dir={root / 'wrong'}", f"train.init_adapter={first}", "train.learning_rate=2e-3", "train.packing=false"]
+    more = [
+        f"data.training_dir={root / 'wrong'}",
+        f"train.init_adapter={first}",
+        "train.learning_rate=2e-3",
+        "train.packing=false",
+    ]
     more += ["train.max_steps=16", "train.eval_steps=16", "train.eval_rows=8"]
     changes = {}
     for distill in (False, True):

@@ -1,8 +1,8 @@
 """Public rows beside own documents are learned as the start answers them, not by their labels: knowledge distillation.
 
 Such rows are a handful, and their labels shift what is known already: after 20 delivery notes the small model named 80
-clauses where it had named 210, of 215 that were there. So a row's targets are the start's probabilities of the tokens at
-each place of its answer, given what comes before it ("learning without forgetting", Li and Hoiem 2016, arXiv
+clauses where it had named 210, of 215 that were there. So a row's targets are the start's probabilities of the tokens
+at each place of its answer, given what comes before it ("learning without forgetting", Li and Hoiem 2016, arXiv
 1606.09282). Their loss is the KL divergence, which is 0 at the start: it says nothing until own documents change the
 model, and then it pulls back.
 """
