@@ -12,6 +12,7 @@ import pytest
 import config
 from extraction import files, handoff
 from extraction.tasks import completions, prompts, schemas
+from extraction.training import expert_lora
 
 torch = pytest.importorskip("torch")
 pytestmark = [
@@ -126,6 +127,26 @@ def test_training_in_4_bit_continues_from_an_adapter(project, whole):
         for folder in (first, settings_of(arguments).adapter_dir)
     )
     assert after[1] == pytest.approx(min(before[1:]), rel=2e-2)  # of step 0, behind the base model's
+
+
+def test_lora_on_some_experts_moves_their_factors_and_no_others(project):
+    from safetensors.torch import load_file
+
+    arguments = project("half", "train.experts_share=0.5", "train.max_steps=8", "train.eval_steps=8")
+    done = run(arguments)
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = settings_of(arguments).adapter_dir
+    chosen = files.read_json(folder / "adapter_config.json")[expert_lora.NOTE]
+    result = files.read_json(folder / "training_result.json")
+    assert result["eval_loss"] < result["base_eval_loss"]
+    looked_at = 0
+    for name, tensor in load_file(folder / "adapter_model.safetensors").items():
+        if (match := expert_lora.STACKED.search(name)) and match[2] == "B":
+            experts = 2 * len(chosen[int(match[1])])
+            by_expert = tensor.reshape(tensor.shape[0], -1, experts).abs().amax(dim=(0, 1))
+            assert by_expert.nonzero().flatten().tolist() == chosen[int(match[1])], name
+            looked_at += 1
+    assert looked_at == 2 * len(chosen)
 
 
 def test_what_does_not_fit_is_refused_before_loading(project):
