@@ -125,7 +125,6 @@ def choosing(backend: backends.LlamaBackend, answers: Iterable[tuple[str, dict]]
 
     The scores are random: what is measured does not depend on them.
     """
-    import llguidance
     import numpy
 
     scores = numpy.random.default_rng(0).normal(size=backend.llm.n_vocab()).astype(numpy.float32)
@@ -138,8 +137,8 @@ def choosing(backend: backends.LlamaBackend, answers: Iterable[tuple[str, dict]]
         spent[name] += time.thread_time() - started
 
     for text, schema in answers:
-        matcher = llguidance.LLMatcher(backend.tokenizer, backends.grammar(schema))
-        allowed = backends.AllowedTokens([matcher], backend.tokenizer.vocab_size)
+        allowed = backends.AllowedTokens([backends.Request([], schema)], backend.tokenizer)
+        matcher = allowed.matchers[0]
         for token in backend.tokenizer.tokenize_str(text):
             timed("llguidance says which are allowed", allowed.fill, matcher, allowed.bits, 0)  # the next time it knows
             left = scores[allowed.mask([matcher], len(scores))[0]]

@@ -115,8 +115,9 @@ def request(task: schemas.Task, messages: list[dict[str, str]], choose: bool) ->
     """
     text = messages[-1]["content"]
     narrowed = printed.narrowed(task, text) if choose else task.schema
-    more = 0 if task in (schemas.CONTRACT, schemas.QUESTION) else len(text)
-    return backends.Request(messages, task.schema, None if narrowed is task.schema else narrowed, more)
+    narrowed = None if narrowed is task.schema else narrowed
+    asked_about = "" if task in (schemas.CONTRACT, schemas.QUESTION) else text
+    return backends.Request(messages, task.schema, narrowed, more=len(asked_about), asked_about=asked_about)
 
 
 def invoice_of(document: Document, task: schemas.Task) -> dict | None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, Protocol
 
 from extraction import files
 from extraction.models import base_model, confidence, contexts, gpu
+from extraction.tasks import completions
 from extraction.tasks.custom import CustomTask
 
 
@@ -28,13 +30,15 @@ class Request:
     """What a backend is asked: chat messages, and the JSON schema that the answer must keep.
 
     `narrowed` is that schema with fewer values, of which the answer has one; how sure the model was is then measured
-    among all that `schema` allows. The answer may have `more` tokens than the settings say.
+    among all that `schema` allows. The answer may have `more` tokens than the settings say. With the text that was
+    `asked_about`, a list is closed once the model only repeats entries, more often than the text prints their values.
     """
 
     messages: list[dict[str, str]]
     schema: dict
     narrowed: dict | None = None
     more: int = 0
+    asked_about: str = ""
 
     @property
     def enforced(self) -> dict:
@@ -200,12 +204,8 @@ class Answer:
     """An answer that llama.cpp writes, bound to the schema of its request."""
 
     def __init__(self, prompt: list[int], request: Request, tokenizer: Any, ending: int, most: int):
-        import llguidance
-
-        self.prompt, self.tokenizer, self.ending, self.most = prompt, tokenizer, ending, most
-        self.matcher = llguidance.LLMatcher(tokenizer, grammar(request.enforced))
-        wide = llguidance.LLMatcher(tokenizer, grammar(request.schema)) if request.narrowed else self.matcher
-        self.allowed = AllowedTokens([self.matcher], tokenizer.vocab_size, wide=[wide])
+        self.prompt, self.ending, self.most = prompt, ending, most
+        self.allowed = AllowedTokens([request], tokenizer)
         self.tokens: list[int] = []
 
     def take(self, scores: Any) -> int | None:
@@ -214,7 +214,7 @@ class Answer:
             return None
         self.tokens.append(token)
         self.allowed.consume(0, token)
-        return None if self.matcher.is_stopped() or len(self.tokens) == self.most else token
+        return None if self.allowed.matchers[0].is_stopped() or len(self.tokens) == self.most else token
 
 
 class TransformersBackend:
@@ -283,7 +283,6 @@ class TransformersBackend:
         return [answers[i] for i in range(len(requests))]
 
     def _batch(self, prompts: list[str], asked: list[Request]) -> list[Completion]:
-        import llguidance
         import torch
         from transformers import LogitsProcessorList
 
@@ -296,12 +295,7 @@ class TransformersBackend:
             if len(prompts) > 1:  # one prompt that is too long must not cost the others their answers
                 return [c for p, a in zip(prompts, asked, strict=True) for c in self._batch([p], [a])]
             return [Completion("", width, 0, 0.0, error)]
-        matchers = [llguidance.LLMatcher(self.matcher_tokenizer, grammar(request.enforced)) for request in asked]
-        wide = [
-            llguidance.LLMatcher(self.matcher_tokenizer, grammar(request.schema)) if request.narrowed else matcher
-            for request, matcher in zip(asked, matchers, strict=True)
-        ]
-        allowed = AllowedTokens(matchers, self.matcher_tokenizer.vocab_size, width, wide)
+        allowed = AllowedTokens(asked, self.matcher_tokenizer, width)
         most = [min(self.max_new_tokens + request.more, self.context_tokens - width) for request in asked]
         with torch.inference_mode():
             output = self.model.generate(
@@ -330,22 +324,37 @@ class AllowedTokens:
 
     `choices` keeps the log-probability of each token of each sequence among those that were allowed, None where it
     was the only one. Decoding is greedy, so the token is the likeliest of them: one number a step is all that stays.
-    With `wide` matchers, whose grammars allow more, the probability is that among what they allow; where nothing is
-    narrowed, both are one matcher.
+    A sequence is narrowed if its request is, or if one of its lists was closed. Its probabilities are then those among
+    what the grammar of its `wide` matcher allows; otherwise both are one matcher.
     """
 
-    def __init__(self, matchers: list[Any], vocabulary: int, prompt_width: int = 0, wide: list[Any] | None = None):
+    def __init__(self, requests: Sequence[Request], tokenizer: Any, prompt_width: int = 0):
         import llguidance.numpy
         import numpy
 
-        self.matchers, self.wide = matchers, wide or matchers
-        self.narrowed = [i for i, matcher in enumerate(self.wide) if matcher is not matchers[i]]
+        self.requests, self.tokenizer = requests, tokenizer
+        self.matchers = [self.matcher(request.enforced) for request in requests]
+        self.wide = [
+            self.matcher(request.schema) if request.narrowed else matcher
+            for request, matcher in zip(requests, self.matchers, strict=True)
+        ]
         self.fill = llguidance.numpy.fill_next_token_bitmask
-        self.bits = llguidance.numpy.allocate_token_bitmask(len(matchers), vocabulary)
+        self.bits = llguidance.numpy.allocate_token_bitmask(len(requests), tokenizer.vocab_size)
         every = numpy.arange(256, dtype=numpy.uint8)[:, None]
         self.eight = numpy.unpackbits(every, axis=1, bitorder="little").view(numpy.int64)  # the booleans of each octet
         self.seen = prompt_width
-        self.choices: list[list[float | None]] = [[] for _ in matchers]
+        self.written: list[list[int]] = [[] for _ in requests]
+        self.closed: list[dict[str, int]] = [{} for _ in requests]  # lists, and how many entries they may have
+        self.choices: list[list[float | None]] = [[] for _ in requests]
+
+    def matcher(self, schema: dict) -> Any:
+        import llguidance
+
+        return llguidance.LLMatcher(self.tokenizer, grammar(schema))
+
+    @property
+    def narrowed(self) -> list[int]:
+        return [i for i, matcher in enumerate(self.wide) if matcher is not self.matchers[i]]
 
     def octets(self, matchers: list[Any]) -> Any:
         """Which tokens the grammar of each matcher allows next, a bit each; good until the next call."""
@@ -367,10 +376,24 @@ class AllowedTokens:
 
     def consume(self, sequence: int, token: int) -> None:
         """The token that was taken for a sequence."""
-        matcher, wide = self.matchers[sequence], self.wide[sequence]
+        matcher, wide, written = self.matchers[sequence], self.wide[sequence], self.written[sequence]
+        if matcher.is_stopped():
+            return
         for one in (matcher,) if wide is matcher else (matcher, wide):
-            if not one.is_stopped():
-                one.consume_token(token)
+            one.consume_token(token)
+        written.append(token)
+        if len(written) % 64 == 0 and self.requests[sequence].asked_about:
+            self.close_circle(sequence)
+
+    def close_circle(self, sequence: int) -> None:
+        """Closes the list that a sequence writes in circles. The fields that follow the list are still written."""
+        request, written, closed = self.requests[sequence], self.written[sequence], self.closed[sequence]
+        text = self.tokenizer.decode_bytes(written).decode("utf-8", errors="ignore")
+        found = completions.circling(text, request.asked_about)
+        if found and found[0] not in closed:
+            closed[found[0]] = found[1]
+            self.matchers[sequence] = self.matcher(bounded(request.enforced, closed))
+            self.matchers[sequence].consume_tokens(written)
 
     def likeliest(self, scores: Any) -> int:
         """The token of the highest score among those allowed, for llama.cpp, whose caller has it consumed."""
@@ -407,6 +430,17 @@ class AllowedTokens:
         octets = torch.from_numpy(self.octets(matchers)).to(scores.device)
         allowed = torch.from_numpy(self.eight).to(scores.device).take(octets.long()).view(torch.bool)
         return torch.nn.functional.pad(allowed, (0, scores.shape[-1] - allowed.shape[1]))
+
+
+def bounded(schema: dict, entries: Mapping[str, int]) -> dict:
+    """The schema with at most so many entries in the lists with these paths."""
+    schema = deepcopy(schema)
+    for path, most in entries.items():
+        node = schema
+        for name in path.split("."):
+            node = node["properties"][name]
+        node["maxItems"] = most
+    return schema
 
 
 def log_share(scores: Any, one: float) -> float | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 from pydantic import ValidationError
@@ -97,29 +98,59 @@ def _without_repeats(found: Sequence[Leaf], prompt: str) -> tuple[list[Leaf], Co
     A small model that loses its place writes the same entry until its tokens are used up. Two that are alike may be
     there: they stay if the text has each of their values twice. A value that is printed otherwise does not count.
     """
-
-    def entry(leaf: Leaf) -> str:
-        return leaf.path[: leaf.path.find("]") + 1]
-
-    printed, entries = flat(prompt).casefold(), defaultdict(list)
-    for leaf in found:
-        if entry(leaf):
-            entries[entry(leaf)].append(leaf)
     places: dict[str, str | None] = {"": ""}  # of the entries by their paths; None: left out
-    repeated, seen, kept = Counter(), Counter(), Counter()
-    for path, of in entries.items():
+    repeated, kept = Counter(), Counter()
+    for path, _, is_repeat in _entries(found, prompt):
         name = path.partition("[")[0]
-        values = tuple((leaf.path.removeprefix(path), leaf.value) for leaf in of)
-        seen[name, values] += 1
-        counts = [printed.count(flat(value).casefold()) for _, value in values]
-        if seen[name, values] > min(filter(None, counts), default=1):
-            places[path] = None
-            repeated[name] += 1
-        else:
-            places[path] = f"{name}[{kept[name]}]"
-            kept[name] += 1
-    stay = [(leaf, entry(leaf)) for leaf in found if places[entry(leaf)] is not None]
+        places[path] = None if is_repeat else f"{name}[{kept[name]}]"
+        (repeated if is_repeat else kept)[name] += 1
+    stay = [(leaf, _entry(leaf)) for leaf in found if places[_entry(leaf)] is not None]
     return [replace(leaf, path=places[path] + leaf.path.removeprefix(path)) for leaf, path in stay], repeated
+
+
+def _entry(leaf: Leaf) -> str:
+    """The path of the entry of a list that a leaf belongs to, or nothing."""
+    return leaf.path[: leaf.path.find("]") + 1]
+
+
+def _entries(found: Iterable[Leaf], prompt: str) -> Iterator[tuple[str, tuple, bool]]:
+    """Of each entry of a list its path, its values, and whether it comes more often than the prompt prints them."""
+    printed, entries, seen = flat(prompt).casefold(), defaultdict(list), Counter()
+    for leaf in found:
+        if _entry(leaf):
+            entries[_entry(leaf)].append(leaf)
+    for path, of in entries.items():
+        values = tuple((leaf.path.removeprefix(path), leaf.value) for leaf in of)
+        same = path.partition("[")[0], values
+        seen[same] += 1
+        counts = [printed.count(flat(value).casefold()) for _, value in values]
+        yield path, values, seen[same] > min(filter(None, counts), default=1)
+
+
+CIRCLE = 12  # repeats in a row
+
+
+def circling(text: str, prompt: str) -> tuple[str, int] | None:
+    """The list that an unfinished answer writes in circles, and how many entries it may have if it is closed now.
+
+    Up to the last entry, which may be unfinished, it ends in repeats that `parse` leaves out: at least `CIRCLE`, and on
+    average three of each. After fewer the model may still find its place: in 539 answers, 20 of them with repeats, new
+    entries followed up to eight repeats in a row, all different, and never three of each.
+    """
+    if text.count(text[-24:]) < 3:  # nearly every answer returns here; the rest takes milliseconds
+        return None
+    try:
+        value, _ = close_json(text)
+    except ValueError:
+        return None
+    found = [(path.partition("[")[0], values, is_repeat) for path, values, is_repeat in _entries(leaves(value), prompt)]
+    name = found[-1][0] if found else ""
+    run = [values for _, values, _ in takewhile(lambda one: one[0] == name and one[2], reversed(found[:-1]))]
+    if len(run) < max(CIRCLE, 3 * len(set(run))):
+        return None
+    for step in name.split("."):
+        value = value[step]
+    return name, len(value) + 1
 
 
 def _pointed_at(found: Sequence[Leaf], sentences: Sequence[Sentence]) -> tuple[list[Leaf], tuple[tuple[str, str], ...]]:

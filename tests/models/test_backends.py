@@ -325,3 +325,58 @@ def test_an_answer_is_as_long_as_its_request_says_and_the_context_allows(tiny_gg
     lengths = [backend.complete([backends.Request(messages, schema, more=n)])[0] for n in (0, 30, 5000)]
     assert [answer.completion_tokens for answer in lengths[:2]] == [48, 78]
     assert lengths[2].completion_tokens == backend.llm.n_ctx() - lengths[2].prompt_tokens
+
+
+# --- lists that are written in circles -----------------------------------------------------------------------
+
+LIST = {"type": "array", "items": {"type": "string", "enum": ["Tea"]}, "maxItems": 30}
+CIRCLING = {"type": "object", "properties": {"rows": LIST, "end": {"type": "string", "enum": ["x"]}}}
+CIRCLING |= {"required": ["rows", "end"], "additionalProperties": False}
+
+
+def circling(times):
+    """Whoever answers this writes a list of one entry. The text that is asked about prints it so many times."""
+    messages = prompts.messages(schemas.RECEIPT, RECEIPT)
+    return backends.Request(messages, CIRCLING, more=900, asked_about="Tea\n" * times)
+
+
+def test_a_list_in_circles_is_closed_and_what_follows_it_is_written(tiny_cfg):
+    """By the tiny model, made to close no list by itself; all answers of a batch are written together."""
+    import torch
+
+    backend = choice.choose(tiny_cfg, "base").open()
+    pieces = [backend.matcher_tokenizer.decode_bytes([n]) for n in range(backend.matcher_tokenizer.vocab_size)]
+    closing = torch.tensor([n for n, piece in enumerate(pieces) if b"]" in piece])
+    backend.model.lm_head.register_forward_hook(lambda layer, _, scores: scores.index_fill_(-1, closing, -1e4))
+    narrowed = {**CIRCLING, "properties": {**CIRCLING["properties"], "rows": {**LIST, "maxItems": 29}}}
+    requests = [
+        circling(1),
+        replace(circling(1), narrowed=narrowed),
+        circling(30),
+        replace(circling(1), asked_about=""),
+    ]
+    answers = backend.complete(requests)
+    records = [json.loads(answer.text) for answer in answers]
+    assert [record["end"] for record in records] == ["x"] * 4
+    lengths = [len(record["rows"]) for record in records]
+    assert 14 <= lengths[0] == lengths[1] <= 24 and lengths[2:] == [30, 30]
+    assert answers[0].completion_tokens < answers[2].completion_tokens - 20
+
+
+def test_llama_cpp_closes_a_list_in_circles_too(tiny_gguf):
+    """The scores are those of a model that never closes a list by itself."""
+    import numpy
+
+    backend = choice.choose(tiny_gguf, "base-gguf").open()
+    tokenizer = backend.tokenizer
+    pieces = [tokenizer.decode_bytes([n]) for n in range(tokenizer.vocab_size)]
+    scores = numpy.array([-1.0 if b"]" in piece else 1.0 for piece in pieces], dtype=numpy.float32)
+    lengths = []
+    for times in (1, 30):
+        answer = backends.Answer([1], circling(times), tokenizer, -1, 900)
+        while answer.take(scores) is not None:
+            pass
+        record = json.loads(tokenizer.decode_bytes(answer.tokens))
+        assert record["end"] == "x"
+        lengths.append(len(record["rows"]))
+    assert 14 <= lengths[0] <= 24 and lengths[1] == 30

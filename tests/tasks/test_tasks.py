@@ -172,6 +172,34 @@ def test_entries_that_come_more_often_than_they_are_printed_are_left_out_and_cou
     assert completions.parse(RECEIPT, text).record == record  # without the text nothing is known to be too many
 
 
+def test_a_list_goes_in_circles_after_twelve_repeats_and_three_of_each_that_the_text_does_not_print():
+    def unfinished(entries):
+        text = json.dumps({"title": "Form", "key_values": entries}, separators=(",", ":"))
+        return text.removesuffix("]}") + ',{"key":"Num'
+
+    def entry(key):
+        return {"key": f"Number of {key}", "value": f"12-{key}"}
+
+    def lengths(entries, prompt):
+        """At how many entries the list is said to go in circles, with how many it may have; the last may go on."""
+        found = [(n, completions.circling(unfinished(entries[:n]), prompt)) for n in range(1, len(entries) + 1)]
+        return [(n, *one) for n, one in found if one][:1]
+
+    once = " ".join(f"Number of {key} 12-{key}" for key in "abcdefgh")
+    assert lengths([entry("a")] * 20, once) == [(14, "key_values", 16)]
+    assert lengths([entry(key) for key in "abcdef"] * 9, once) == [(25, "key_values", 27)]
+    # as often as it is printed, it is no repeat: the circle begins behind that
+    assert lengths([entry("a")] * 60, once * 40) == [(53, "key_values", 55)]
+    assert lengths([entry("a")] * 60, once * 60) == []
+    # a new entry among the repeats: the model has not lost its place
+    assert lengths([*[entry("a")] * 12, entry("b"), *[entry("b")] * 11, entry("c")], once) == []
+    items = [{"description": f"Tea {n % 40}", "amount": f"{n % 40}.50"} for n in range(60)]
+    text = completions.completion({"line_items": items, "total": "1"})
+    printed = "\n".join(f"{item['description']} {item['amount']}" for item in items)
+    assert completions.parse(RECEIPT, text, prompt=printed).record["line_items"] == items
+    assert [end for end in range(0, len(text), 16) if completions.circling(text[:end], printed)] == []
+
+
 OF_ROWS = {"stage": "train_moe", "inputs": {"rows": "x"}}
 
 
