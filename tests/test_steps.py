@@ -9,7 +9,7 @@ import config
 from extraction import steps
 from extraction.models import backends
 from extraction.reading import documents
-from extraction.tasks import schemas
+from extraction.tasks import prompts, schemas
 
 DATA = config.DataConfig(window_chars=400, window_overlap=80)
 SAME = "Either party may end it on notice."
@@ -100,3 +100,14 @@ def test_problems_have_a_kind_and_a_path_inside_and_are_sentences_outside():
         'clauses.Parties[0]: "Acme" stands only in text that looks like instructions to a machine',
         'Where?: "Mars" was not found in the document',
     ]
+
+
+def test_lists_are_held_against_the_text_that_was_asked_about_but_not_the_sentence_numbers_of_contracts():
+    asked = {
+        task.name: steps.request(
+            task, prompts.messages(task, "Tea 2.00", "What?" if task is schemas.QUESTION else None), True
+        )
+        for task in schemas.TASKS.values()
+    }
+    found = {name: request.asked_about for name, request in asked.items()}
+    assert found == {"receipt": "Tea 2.00", "document": "Tea 2.00", "contract": "", "question": ""}
