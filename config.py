@@ -358,7 +358,7 @@ PROFILES = {
 OWN = {
     "cpu": (
         "data.replay=1 train.learning_rate=1e-4 train.max_steps=-1 train.epochs=1 train.min_steps=30"
-        " train.start_weight=0.5 train.eval_steps=15 train.eval_rows=6"
+        " train.distill=true train.start_weight=0.5 train.eval_steps=15 train.eval_rows=6"
     ).split(),
     "gpu": "data.replay=1 train.epochs=2 train.min_steps=30 train.eval_steps=20".split(),
 }
