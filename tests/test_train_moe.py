@@ -13,8 +13,9 @@ import config
 import train_moe
 from extraction import files, handoff
 from extraction.models import base_model, lora
+from extraction.models.rows import encode_row
 from extraction.tasks import completions, prompts, schemas
-from extraction.training import adapter, checkpoints, log
+from extraction.training import adapter, checkpoints, distilled, log
 
 SETTINGS = ["train.init_adapter=null", "train.max_seq_length=256", "train.gradient_accumulation_steps=1"]
 
@@ -255,34 +256,47 @@ def test_the_adapter_kept_is_the_weighted_mean_of_what_was_learned_and_the_start
 
 
 def test_public_rows_beside_own_ones_are_learned_as_the_start_answers_them_whatever_their_labels_say(project):
-    """Labels that are wrong in every public row do not reach the model; what own documents say does."""
+    """At the first step nothing is to be learned of them: the loss is that of the own rows' tokens, over all tokens."""
     root, _ = project
-    first = settings_of(options(project, "first")).adapter_dir
-    own = [{**row(n), "source": "own/made"} for n in range(8)]
-    wrong = [{**row(n), "completion": [{"role": "assistant", "content": "{}"}]} for n in range(8, 40)]
-    staging = handoff.begin(root / "wrong")
-    files.write_jsonl(staging / "train.jsonl", own + wrong)
-    files.write_jsonl(staging / "eval.jsonl", own[:4] + [row(n) for n in range(40, 44)])
-    settings = files.read_json(root / "training" / "manifest.json")["settings"]
-    handoff.seal(staging, stage="prepare_training_data", settings=settings)
-    more = [
-        f"data.training_dir={root / 'wrong'}",
-        f"train.init_adapter={first}",
-        "train.learning_rate=2e-3",
-        "train.packing=false",
-    ]
-    more += ["train.max_steps=16", "train.eval_steps=16", "train.eval_rows=8"]
-    changes = {}
-    for distill in (False, True):
-        arguments = options(project, f"distill{distill}", *more, f"train.distill={str(distill).lower()}")
+    cfg = settings_of(options(project, "first"))
+    own = [{**row(n), "source": "own/made"} for n in range(4)]
+    wrong = [{**row(n), "completion": [{"role": "assistant", "content": "{}"}]} for n in range(8, 20)]
+    tokenizer = base_model.tokenizer(cfg.train.base_model, cfg.base_dir)
+    tokens = {len(rows): sum(len(encode_row(tokenizer, one)[1]) for one in rows) for rows in (own, own + wrong)}
+    losses = {}
+    for rows in (own, own + wrong):
+        staging = handoff.begin(root / f"distilled{len(rows)}")
+        files.write_jsonl(staging / "train.jsonl", rows)
+        files.write_jsonl(staging / "eval.jsonl", own)
+        settings = files.read_json(root / "training" / "manifest.json")["settings"]
+        handoff.seal(staging, stage="prepare_training_data", settings=settings)
+        more = [
+            f"data.training_dir={root / f'distilled{len(rows)}'}",
+            f"train.init_adapter={cfg.adapter_dir}",
+            "train.max_steps=1",
+        ]
+        more += ["train.packing=false", "train.batch_size=32", "train.router_aux_loss_coef=0", "train.eval_steps=1"]
+        arguments = options(project, f"distilled{len(rows)}", *more, "train.distill=true")
         assert train_moe.main(arguments) == 0
-        entries = files.read_jsonl(settings_of(arguments).adapter_dir / "training_log.jsonl")
-        before, after = (e for e in entries if "eval_own_loss" in e)
-        changes[distill] = [after[name] - before[name] for name in ("eval_own_loss", "eval_public_loss")]
-    (own_labels, public_labels), (own_distilled, public_distilled) = changes[False], changes[True]
-    assert public_labels > 0.2  # what was taught is wrong
-    assert abs(public_distilled) < 0.1 * public_labels
-    assert own_distilled < -0.1 < own_labels
+        (step,) = [
+            e for e in files.read_jsonl(settings_of(arguments).adapter_dir / "training_log.jsonl") if "loss" in e
+        ]
+        losses[len(rows)] = step["loss"]
+    assert losses[4] > 0.5
+    assert losses[16] == pytest.approx(losses[4] * tokens[4] / tokens[16], rel=2e-3)
+
+
+def test_the_distance_from_the_start_is_the_kl_divergence_with_the_tokens_not_kept_as_one():
+    import torch
+
+    logits = torch.tensor([[1.0, 2.0, 3.0, 0.5], [0.0, 0.0, 5.0, 1.0]])
+    tokens = torch.tensor([[2, 1], [2, 3]])
+    at_start = logits.softmax(dim=-1).gather(-1, tokens)
+    assert distilled.divergence(logits, torch.eye(4), tokens, at_start).item() == pytest.approx(0, abs=1e-6)
+    other = torch.tensor([[0.5, 0.25], [0.75, 0.125]])
+    p, q = (torch.cat([found, 1 - found.sum(dim=-1, keepdim=True)], dim=-1) for found in (other, at_start))
+    expected = torch.nn.functional.kl_div(q.log(), p, reduction="sum").item()
+    assert distilled.divergence(logits, torch.eye(4), tokens, other).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_training_is_logged_for_tensorboard(project):

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-LIKELIEST = 32  # tokens of a place whose probabilities are kept
+LIKELIEST = 32  # tokens of a place whose probabilities are kept; the others count as one
+LEAST = 1e-6  # probability of these others: less is not told apart
 TOKENS = 256  # whose logits exist at a time
 
 # Of a row's tokens: the likeliest ones at each place of its answer (places x LIKELIEST) and their probabilities.
@@ -31,19 +32,21 @@ def targets(model: Any, rows: Iterable[dict], device: str) -> Targets:
         with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             hidden = inner.base_model(input_ids=torch.tensor([ids], device=device), use_cache=False).last_hidden_state
             logits = inner.get_output_embeddings()(hidden[0, first - 1 : -1]).float()
-        best = logits.topk(min(LIKELIEST, logits.shape[-1]))
-        found[tuple(ids)] = best.indices, best.values.softmax(dim=-1)
+        best = logits.softmax(dim=-1).topk(min(LIKELIEST, logits.shape[-1]))
+        found[tuple(ids)] = best.indices, best.values
     model.train()
     return found
 
 
 def divergence(hidden: Any, head: Any, tokens: Any, probabilities: Any) -> Any:
-    """KL divergence of the probabilities that the output layer gives these tokens, summed over places."""
+    """KL divergence of what the output layer says of these tokens, and of all others, from the probabilities; a sum."""
     import torch
 
     logits = torch.nn.functional.linear(hidden.to(head.dtype), head).float()
     found = logits.gather(-1, tokens) - logits.logsumexp(dim=-1, keepdim=True)
-    return (torch.xlogy(probabilities, probabilities) - probabilities * found).sum()
+    others, given = ((1 - p.sum(dim=-1, keepdim=True)).clamp(min=LEAST) for p in (found.exp(), probabilities))
+    p, q = torch.cat([probabilities, given], dim=-1), torch.cat([found, others.log()], dim=-1)
+    return (torch.xlogy(p, p) - p * q).sum()
 
 
 def trainer_class(make: Any) -> Any:
