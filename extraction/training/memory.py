@@ -28,12 +28,12 @@ ADAM_8BIT_BYTES = 2 * (1 + 4 / 256)  # two states of a byte, and a float32 for 2
 SLOTS = 3  # layers' worth of space on the card through which Unsloth copies the offloaded ones
 LOGIT_BYTES = 16  # 16-bit logits, their float32 copy, its log-softmax and the gradient, with copies between
 # Measured, see docs/results.md:
-ADAPTER_WORK_BYTES = 16  # per adapter parameter of a layer: casts to 16 bit and gradients on their way
+ADAPTER_WORK_BYTES = 8  # per adapter parameter of a layer: casts to 16 bit and gradients on their way
 OTHER = 0.06  # GiB: tables of the quantization, rotary embeddings, small buffers
 CONTEXT = 0.75  # GiB of the card that CUDA takes for a process, before any tensor; seen on an H200
 LIBRARIES = 0.25  # GiB that its libraries take during training, beside PyTorch's tensors
 MARGIN = 0.3  # GiB kept free: an allocator cannot use the last bytes
-EXPERT_MARGIN = 2.0  # GiB kept free instead where experts are trained: their tensors leave larger gaps
+EXPERT_MARGIN = 1.6  # GiB kept free instead where experts are trained: their tensors leave larger gaps
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,9 @@ def parts_of(shape: Shape, train: config.TrainConfig, offloaded: int) -> dict[st
     stack = 2 * shape.expert_parameters * 2 / 3 * chunk
     # ... with a row for each token and chosen expert: what goes in and out, and gate, up and product with gradients.
     rows = 2 * tokens * shape.experts_per_token * (2 * shape.hidden + 6 * shape.expert_width)
+    # An adapter on the experts keeps more of each row, until the layer has been computed again; no stack is there then.
+    kept = 2 * tokens * shape.experts_per_token * (8 * shape.hidden + 4 * shape.expert_width)
+    kept = max(kept - stack - rows, 0) if train.lora_targets == "attention+experts" else 0
     # The loss comes before it and only counts where it takes more.
     logits = min(train.loss_chunk_tokens, tokens) * shape.vocabulary * LOGIT_BYTES
     sizes = {
@@ -187,8 +190,9 @@ def parts_of(shape: Shape, train: config.TrainConfig, offloaded: int) -> dict[st
         "optimizer": ADAM_8BIT_BYTES * adapter,
         "experts of a layer in 16 bit": stack,
         "activations of a layer": rows,
+        "more for an adapter on experts": kept,
         "adapter of a layer, work space": ADAPTER_WORK_BYTES * (adapter / shape.layers),
-        "logits beyond that": max(logits - stack - rows, 0),
+        "logits beyond that": max(logits - stack - rows - kept, 0),
         "other": OTHER * GIB,
     }
     return {name: size / GIB for name, size in sizes.items()}

@@ -49,13 +49,15 @@ MEASURED = [
     (4, 2048, {"lora_targets": "attention+experts", "expert_lora_rank": 16}, 38, 13.996),
     (4, 2048, {"lora_targets": "attention+experts", "expert_lora_rank": 32}, 31, 21.986),
     (4, 2048, {"lora_targets": "attention+experts", "expert_lora_rank": 32}, 0, 30.10),
+    (4, 2048, {"lora_targets": "attention+experts", "expert_lora_rank": 32, "experts_share": 0.25}, 30, 13.32),
+    (8, 2048, {"lora_targets": "attention+experts", "expert_lora_rank": 32, "experts_share": 0.25}, 34, 14.545),
 ]
 
 
 @pytest.mark.parametrize(("batch", "length", "settings", "layers", "measured"), MEASURED)
-def test_the_planned_peak_is_within_five_percent_of_a_measured_one(batch, length, settings, layers, measured):
+def test_the_planned_peak_is_within_two_percent_of_a_measured_one(batch, length, settings, layers, measured):
     train = changed(batch_size=batch, max_seq_length=length, offload_layers=layers, **settings)
-    assert memory.plan(QWEN, train, 139.0).peak == pytest.approx(measured, rel=0.05)
+    assert memory.plan(QWEN, train, 139.0).peak == pytest.approx(measured, rel=0.02)
 
 
 def test_the_plan_moves_the_fewest_layers_that_fit():
@@ -65,6 +67,12 @@ def test_the_plan_moves_the_fewest_layers_that_fit():
     one_less = memory.plan(QWEN, changed(offload_layers=made.offloaded_layers - 1), A4000)
     assert not one_less.fits
     assert memory.plan(QWEN, TRAIN, 139.0).offloaded_layers == 0
+
+
+def test_a_micro_batch_that_ran_out_of_memory_is_refused_and_half_of_it_fits():
+    quarter = {"lora_targets": "attention+experts", "expert_lora_rank": 32, "experts_share": 0.25}
+    assert not memory.plan(QWEN, changed(batch_size=16, **quarter), A4000).fits
+    assert memory.plan(QWEN, changed(batch_size=8, **quarter), A4000).fits
 
 
 # layers in host memory with which training of the experts ran out of memory: 24 GiB with r=32, 15.99 with r=16
