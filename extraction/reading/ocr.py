@@ -168,12 +168,22 @@ def _rapidocr(runtime: str) -> Engine:
     params |= {f"{part}.engine_type": EngineType(runtime) for part in ("Det", "Cls", "Rec")}
 
     class Rapid(RapidOCR):
+        def crop_text_regions(self, img: Any, det_boxes: Any) -> list:
+            """The crops of lines, of which it turns the tall ones on their side; which these are is kept."""
+            crops = super().crop_text_regions(img, det_boxes)
+            tall = [math.dist(box[0], box[3]) > math.dist(box[0], box[1]) for box in det_boxes]
+            self.turned = [n for n, crop in enumerate(crops) if tall[n] and crop.shape[1] > crop.shape[0]]
+            return crops
+
         def recognize_txt(self, img: Any) -> Any:
-            """A line of which nothing could be read stays as a sign without a score, rather than be left out."""
-            found = super().recognize_txt(img)
-            read = list(zip(found.txts, found.scores, strict=True))
-            found.scores = tuple(score if text.strip() else 0.0 for text, score in read)
-            found.txts = tuple(text if text.strip() else UNREAD for text, _ in read)
+            """The turned ones are read upright, too, and the better reading counts: a "1" in a column is taller than
+            wide. A line of which nothing could be read stays as a sign without a score, rather than be left out."""
+            found = super().recognize_txt([*img, *(numpy.rot90(img[n], -1) for n in self.turned)])
+            both = zip(found.scores, found.txts, strict=True)
+            read = [(score, text) if text.strip() else (0.0, UNREAD) for score, text in both]
+            for n, upright in zip(self.turned, read[len(img) :], strict=True):
+                read[n] = max(read[n], upright)
+            found.scores, found.txts = zip(*read[: len(img)], strict=True)
             return found
 
     rapid = Rapid(params=params)

@@ -64,3 +64,9 @@ def test_an_engine_that_was_asked_for_and_is_missing_is_not_replaced(monkeypatch
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(DocumentError, match="OCR by openvino is not installed"):
         ocr.engine("openvino")
+
+
+def test_single_digits_that_are_taller_than_wide_are_read_upright():
+    words, _ = ocr.read(Image.open("data/samples/documents/receipt_photo_2.jpg").convert("RGB"))
+    column = sorted((word.box[1], word.text) for word in words if word.box[0] < 280 and 570 < word.box[1] < 1060)
+    assert [text for _, text in column] == ["2", "2", "1", "1", "2", "2", "1", "1", "5", "7"]
