@@ -153,7 +153,7 @@ def best_window(text: str, question: str, chars: int, overlap: int) -> str:
     bags = [set(re.findall(r"\w+", text[a:b].casefold())) for a, b in spans]
     asked = set(re.findall(r"\w+", question.casefold()))
     weight = {w: math.log(1 + len(bags) / (1 + sum(w in bag for bag in bags))) for w in asked}
-    scores = [sum(weight[w] for w in asked if w in bag) for bag in bags]
+    scores = [math.fsum(weight[w] for w in asked if w in bag) for bag in bags]  # in any order the same
     a, b = spans[scores.index(max(scores))]
     return text[a:b]
 
