@@ -250,7 +250,7 @@ def tatqa_page(name: str, context: dict, data: config.DataConfig, sources: Sourc
             continue
         answer = ", ".join(map(str, question["answer"]))
         asked.append({"question": question["question"], "answers": [answer]})
-    made = page(name, "tatqa", text, asked, data, sources, split)
+    made = page(name, "tatqa", text, asked, data, sources, split) | {"table": context["table"]["table"]}
     draw = random.Random(f"{data.seed}/{name}/more")
     if split == "train" and draw.random() < data.more_questions:
         more = questions.about_a_table(context["table"]["table"], draw)

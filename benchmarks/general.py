@@ -6,9 +6,10 @@
 
 Asked are the texts of the test rows, each once: receipts, windows of contracts, pages that the questions are about;
 30 letters of the generator; and the 60 texts of no_documents.txt that are no documents: greetings, questions alone,
-names of files, empty pages, program text, recipes, chats, prose, in nine languages. None of them is in the training
-data, which has no page of a financial report asked by this instruction at all. Context and number of tokens are those
-of the Modelfile. Written to output/<profile>/benchmarks/general/: the answers, general.json and general.md.
+names of files, empty pages, program text, recipes, chats, prose, in nine languages. None of these texts is in the
+training data; texts of the same kinds are, and with data.general pages of other reports and windows of other contracts.
+Context and number of tokens are those of the Modelfile. Written to output/<profile>/benchmarks/general/: the answers,
+general.json and general.md.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ extraction.evidence: values injections problems checks grounding printed typed
 extraction.download: labels own
 extraction: splitting steps drafts
 extraction.synthetic: words parts till receipt_items receipt_totals receipts
-extraction.synthetic: invoices letters injected variations generate general own questions
+extraction.synthetic: invoices letters injected variations generate nothing general own questions
 extraction.preparing: sources duplicates labeled statistics
 extraction.training: expert_lora memory log checkpoints adapter watched unsloth_model callback batches distilled
 extraction.scoring: metrics differences places scores report tables experts

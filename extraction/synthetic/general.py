@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
+
+from extraction.reading import layout
+from extraction.synthetic import nothing
+from extraction.tasks import completions, schemas
 
 # CUAD's categories that a short record of a contract holds, by field.
 CONTRACT_TERMS = {
@@ -18,6 +23,14 @@ CONTRACT_TERMS = {
 }
 MAX_PARTIES = 8
 LONGEST = 300  # characters of a term; a longer clause is cut at a word
+WINDOW = (1200, 5500)  # characters of a contract or report that are asked about, at least and at most
+OVERLAP = 300  # characters that half of the windows share with the one before them
+SHORTEST = 400  # characters of a window behind the first
+MAX_VALUES = 16  # of a page
+LONGEST_KEY = 160  # characters
+LONGEST_TITLE = 100
+AMOUNT = re.compile(r"\W*(?:\d[\d.,]*\s?(?:pts|bps|x)?|[-–—])\W*")
+YEAR = re.compile(r"\W*(?:19|20)\d\d\W*")
 
 
 def contract_record(clauses: dict[str, list[str]]) -> dict:
@@ -38,55 +51,58 @@ def contract_record(clauses: dict[str, list[str]]) -> dict:
     return record
 
 
-GREETINGS = (
-    "hello,hi,hey there,good morning,good evening!,hello?,Hallo,Bonjour,Hola,Ciao,how are you?,thanks,thank you!,ok,"
-    "yes please,test,testing 123,asdf,who are you?,what can you do?,help,help me,can you hear me,bye,see you tomorrow"
-).split(",")
-QUESTIONS = (
-    "What is the total?|Who is the seller?|When is this due?|How much did I pay?|Can you read PDFs?|What is the date?|"
-    "Which law governs the agreement?|Is this a receipt?|How do I upload a document?|What is an invoice?|"
-    "Please extract the fields.|Extract the invoice.|Summarize this contract.|Read the attached file.|"
-    "What does a notice period mean?|Which languages do you speak?|Please process the document I sent you.|"
-    "Write a poem about autumn.|Translate 'receipt' into French.|What is 12 times 12?|Tell me a joke."
-).split("|")
-NAMES = "scan,receipt,IMG,invoice,document,contract,photo,Rechnung,facture,page,untitled,file,report,upload".split(",")
-ENDINGS = "pdf,jpg,jpeg,png,docx,txt,tiff,xlsx,zip".split(",")
-REMARKS = (
-    "This page intentionally left blank|[blank page]|(no text)|-|...|page 1 of 1|1|no text found|N/A|### |---|•|null|"
-    "[image]|Loading...|404 Not Found|Lorem ipsum dolor sit amet, consectetur adipiscing elit."
-).split("|")
-PROSE = (
-    "The train leaves at half past nine and arrives in the afternoon. Bring something to eat.|"
-    "The weather stayed cold all week, and the river froze over by Sunday.|"
-    "def add(a, b):\n    return a + b|for i in range(10):\n    print(i)|SELECT name FROM customers WHERE id = 7;|"
-    "Once upon a time there was a miller who had three sons, a mill, a donkey and a cat.|"
-    "Photosynthesis turns light into chemical energy. Plants, algae and some bacteria do it.|"
-    "I went to the market yesterday, but they had no apples, so I came home with pears.|"
-    "Mix the flour with the butter, add two eggs and let the dough rest for an hour.|"
-    "Our team won by two goals, and the crowd sang until the lights went out.|"
-    "To be, or not to be, that is the question.|The quick brown fox jumps over the lazy dog."
-).split("|")
+def page_record(table: list[list[str]], lines: int) -> dict:
+    """The values of the first lines of a table, in the order of reading, each under the name of its row, and of its
+    column if there are several. There are none where the columns cannot be told apart by name."""
+    cells = [[" ".join(cell.split()) for cell in row] for row in table]
+    width = max(map(len, cells), default=0)
+    cells = [row + [""] * (width - len(row)) for row in cells]
+    first = next((n for n, row in enumerate(cells) if row[0] and any(map(_is_amount, row[1:]))), len(cells))
+    rows = [row for row in cells[first:lines] if row[0]]
+    columns = [i for i in range(1, width) if any(_says(row[i]) for row in cells[first:] if row[0])]
+    names = column_names(cells[:first], columns)
+    values: list[dict] = []
+    for row in rows:
+        label = row[0].rstrip(": ")
+        found = [
+            {"key": f"{label}, {names[i]}" if len(names) > 1 else label, "value": row[i]}
+            for i in columns
+            if names and _says(row[i])
+        ]
+        if len(values) + len(found) > MAX_VALUES:
+            break
+        values += [one for one in found if len(one["key"]) <= LONGEST_KEY]
+    return {"document_type": "document", "key_values": values}
 
 
-def nothing(draw: random.Random) -> str:
-    """A text that is no document: a greeting, a file's name, an empty page, a question alone, prose, program text."""
-    kind = draw.choice(("greeting", "question", "file", "empty", "prose", "letters"))
-    if kind == "greeting":
-        text = draw.choice(GREETINGS)
-        return draw.choice((text, text.capitalize(), text.upper(), f"{text} {draw.choice(GREETINGS)}"))
-    if kind == "question":
-        return " ".join(draw.sample(QUESTIONS, draw.choice((1, 1, 1, 2))))
-    if kind == "file":
-        number = draw.choice(
-            ("", f"_{draw.randint(1, 9999)}", f"-{draw.randint(2015, 2026)}", f" ({draw.randint(1, 9)})")
-        )
-        folder = draw.choice(("", "", "", "C:\\Users\\me\\Desktop\\", "/home/me/", "./data/", "https://example.com/"))
-        return f"{folder}{draw.choice(NAMES)}{number}.{draw.choice(ENDINGS)}"
-    if kind == "empty":
-        return draw.choice(("", " ", "\n\n", *REMARKS))
-    if kind == "prose":
-        return draw.choice(("\n", " ")).join(draw.sample(PROSE, draw.choice((1, 1, 2, 3))))
-    return "".join(draw.choice("abcdefghijklmnop rstuvwxyz0123456789") for _ in range(draw.randint(1, 60)))
+def column_names(head: list[list[str]], columns: list[int]) -> dict[int, str]:
+    """What the columns are called, if each has a name that no other has: by the lowest line of the head that names
+    them all, else by the lowest cell of each, else by all lines, where one cell may stand above several columns."""
+    lines = [{i: row[i] for i in columns} for row in head]
+    lowest = {i: next((line[i] for line in reversed(lines) if line[i]), "") for i in columns}
+    spread = [_spread(line) for line in lines]
+    whole = {i: " ".join(dict.fromkeys(line[i] for line in spread if line)) for i in columns}
+    for names in (*reversed(lines), lowest, whole):
+        if len(columns) == 1 or all(map(_says, names.values())) and len({*names.values()}) == len(columns):
+            return names
+    return {}
+
+
+def _spread(line: dict[int, str]) -> dict[int, str]:
+    """A line of the head in which each cell stands above as many columns; nothing if it does not part them evenly."""
+    cells = [*line.values()]
+    step = len(cells) // max(sum(map(bool, cells)), 1) or 1
+    if any(bool(cell) != (n % step == 0) for n, cell in enumerate(cells)):
+        return {}
+    return {i: cells[n - n % step] for n, i in enumerate(line)}
+
+
+def _is_amount(cell: str) -> bool:
+    return AMOUNT.fullmatch(cell) is not None and not YEAR.fullmatch(cell)
+
+
+def _says(cell: str) -> bool:
+    return any(map(str.isalnum, cell))
 
 
 def ask(documents_: list[dict], share: float, seed: int) -> None:
@@ -98,23 +114,52 @@ def ask(documents_: list[dict], share: float, seed: int) -> None:
         first = document["rows"][0]
         if first["task"] in ("receipt", "document"):
             record = {key: value for key, value in first["record"].items() if key != "summary"}
-            added = {"text": first["text"], "record": {"document_type": first["task"], **record}}
+            added = [{"text": first["text"], "record": {"document_type": first["task"], **record}}]
         elif "clauses" in document:
-            added = contract_in_short(document, draw)
+            added = contract_windows(document, draw)
+        elif "table" in document:
+            added = [page_window(document, draw)]
         else:
             continue
-        document["rows"].append({"task": "general", **added})
         if draw.random() < 0.3:
-            no_document = {"text": nothing(draw), "record": {"document_type": "none"}}
-            document["rows"].append({"task": "general", **no_document})
+            added.append({"text": nothing.text(draw), "record": {"document_type": "none"}})
+        document["rows"] += [{"task": "general", **row} for row in added]
 
 
-def contract_in_short(document: dict, draw: random.Random) -> dict:
-    """The beginning of a contract, and the short record of what stands in it."""
-    end = draw.randint(1200, 5500)
-    text = document["text"][:end].rsplit(None, 1)[0]
+def contract_windows(document: dict, draw: random.Random) -> list[dict]:
+    """The beginning of a contract, any later window of it, and one of those that hold a term."""
+    spans = layout.windows(document["text"], draw.randint(*WINDOW), draw.choice((0, OVERLAP)))
+    made = [contract_in_short(document, *span) for span in spans if span[0] == 0 or span[1] - span[0] >= SHORTEST]
+    later = made[1:]
+    with_term = [row for row in later if len(row["record"]) > 1]
+    chosen = [draw.choice(windows) for windows in (later, with_term) if windows]
+    return made[:1] + [row for row in later if row in chosen]
+
+
+def contract_in_short(document: dict, start: int, end: int) -> dict:
+    """A window of a contract, and the short record of what stands in it."""
+    text = document["text"]
     shown: dict[str, list[str]] = {}
     for category, first, last in document["clauses"]:
-        if last <= len(text):
-            shown.setdefault(category, []).append(document["text"][first:last])
-    return {"text": text, "record": contract_record(shown)}
+        if start <= first and last <= end:
+            shown.setdefault(category, []).append(text[first:last])
+    return {"text": text[start:end].strip(), "record": contract_record(shown)}
+
+
+def page_window(document: dict, draw: random.Random) -> dict:
+    """A page of a report from its table on, with the values that are shown, and the heading behind it as the title.
+    Of every fourth page with enough text a window behind the table is taken, which has the type alone."""
+    text, table = document["text"], document["table"]
+    spans = layout.windows(text, draw.randint(*WINDOW), 0)
+    lines = text.split("\n")
+    behind = [span for span in spans if text.count("\n", 0, span[0]) > len(table)]
+    start, end = draw.choice(behind) if behind and draw.random() < 0.25 else spans[0]
+    shown = text[start:end]
+    if start:
+        return {"text": shown.strip(), "record": {"document_type": "document"}}
+    complete = shown.count("\n") + (end == len(text))
+    record = page_record(table, complete)
+    heading = lines[len(table) + 1] if len(table) + 1 < complete else ""
+    if 0 < len(heading) <= LONGEST_TITLE and heading[-1] not in ".,:;":
+        record["title"] = heading
+    return {"text": shown.rstrip(), "record": completions.ordered(schemas.GENERAL, record)}

@@ -2,9 +2,15 @@
 
 import json
 import random
+import re
+from pathlib import Path
 
-from extraction.synthetic import general, own, questions
-from extraction.tasks import completions, custom, schemas
+import config
+import prepare_training_data as prepare
+from benchmarks import general as benchmark
+from extraction import files
+from extraction.synthetic import general, nothing, own, questions
+from extraction.tasks import completions, custom, records, schemas
 
 RECORD = {
     "merchant": {"name": "Cafe Blue", "address": "1 Mill Road"},
@@ -40,10 +46,79 @@ def test_the_type_comes_first_and_any_record_fits_behind_it():
         assert next(iter(made)) == "document_type"
 
 
-def test_texts_that_are_no_documents_are_of_many_kinds():
+def test_texts_that_are_no_documents_are_of_many_kinds_and_none_of_them_is_one_of_the_benchmark():
     draw = random.Random(1)
-    made = {general.nothing(draw) for _ in range(300)}
-    assert len(made) > 150 and "" in made and any(name.endswith(".pdf") for name in made)
+    made = {nothing.text(draw) for _ in range(3000)}
+    assert len(made) > 2000 and "" in made and any(name.endswith(".pdf") for name in made)
+    assert all(len(text.split("\n")) <= 25 and not re.search("@(var|num|word)", text, re.I) for text in made)
+    asked = [one["text"] for one in benchmark.no_documents()]
+    assert not {" ".join(text.split()).casefold() for text in made if text.strip()} & {
+        " ".join(text.split()).casefold() for text in asked
+    }
+    lines, of_benchmark = ({line.strip() for text in some for line in text.split("\n")} for some in (made, asked))
+    assert not {line for line in lines & of_benchmark if len(line) > 3}
+
+
+TABLE = [["", "June 30,", ""], ["(in  millions)", "2019", "2018"], ["Assets:", "", ""], ["Cash ", "$  5.1", "—"]]
+TABLE += [["Debts", "(2 )", "1"], ["", "3.1", "1"]]
+
+
+def test_the_values_of_a_table_are_named_by_row_and_column():
+    values = [("Cash, 2019", "$ 5.1"), ("Debts, 2019", "(2 )"), ("Debts, 2018", "1")]
+    record = {"document_type": "document", "key_values": [{"key": key, "value": value} for key, value in values]}
+    assert general.page_record(TABLE, len(TABLE)) == record
+    assert general.page_record(TABLE, 4)["key_values"] == record["key_values"][:1]  # of the lines that are shown
+    alone = general.page_record([["", "2019"], ["Cash:", "5"]], 2)
+    assert alone["key_values"] == [{"key": "Cash", "value": "5"}]
+    long = general.page_record([["", "A", "B", "C"], *([f"Row {n}", "1", "2", "3"] for n in range(9))], 10)
+    assert [one["key"] for one in long["key_values"]][-1] == "Row 4, C"  # whole rows, at most 16 values
+
+
+def test_a_head_above_several_columns_is_part_of_their_names_if_they_need_it():
+    two = [["", "Sales", "", "Costs", ""], ["", "2019", "2018", "2019", "2018"], ["", "", "(in millions)", "", ""]]
+    assert [*general.column_names(two, [1, 2, 3, 4]).values()] == [
+        "Sales 2019",
+        "Sales 2018",
+        "Costs 2019",
+        "Costs 2018",
+    ]
+    assert [*general.column_names([["", "", "Years", ""], ["", "1", "2", "%x"]], [1, 2, 3]).values()] == [
+        "1",
+        "2",
+        "%x",
+    ]
+    uneven = [["", "2019", "", "Change"], ["", "m", "m", "m"]]
+    assert general.column_names(uneven, [1, 2, 3]) == {}
+    assert general.page_record([*uneven, ["Cash", "1", "2", "3"]], 3)["key_values"] == []
+
+
+def test_a_page_of_a_report_has_only_values_that_its_text_prints():
+    found = []
+    for number, context in enumerate(files.read_json(Path("data/samples/tatqa.json"))):
+        document = prepare.tatqa_page(str(number), context, config.DataConfig(), prepare.Sources(), "train")
+        row = general.page_window(document, random.Random(number))
+        printed = " ".join(row["text"].split())
+        for leaf in records.leaves(row["record"]):
+            if leaf.path.endswith("key"):
+                assert all(word in printed for word in leaf.value.replace(",", " ").split())
+            else:
+                assert leaf.path == "document_type" or leaf.value in printed
+        found.append(set(row["record"]))
+    assert {"document_type", "title", "key_values"} in found and {"document_type"} in found
+    assert sum("key_values" in names for names in found) > 0.75 * len(found)
+
+
+def test_a_contract_is_asked_about_at_its_beginning_and_later_for_the_terms_that_stand_in_the_window():
+    kinds = set()
+    for number, entry in enumerate(files.read_json(Path("data/samples/cuad.json"))["data"]):
+        text, spans = prepare.contract_spans(entry["paragraphs"][0])
+        for row in general.contract_windows({"text": text, "clauses": spans}, random.Random(number)):
+            start, shown = text.index(row["text"]), " ".join(row["text"].split())
+            assert start == 0 or text[start - 1].isspace()
+            assert len(row["text"]) <= 5500
+            assert all(leaf.path == "document_type" or leaf.value in shown for leaf in records.leaves(row["record"]))
+            kinds.add((start > 0, len(row["record"]) > 1))
+    assert kinds == {(False, True), (True, True), (True, False)}
 
 
 def test_a_random_template_is_taken_and_its_answer_fits_it():
