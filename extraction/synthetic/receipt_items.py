@@ -6,7 +6,7 @@ import random
 
 from extraction.synthetic import parts
 from extraction.synthetic.till import Till
-from extraction.synthetic.words import ENDINGS, EXTRAS, MENU, PACKING, SYLLABLES
+from extraction.synthetic.words import ENDINGS, EXTRAS, MENU, PACKING, SIZES, SYLLABLES
 
 # Rows of an item: c code, q quantity, n name, u unit price, a amount, | the next row. The numbers are shares.
 LAYOUTS = {
@@ -14,6 +14,7 @@ LAYOUTS = {
     "q u | n a": 3, "n | a": 2, "n q | a": 2, "n | u q a": 3, "n | q a": 2, "n q | u a": 2,
 }  # fmt: skip
 QUANTITIES = ("{}",) * 20 + ("{}x", "{}X", "{} x", "{} X", "x{}", "x {}", "{}.00", "{}Prs", "{} pcs", "{} PC")
+SIZE_FORMS = ("{}", "({})", "*{}*", "=*{}*=", "- {}", "** {} **", "<{}>", "={}=")
 SUB_MARKS = ("",) * 7 + ("+", "+ ", "- ", "-", "* ", ">", "> ")
 
 
@@ -54,6 +55,9 @@ class Items(Till):
             self.layout = draw.choice(("c n a", "c n | q u a", "c n | q a", "q c n a"))
         self.only_several = draw.random() < 0.08  # quantity and unit price only where there are several
         self.quantity = draw.choice(QUANTITIES)
+        self.sizes = self.has("sub items") and self.has("sizes")
+        if self.sizes and not self.has("item codes"):
+            self.layout, self.quantity = "q n u a", "{}"
         self.at = draw.choice(("@", "@", "@ ")) if draw.random() < 0.12 else ""
         self.indent = draw.choice((0, 1, 2, 4, 8))
         self.tabbed = draw.random() < 0.3  # names in one column, however wide the quantity
@@ -69,12 +73,15 @@ class Items(Till):
             for name in ("wrapped names", "sub items", "item discount")
             if self.has(name)
         }
+        if self.sizes:
+            special["sub items"] |= {n for n in range(count) if draw.random() < 0.7}
+            self.size_form = draw.choice(SIZE_FORMS)
         self.record["line_items"] = []
         for number in range(count):
             item = self.item(number in special.get("wrapped names", ()))
             if number in special.get("sub items", ()) and not (self.has("long") and number > 12):
                 extras = draw.choice((1, 1, 1, 2, 2, 3, draw.randint(4, 10)))  # many in a set meal
-                item["sub_items"] = [self.sub_item() for _ in range(extras)]
+                item["sub_items"] = [self.size(item)] if self.sizes else [self.sub_item() for _ in range(extras)]
             if number in special.get("item discount", ()):
                 self.item_discount(item)
             self.record["line_items"].append(item)
@@ -102,6 +109,8 @@ class Items(Till):
         layout = self.layout
         if self.only_several and quantity == 1:
             layout = "c n a" if "c" in layout else "n a"
+        elif self.sizes and quantity == 1:
+            layout = layout.replace(" u a", " a")
         name = draw.choice(PACKING) if packing else dish(draw, self.kind)
         if wrapped:
             name += f" {dish(draw, self.kind)}"  # never an extra: those below an item are its own
@@ -171,6 +180,18 @@ class Items(Till):
             sub["amount"] = self.show(price)
             self.gross += price
             cells.append((self.width, sub["amount"], "right"))
+        self.page.line(*cells)
+        return sub
+
+    def size(self, item: dict) -> dict:
+        """The size of an item below it, with the item's quantity again where that is above one."""
+        sub = {"description": self.page.seen(self.size_form.format(self.case(self.draw.choice(SIZES))))}
+        quantity = item.get("quantity", "1")
+        column = max(len(quantity) + 1, 4 if self.tabbed else 0)
+        cells: list[tuple] = [(column + self.indent / 4, sub["description"])]
+        if quantity != "1":
+            sub["quantity"] = quantity
+            cells.insert(0, (0, quantity))
         self.page.line(*cells)
         return sub
 

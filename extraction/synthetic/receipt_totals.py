@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from extraction.synthetic import parts
 from extraction.synthetic.till import Till
+from extraction.synthetic.words import KINDS_OF_ITEMS
 
 
 @dataclass
@@ -38,6 +39,8 @@ class Totals(Till):
         if counted == "above":
             self.count()
         bill = self.bill()
+        if has("sums of kinds"):
+            self.sums_of_kinds()
         with_subtotal = has("subtotal") and bill.net is None
         if counted == "beside subtotal" and not with_subtotal:
             counted = "below"
@@ -61,6 +64,13 @@ class Totals(Till):
         self.payment(total)
         if counted == "end":
             self.count()
+
+    def sums_of_kinds(self) -> None:
+        """What each kind of item comes to: no items, and no field holds it."""
+        names = self.draw.sample(KINDS_OF_ITEMS, self.draw.choice((2, 2, 3)))
+        cuts = sorted(self.draw.randint(0, self.gross) for _ in names[1:])
+        for name, low, high in zip(names, [0, *cuts], [*cuts, self.gross], strict=True):
+            self.pair(name, self.show(high - low))
 
     def bill(self) -> Bill:
         """What is added to the items and taken off. A printed rate is exact."""

@@ -24,10 +24,12 @@ SHARES = {
     "noise": 0.3,  # wrong characters, words joined and split
     "wrapped names": 0.15,
     "sub items": 0.2,
+    "sizes": 0.3,  # of those with sub items: below most items its size, with the quantity again where it is above one
     "item discount": 0.07,
     "packing": 0.06,  # a last item for a bag or a cup, often for nothing
     "item codes": 0.07,
     "long": 0.05,  # 12 to 40 items
+    "sums of kinds": 0.06,  # above the subtotal: what food and drinks come to, which are no items
     "subtotal": 0.67,
     "discount": 0.12,
     "service charge": 0.14,

@@ -61,6 +61,12 @@ EXTRAS = (
     "Whipped Cream,Pedas,Sedang,Tidak Pedas,Nasi Putih,French Fries,Iced Tea,Coleslaw,Top Cookies,Top Cheese,Boba,"
     "Jelly,Extra Shot,No Ice,Sambal,Telur,Oat Milk,Kerupuk,Mushroom,Bacon,Gluten Free,To Share,Medium Rare"
 ).split(",")
+SIZES = (
+    "LARGE,MEDIUM,SMALL,Regular,REG,JUMBO,HALF,FULL,Short,Tall,Grande,Mini,Family,Kecil,Sedang,Besar,XL,Single,Double"
+).split(",")
+KINDS_OF_ITEMS = (
+    "FOOD,BEVERAGES,OTHERS,DRINKS,Food,Beverage,Beer,Wine,Dessert,Liquor,Retail,MAKANAN,MINUMAN,LAIN-LAIN,Bar,Kitchen"
+).split(",")
 LABELS = {
     "en": {
         "subtotal": "Subtotal,Sub Total,SUBTOTAL,Sub-total,SUB TOTAL,SubTotal,Sub Ttl,NET Sales",
