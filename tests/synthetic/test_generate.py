@@ -167,6 +167,17 @@ def test_a_receipt_shows_the_phenomena_that_its_traits_name(made):
         assert bool(orders) == ("injection" in document["traits"])
 
 
+def test_a_size_below_an_item_has_its_quantity_again_where_that_is_above_one(made):
+    sized = [document["record"] for document in made["receipt"] if {"sizes", "sub items"} <= set(document["traits"])]
+    below = [
+        (item.get("quantity"), item["sub_items"]) for r in sized for item in r["line_items"] if "sub_items" in item
+    ]
+    assert len(below) > 10
+    for quantity, sizes in below:
+        assert [size.get("quantity") for size in sizes] == [None if quantity in (None, "1") else quantity]
+        assert "amount" not in sizes[0]
+
+
 def test_totals_look_as_tills_print_them_where_the_traits_say_so(made):
     found = Counter()
     for document in made["receipt"]:
