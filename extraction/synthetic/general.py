@@ -71,7 +71,7 @@ def page_record(table: list[list[str]], lines: int) -> dict:
         ]
         if len(values) + len(found) > MAX_VALUES:
             break
-        values += [one for one in found if len(one["key"]) <= LONGEST_KEY]
+        values += [one for one in found if len(one["key"]) <= LONGEST_KEY and one not in values]
     return {"document_type": "document", "key_values": values}
 
 

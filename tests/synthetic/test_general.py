@@ -60,7 +60,7 @@ def test_texts_that_are_no_documents_are_of_many_kinds_and_none_of_them_is_one_o
 
 
 TABLE = [["", "June 30,", ""], ["(in  millions)", "2019", "2018"], ["Assets:", "", ""], ["Cash ", "$  5.1", "—"]]
-TABLE += [["Debts", "(2 )", "1"], ["", "3.1", "1"]]
+TABLE += [["Debts", "(2 )", "1"], ["", "3.1", "1"], ["Debts", "(2 )", ""]]
 
 
 def test_the_values_of_a_table_are_named_by_row_and_column():
