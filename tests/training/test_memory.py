@@ -51,6 +51,7 @@ MEASURED = [
     (4, 2048, {"lora_targets": "attention+experts", "expert_lora_rank": 32}, 0, 30.10),
     (4, 2048, {"lora_targets": "attention+experts", "expert_lora_rank": 32, "experts_share": 0.25}, 30, 13.32),
     (8, 2048, {"lora_targets": "attention+experts", "expert_lora_rank": 32, "experts_share": 0.25}, 34, 14.545),
+    (8, 2048, {"lora_targets": "attention+experts", "expert_lora_rank": 32, "experts_share": 0.25}, 39, 13.099),
 ]
 
 
