@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+import config
 from benchmarks import choosing, general, schemas, shared
 from extraction import files
 from extraction.models import backends, choice
@@ -107,6 +108,20 @@ def test_a_wrong_value_is_without_a_flag_if_nothing_points_at_it():
     failed = {"rule": "subtotal + tax + service - discount = total", "verdict": "fails"}
     assert choosing.unflagged(one, result | {"checks": [failed]}) == (0, 3)
     assert choosing.invented({"total": "5 .00", "date": "7 May", "merchant": {"name": "X"}}, "TOTAL 5.00") == 1
+
+
+def test_receipts_take_turns_in_which_way_finds_its_prompt_in_the_cache(monkeypatch):
+    asked = []
+
+    def extract(document, backend, cfg, **_):
+        asked.append(cfg.inference.choose)
+        return {"record": {}, "fields": [], "problems": [], "checks": [], "timings": {"model": 0.0}}
+
+    monkeypatch.setattr(choosing.inference, "extract", extract)
+    one = choosing.case("a", "test rows", documents.Document("TOTAL 5.00"), {"total": "5.00"}, metrics.scored)
+    for turn in range(2):
+        choosing.answer({**one, "turn": turn}, None, config.PROFILES["cpu"])
+    assert asked == [True, False, False, True]
 
 
 def test_a_free_answer_leaves_the_next_bound_one_as_it_was(tiny_gguf):
